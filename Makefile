@@ -1,0 +1,42 @@
+# make demo | test | lint | constraints. Everything is installed into .venv/<Airflow version>, from pinned constraints.
+AIRFLOW ?= 3.3.2
+PYTHON ?= python3
+DAY ?= 2026-01-02
+
+VENV := .venv/$(AIRFLOW)
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+READY := $(VENV)/.installed
+
+.PHONY: demo test lint constraints clean
+
+demo: $(READY)
+	@.demo/run.sh "$(BIN)" "$(DAY)"
+
+test: $(READY)
+	EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The pins of one Airflow version; commit the result. Needs uv (pip install uv); emits names and versions, no URLs.
+constraints:
+	uv pip compile pyproject.toml --all-extras --group pyproject.toml:test --group pyproject.toml:lint --python-version 3.11 \
+	  constraints/$(AIRFLOW).in --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package airflow-provider-crux --upgrade --output-file $(CONSTRAINTS)
+
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is missing: install it, or name one with make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[sandbox]' --group test --group lint
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,241 @@
+"""
+The request for an export of orders: its fields, and every rule that they obey.
+
+Source of the rules: the specification of ``POST /api/orders/export/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+
+LINE_ITEM_STATUSES: Final = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
+STATUS_CONJUNCTIONS: Final = ("and", "or", "only", "all")
+SORT_DIRECTIONS: Final = ("asc", "des")
+
+# The specification calls the third conjunction both names, and gives it one status only.
+_ALL_LINE_ITEMS: Final = ("only", "all")
+
+
+def _given(value: object) -> str:
+    return f"{type(value).__name__} {value!r}"
+
+
+def _index(name: str, value: object) -> Iterator[str]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        yield f"{name}: {_given(value)} is not a whole number; give an index of 0 or more"
+    elif value < 0:
+        yield f"{name}: {value} is below 0; give an index of 0 or more"
+
+
+def _start(value: object) -> Iterator[str]:
+    yield from _index("start", value)
+
+
+def _limit(value: object) -> Iterator[str]:
+    yield from _index("limit", value)
+
+
+@dataclass(frozen=True)
+class Sort:
+    """
+    The order of the orders.
+
+    :param key: the field to sort by; any non-empty string.
+    :param dir: ``asc`` or ``des``; ``desc`` is taken for ``des``.
+    """
+
+    key: str
+    dir: str
+
+
+def _sort(value: object) -> Iterator[str]:
+    remedy = "give {'key': 'date', 'dir': 'asc'}"
+    if isinstance(value, Sort):
+        value = asdict(value)
+    if not isinstance(value, Mapping):
+        yield f"sort: {_given(value)} is not a mapping; {remedy}"
+        return
+    if unknown := [key for key in value if key not in ("key", "dir")]:
+        yield f"sort: {unknown!r} is not known; {remedy}"
+    key, direction = value.get("key"), value.get("dir")
+    if not isinstance(key, str) or not key.strip():
+        yield f"sort: key {_given(key)} is not a non-empty string; {remedy}"
+    if direction not in (*SORT_DIRECTIONS, "desc"):
+        yield f"sort: dir {_given(direction)} is neither 'asc' nor 'des'; {remedy}"
+
+
+def _line_item_status(value: object) -> Iterator[str]:
+    known = ", ".join(LINE_ITEM_STATUSES)
+    if not isinstance(value, list | tuple):
+        yield f"line_item_status: {_given(value)} is not a list; give a list such as ['unallocated']"
+        return
+    if not value:
+        yield "line_item_status: the list is empty; name a status, or leave the field out for all orders"
+    if unknown := [status for status in value if status not in LINE_ITEM_STATUSES]:
+        yield f"line_item_status: {unknown!r} is not known; choose from {known}"
+    elif len(set(value)) != len(value):
+        yield f"line_item_status: {list(value)!r} names a status twice; name each once"
+
+
+def _status_conjunction(value: object) -> Iterator[str]:
+    if value not in STATUS_CONJUNCTIONS:
+        choice = ", ".join(STATUS_CONJUNCTIONS)
+        yield f"status_conjunction: {_given(value)} is not known; choose from {choice}"
+
+
+def _instant(name: str, value: object) -> Iterator[str]:
+    if not isinstance(value, datetime):
+        yield f"{name}: {_given(value)} is not a datetime; give one with a time zone"
+    elif value.utcoffset() is None:
+        yield f"{name}: {value.isoformat()} has no time zone; give one, for example tzinfo=datetime.UTC"
+    else:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            yield f"{name}: {value.isoformat()} is outside the years 1 to 9999 in UTC; give an instant within"
+
+
+def _start_date(value: object) -> Iterator[str]:
+    yield from _instant("start_date", value)
+
+
+def _end_date(value: object) -> Iterator[str]:
+    yield from _instant("end_date", value)
+
+
+_RULES: Final = {
+    "start": _start,
+    "limit": _limit,
+    "sort": _sort,
+    "line_item_status": _line_item_status,
+    "status_conjunction": _status_conjunction,
+    "start_date": _start_date,
+    "end_date": _end_date,
+}
+
+
+def _limit_after_start(given: Mapping[str, Any]) -> Iterator[str]:
+    if "start" in given and "limit" in given and given["limit"] < given["start"]:
+        yield (
+            f"limit: {given['limit']} is below start {given['start']}; limit is the index of the last order, "
+            "not a page size: give start or more"
+        )
+
+
+def _conjunction_with_statuses(given: Mapping[str, Any]) -> Iterator[str]:
+    conjunction = given.get("status_conjunction")
+    if conjunction is None:
+        return
+    statuses = given.get("line_item_status")
+    if statuses is None:
+        yield (
+            f"status_conjunction: {conjunction!r} is set without line_item_status; "
+            "name the statuses, or leave the conjunction out"
+        )
+    elif conjunction in _ALL_LINE_ITEMS and len(statuses) != 1:
+        yield (
+            f"status_conjunction: {conjunction!r} takes one status, not {list(statuses)!r}; "
+            "name one, or choose 'and' or 'or'"
+        )
+
+
+def _end_after_start(given: Mapping[str, Any]) -> Iterator[str]:
+    if "start_date" in given and "end_date" in given and given["end_date"] < given["start_date"]:
+        start, end = given["start_date"].isoformat(), given["end_date"].isoformat()
+        yield f"end_date: {end} is before start_date {start}; give the later instant as end_date"
+
+
+# A rule of several fields is asked only where each of them is sound by itself: one fault, one message.
+_JOINT_RULES: Final = (
+    (("start", "limit"), _limit_after_start),
+    (("line_item_status", "status_conjunction"), _conjunction_with_statuses),
+    (("start_date", "end_date"), _end_after_start),
+)
+
+
+def violations(given: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
+    """
+    Return what is wrong with the fields of a request, one sentence each.
+
+    :param given: fields by name; one that is ``None`` counts as not set.
+    :param unknown: names of fields whose values are not known yet (templates, when a DAG is parsed). Rules that
+        need them are left out.
+    :returns: sentences that name field, value and remedy; an empty list where all is well.
+    """
+    known = {name: value for name, value in given.items() if value is not None and name not in unknown}
+    found = {name: list(_RULES[name](value)) for name, value in known.items()}
+    told = [sentence for sentences in found.values() for sentence in sentences]
+    for names, rule in _JOINT_RULES:
+        if not unknown.intersection(names) and not any(found.get(name) for name in names):
+            told.extend(rule(known))
+    return told
+
+
+def _on_the_wire(instant: datetime) -> str:
+    # The milliseconds are literally 000 in the specification. Cutting, not rounding, keeps adjoining intervals
+    # adjoining: both neighbours cut their common instant to the same second.
+    cut = instant.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    return f"{cut.isoformat()}.000Z"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdersExportRequest:
+    """
+    The body of ``POST /api/orders/export/``: which orders, in which order.
+
+    Every field is optional, and one that is not set is left out of the body. All rules are checked when the
+    request is made; it cannot be changed afterwards.
+
+    :param start: index of the first order, from 0; Crux Connect's default is 0. Without filters the orders stand
+        by the date of their creation.
+    :param limit: index of the order at which the results **end**; not a page size. Of 10 orders, ``start=4`` and
+        ``limit=8`` give the five orders 4, 5, 6, 7 and 8.
+    :param sort: a :class:`Sort`, or ``{"key": ..., "dir": ...}``: a field of the order (``date``, ``total``,
+        ``status`` and ``sku_id`` are seen in use) and ``asc`` or ``des``; ``desc`` is taken for ``des``.
+    :param line_item_status: a list of one or more of ``unallocated``, ``allocated``, ``rejected``,
+        ``has_tracking``, ``backordered``; no status twice.
+    :param status_conjunction: how the statuses choose an order, only together with ``line_item_status``.
+        ``and``: at least one line item in each status; ``or`` (Crux Connect's default): at least one line item in
+        any of them; ``only`` or ``all``: every line item in the one status given. The specification uses both
+        words; the one given is the one sent.
+    :param start_date: start of the search, a datetime with a time zone; sent in UTC, cut to the second.
+    :param end_date: end of the search, likewise, and not before ``start_date``. The specification does not say
+        whether an order of that very instant is included.
+    :raises CruxInvalidRequestError: for any rule that is broken; several are told at once.
+
+    Source: the specification of ``POST /api/orders/export/``.
+    """
+
+    start: int | None = None
+    limit: int | None = None
+    sort: Sort | Mapping[str, str] | None = None
+    line_item_status: Sequence[str] | None = None
+    status_conjunction: str | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+
+    def __post_init__(self) -> None:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        if told := violations(given):
+            raise CruxInvalidRequestError("; ".join(told))
+        # copies, so that a list the caller goes on to change does not change what is sent
+        if self.sort is not None:
+            sort = Sort(**self.sort) if isinstance(self.sort, Mapping) else self.sort
+            object.__setattr__(self, "sort", replace(sort, dir="des") if sort.dir == "desc" else sort)
+        if self.line_item_status is not None:
+            object.__setattr__(self, "line_item_status", tuple(self.line_item_status))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the body to be sent: a new dict of JSON types, without the fields that are not set."""
+        body = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.line_item_status is not None:
+            body["line_item_status"] = list(self.line_item_status)
+        for name in ("start_date", "end_date"):
+            if name in body:
+                body[name] = _on_the_wire(body[name])
+        return body

@@ -1,0 +1,49 @@
+"""What may be shown of a text that came from elsewhere: cut short, on one line, secrets removed."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+SHOWN = 200
+"""Characters of a foreign text that an error message shows."""
+
+_MASK = "***"
+
+# A presigned URL is a secret in its query; credentials may stand before the host.
+_URL = re.compile(r"(?P<scheme>https?:(?:\\?/){2})[^\s\"'<>]*", re.IGNORECASE)
+# "Authorization: Token abc", and "auth_token": "abc" in JSON or in a Python repr.
+_AUTHORIZATION = re.compile(r"\b(token|bearer|basic)(\s+)[^\s\"',;<>]+", re.IGNORECASE)
+_NAMED = re.compile(
+    r"""(?P<name>[\w-]*(?:token|password|secret|signature|api_?key)[\w-]*["']?\s*[:=]\s*)"""
+    r"""(?P<value>"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&}<>]+)""",
+    re.IGNORECASE,
+)
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return the forms in which a server may echo a secret: as it is, and escaped for JSON, a URL or HTML."""
+    return {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
+
+
+def excerpt(text: str, *, secrets: Iterable[str] = ()) -> str:
+    """
+    Return the beginning of a text that came from elsewhere, fit for a log or an error message.
+
+    :param text: what came.
+    :param secrets: values that must not be seen, whatever stands around them; empty ones are passed over.
+    :returns: one line of at most 200 characters and an ellipsis. URLs lose all but their scheme, and values
+        that are named or introduced like a credential are masked even where they are not in ``secrets``.
+    """
+    spelled = {form for secret in secrets if secret for form in _spellings(secret)}
+    # the longest first: a secret that begins another one must not leave the other's tail behind
+    for form in sorted(spelled, key=len, reverse=True):
+        text = text.replace(form, _MASK)
+    text = _URL.sub(rf"\g<scheme>{_MASK}", text)
+    text = _NAMED.sub(rf"\g<name>{_MASK}", text)
+    text = _AUTHORIZATION.sub(rf"\1\2{_MASK}", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

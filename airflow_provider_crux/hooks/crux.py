@@ -1,0 +1,284 @@
+"""
+The connection to Crux Connect, with requests as transport.
+
+What to send, what an answer means and when to send again is decided in :mod:`airflow_provider_crux.api`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_crux.api import answers, calls, failures
+from airflow_provider_crux.api.authorization import Authorization
+from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
+from airflow_provider_crux.api.connection import ConnectionSettings, settings
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import TypeVar
+
+    from requests import PreparedRequest, Response, Session
+
+    from airflow_provider_crux.api.answers import Export
+    from airflow_provider_crux.api.orders import OrdersExportRequest
+
+    T = TypeVar("T")
+
+
+def user_agent() -> str:
+    """Return how we introduce ourselves: provider and Airflow, each with its version."""
+    from importlib.metadata import version
+
+    from airflow_provider_crux import __version__
+
+    return f"airflow-provider-crux/{__version__} apache-airflow/{version('apache-airflow')}"
+
+
+class CruxHook(BaseHook):
+    """
+    Talk to Crux Connect over an Airflow connection of type ``crux``.
+
+    ``password`` alone is an API token. ``login`` and ``password`` are a user name and its password: they are
+    exchanged for a token at the first call, which is kept in memory, renewed before its two hours are over, and
+    once where it is refused. An empty host is production.
+
+    Extras, all optional: ``connect_timeout`` (seconds, 10), ``read_timeout`` (seconds, 60), ``max_retries`` (3; only
+    calls that surely were not processed, or that may safely be made twice, are sent again), ``ca_bundle`` (path),
+    ``proxy`` (URL), ``allow_http`` (false; only for a host other than this machine).
+
+    :param crux_conn_id: id of the connection; default ``crux_default``.
+    :raises CruxInvalidConnectionError: at the first use, where a field of the connection cannot be used.
+    """
+
+    conn_name_attr = "crux_conn_id"
+    default_conn_name = "crux_default"
+    conn_type = "crux"
+    hook_name = "Crux Connect"
+
+    def __init__(self, crux_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crux_conn_id = crux_conn_id
+
+    def export_orders(self, request: OrdersExportRequest) -> str:
+        """
+        Ask for an export of orders. Crux Connect e-mails the token's user for every call that it accepts.
+
+        :param request: which orders.
+        :returns: the uuid of the export.
+        :raises CruxAmbiguousError: where nobody knows whether the export was started; it was not sent again.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        answer = self._drive(self._authorization.authorize(calls.export_orders(request)))
+        return answers.export_uuid(answer, secrets=self._authorization.secrets())
+
+    def get_export(self, export_uuid: str) -> Export:
+        """
+        Ask how an export stands.
+
+        :param export_uuid: what :meth:`export_orders` returned.
+        :returns: its state and, when it is done, a fresh presigned URL of its file.
+        :raises CruxNotFoundError: where there is no such export; also for a moment after it was asked for.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        answer = self._drive(self._authorization.authorize(calls.get_export(export_uuid)))
+        return answers.export(answer, asked=export_uuid, secrets=self._authorization.secrets())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try the connection without asking for an export, so that nobody is e-mailed.
+
+        With a login: log in. With a token: look up an export that cannot exist, to which 404 is the answer where the
+        token is good and 401 where it is not.
+
+        :returns: whether it works, and what to show to the user (no secret in it).
+        """
+        try:
+            if self._settings.username is not None:
+                self._drive(self._authorization.token(), max_retries=0)
+                return True, "Logged in to Crux Connect"
+            with suppress(CruxNotFoundError):  # as it should be: there is no such export
+                self._drive(self._authorization.authorize(calls.get_export(calls.NIL_UUID)), max_retries=0)
+        except CruxError as error:
+            return False, str(error)
+        return True, "Crux Connect accepts the token"
+
+    def get_conn(self) -> Session:
+        """
+        Return the session: it names us, trusts what the connection says, and sends the token with each request.
+
+        It sends the token wherever a request goes: use it for paths below the connection's host only, and not for the
+        presigned URL of an export. It does not send anything again and knows no errors of ours.
+        """
+        return self._session
+
+    @cached_property
+    def _settings(self) -> ConnectionSettings:
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        connection = self.get_connection(self.crux_conn_id)
+        found = settings(
+            conn_id=self.crux_conn_id,
+            host=connection.host,
+            schema=connection.schema,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            extra=connection.extra_dejson,
+        )
+        mask_secret(found.secret)
+        if found.proxy is not None:
+            mask_secret(found.proxy)
+        if found.unknown_extras:
+            self.log.warning(
+                "Connection %r has extras that mean nothing here: %s",
+                self.crux_conn_id,
+                ", ".join(found.unknown_extras),
+            )
+        return found
+
+    @cached_property
+    def _authorization(self) -> Authorization:
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        return Authorization(
+            conn_id=self.crux_conn_id,
+            username=self._settings.username,
+            secret=self._settings.secret,
+            on_login=mask_secret,
+        )
+
+    @cached_property
+    def _session(self) -> Session:
+        from requests import Session
+
+        bundle = self._settings.ca_bundle
+        if bundle is not None and not Path(bundle).exists():
+            raise CruxInvalidConnectionError(
+                f"Connection {self.crux_conn_id!r} cannot be used: extra ca_bundle: there is no {bundle!r} on this "
+                "machine; give the path of a file of certificates that every worker has"
+            )
+        session = Session()
+        session.headers["User-Agent"] = user_agent()
+        session.verify = bundle or True
+        if self._settings.proxy is not None:
+            session.proxies = {"http": self._settings.proxy, "https": self._settings.proxy}
+        session.auth = self._sign
+        return session
+
+    def _sign(self, request: PreparedRequest) -> PreparedRequest:
+        """Put the token on a request that a user sends through the session."""
+        if "Authorization" not in request.headers:
+            request.headers["Authorization"] = f"Token {self._drive(self._authorization.token())}"
+        return request
+
+    def _drive(self, steps: Generator[Call, Answer, T], max_retries: int | None = None) -> T:
+        """Send what the generator says, tell it what came back, and return what it returns."""
+        from tenacity import Retrying
+
+        from airflow_provider_crux.api.repetition import repetition
+
+        retries = self._settings.max_retries if max_retries is None else max_retries
+        try:
+            call = next(steps)
+            while True:
+                again = Retrying(**repetition(call, max_retries=retries), before_sleep=self._tell_of_wait)
+                call = steps.send(again(self._exchange, call))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _tell_of_wait(self, state: Any) -> None:
+        call: Call = state.args[0]
+        seconds = state.next_action.sleep
+        if state.outcome.failed:
+            self.log.info("Trying again in %.1f s: %s", seconds, state.outcome.exception())
+        else:
+            answered = state.outcome.result().status
+            self.log.info("Crux Connect answered %s: trying to %s again in %.1f s", answered, call.doing, seconds)
+
+    def _exchange(self, call: Call) -> Answer:
+        """Send one request and read its answer; errors say only whether the request can have been processed."""
+        import json
+
+        import requests
+        from requests import exceptions as gone_wrong
+
+        unusable = (gone_wrong.InvalidURL, gone_wrong.InvalidSchema, gone_wrong.InvalidHeader)
+        secrets = tuple(self._authorization.secrets())
+        body = None if call.body is None else json.dumps(call.body).encode()
+        try:
+            with self._session.request(
+                call.method,
+                f"{self._settings.base_url}{call.path}",
+                data=body,
+                headers=call.headers,
+                auth=_as_it_is,
+                timeout=(self._settings.connect_timeout, self._settings.read_timeout),
+                allow_redirects=False,
+                stream=True,
+                # named again here: requests lets the environment go before what a session says
+                verify=self._settings.ca_bundle,
+                proxies=dict(self._session.proxies),
+            ) as response:
+                return Answer(
+                    status=response.status_code,
+                    headers={name.lower(): value for name, value in response.headers.items()},
+                    body=_read(response),
+                )
+        except unusable as error:
+            raise failures.not_usable(call, _reason(error), conn_id=self.crux_conn_id, secrets=secrets) from None
+        except (gone_wrong.ConnectTimeout, gone_wrong.ProxyError) as error:
+            raise failures.not_connected(call, _reason(error), secrets=secrets) from None
+        except gone_wrong.ConnectionError as error:
+            cause = _cause(error)
+            if _is_about_certificate(cause):
+                raise failures.not_trusted(call, _reason(error), conn_id=self.crux_conn_id, secrets=secrets) from None
+            if _never_connected(cause):
+                raise failures.not_connected(call, _reason(error), secrets=secrets) from None
+            raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
+        except requests.RequestException as error:
+            raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
+
+
+def _as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """Leave a request alone; without an ``auth``, requests would put a password from ~/.netrc in the token's place."""
+    return request
+
+
+def _read(response: Response) -> bytes:
+    """Read an answer, but not much more of it than an answer of the API can have."""
+    body = b""
+    chunk: bytes
+    for chunk in response.iter_content(64 * 1024):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            return body[: MAX_ANSWER_BYTES + 1]
+    return body
+
+
+def _cause(error: Exception) -> object:
+    """Return what urllib3 said below an error of requests."""
+    inner = error.args[0] if error.args else error
+    return getattr(inner, "reason", inner)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {_cause(error)}"
+
+
+def _is_about_certificate(cause: object) -> bool:
+    from ssl import SSLCertVerificationError
+
+    return any(isinstance(arg, SSLCertVerificationError) for arg in getattr(cause, "args", ()))
+
+
+def _never_connected(cause: object) -> bool:
+    from urllib3 import exceptions as gone_wrong
+
+    # a refused connection and a host that is not found are NewConnectionErrors
+    return isinstance(cause, gone_wrong.NewConnectionError | gone_wrong.ConnectTimeoutError)

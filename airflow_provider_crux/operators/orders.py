@@ -1,0 +1,211 @@
+"""Exports of orders, as tasks. The rules of the request stand in ``api``, those of the interval in ``window``."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_provider_crux.api.orders import OrdersExportRequest, violations
+from airflow_provider_crux.exceptions import CruxIntervalError, CruxInvalidRequestError, CruxPermanentError
+from airflow_provider_crux.window import Interval, instant, resolve
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_crux.api.orders import Sort
+
+
+class CruxOrdersExportOperator(BaseOperator):
+    """
+    Ask Crux Connect for an export of the orders of the run's interval, and hand its uuid on.
+
+    Crux Connect prepares a CSV file in the background and e-mails the user whose token it is. One execution sends
+    one request; it is never sent again where it may already have been processed.
+
+    **Which interval.** Each end that is given wins. What is not given comes from the first of these that there is: the
+    run's data interval, if it has length; the period that its partition date opens (Airflow 3.3); ``lookback`` before
+    the instant the run stands at (end of its empty interval, else ``run_after``, else now; or ``interval_end``, where
+    that is given); the schedule's own last whole period that ended by that instant. A run that an asset triggered takes
+    no period from a clock. Where nothing is found the task fails, and sends nothing. Both ends are sent in UTC, cut to
+    the second. The specification does not say whether an order of the very end is included: remove duplicates by
+    ``order_uuid``.
+
+    **XCom.** ``return_value`` is the uuid of the export, a str. ``export_request`` is the body that was sent.
+
+    Every argument but ``lookback`` is templated, and may arrive as text or, with ``render_template_as_native_obj``,
+    as an object. ``None``, an empty text and the text ``None`` (what a template makes of ``None``) count as not set.
+
+    .. note::
+        A retry after an answer that was lost may send a second e-mail; the error says so. Errors that a retry cannot
+        mend fail the task at once.
+
+    :param interval_start: start of the interval: ISO 8601 text or a datetime, UTC where it has no time zone. Default:
+        the run's parameter of this name, where the DAG has one, else as above.
+    :param interval_end: end of the interval, likewise.
+    :param lookback: length of the interval of a run that has none of its own.
+    :param start: index of the first order; see
+        :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this and the next four.
+    :param limit: index of the order at which the results end, not a page size.
+    :param sort: ``{"key": ..., "dir": "asc" or "des"}``.
+    :param line_item_status: list of line item statuses.
+    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``.
+    :param crux_conn_id: id of the Airflow connection; default ``crux_default``.
+    :raises CruxInvalidRequestError: when the DAG is parsed, where an argument that is no template is wrong.
+    """
+
+    template_fields: Sequence[str] = (
+        "interval_start",
+        "interval_end",
+        "start",
+        "limit",
+        "sort",
+        "line_item_status",
+        "status_conjunction",
+        "crux_conn_id",
+    )
+    template_fields_renderers = {"sort": "json", "line_item_status": "json"}  # noqa: RUF012 - as Airflow has it
+    ui_color = "#dcecf5"
+
+    def __init__(
+        self,
+        *,
+        interval_start: str | datetime | None = None,
+        interval_end: str | datetime | None = None,
+        lookback: timedelta | None = None,
+        start: int | str | None = None,
+        limit: int | str | None = None,
+        sort: Sort | Mapping[str, str] | str | None = None,
+        line_item_status: Sequence[str] | str | None = None,
+        status_conjunction: str | None = None,
+        crux_conn_id: str = "crux_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.interval_start = interval_start
+        self.interval_end = interval_end
+        self.lookback = lookback
+        self.start = start
+        self.limit = limit
+        self.sort = sort
+        self.line_item_status = line_item_status
+        self.status_conjunction = status_conjunction
+        self.crux_conn_id = crux_conn_id
+        self._check_literals()
+
+    def execute(self, context: Context) -> str:
+        """
+        Send the request, and return the uuid of the export.
+
+        :raises AirflowFailException: for an error that a retry cannot mend.
+        :raises CruxTransientError: where nothing was processed; Airflow's retries may bring it through.
+        :raises CruxAmbiguousError: where the export may have been started.
+        """
+        from airflow_provider_crux.hooks.crux import CruxHook
+
+        try:
+            request = self._request(context)
+            body = request.as_json()
+            # Before the request, not after it: a failure to store this must not lead to a second e-mail.
+            if self.do_xcom_push:
+                context["ti"].xcom_push(key="export_request", value=body)
+            self.log.info("Asking for an export of orders over connection %r: %s", self.crux_conn_id, json.dumps(body))
+            uuid = CruxHook(self.crux_conn_id).export_orders(request)
+        except CruxPermanentError as error:
+            raise AirflowFailException(str(error)) from error
+        self.log.info("Crux Connect prepares export %s", uuid)
+        return uuid
+
+    def _request(self, context: Context) -> OrdersExportRequest:
+        from airflow_provider_crux.schedule import run_of
+
+        interval = resolve(
+            run_of(context),
+            interval_start=self._end_given("interval_start", context),
+            interval_end=self._end_given("interval_end", context),
+            lookback=self.lookback,
+        )
+        if interval.end > datetime.now(UTC):
+            self.log.warning(
+                "The interval ends in the future, at %s: orders that are created after this export are not in it",
+                interval.end.isoformat(),
+            )
+        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **self._filters(self._FILTERS))
+
+    def _end_given(self, name: str, context: Context) -> datetime | None:
+        """Return an end of the interval from the operator's argument, else from the run's parameter of that name."""
+        given = _set(getattr(self, name))
+        if given is None:
+            given = _set(context["params"].get(name))
+        return None if given is None else instant(name, given)
+
+    _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
+
+    def _filters(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: _FROM_TEXT.get(name, _set)(_set(getattr(self, name))) for name in names}
+
+    def _check_literals(self) -> None:
+        """Refuse what is wrong already when the DAG is parsed; a template is checked when it is rendered."""
+        unknown = frozenset(name for name in self.template_fields if not _is_literal(getattr(self, name)))
+        known = [name for name in self._FILTERS if name not in unknown]
+        told = violations(self._filters(known), unknown=unknown)
+        if self.lookback is not None and not _is_length(self.lookback):
+            told.append(f"lookback: {self.lookback!r} is not a length of time; give a timedelta above 0")
+        if not self.crux_conn_id:
+            told.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; give one")
+        try:
+            ends = {
+                name: instant(name, value)
+                for name in ("interval_start", "interval_end")
+                if name not in unknown and (value := _set(getattr(self, name))) is not None
+            }
+            if len(ends) == 2:
+                Interval(*ends.values())
+        except CruxIntervalError as error:
+            told.append(str(error))
+        if told:
+            raise CruxInvalidRequestError(f"Task {self.task_id!r}: {'; '.join(told)}")
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, timedelta) and value > timedelta(0)
+
+
+def _is_literal(value: Any) -> bool:
+    """Tell whether a value is known when the DAG is parsed: no template, and no output of another task."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, Mapping):
+        return all(_is_literal(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_literal(item) for item in value)
+    return not hasattr(value, "resolve")
+
+
+def _set(value: Any) -> Any:
+    """Return a value, or ``None`` where it is one of the forms that a template gives to ``None``."""
+    return None if isinstance(value, str) and value.strip() in ("", "None") else value
+
+
+def _number(value: Any) -> Any:
+    """Read the whole number in a rendered text; what is none is left for the rules to name."""
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
+        return int(value)
+    return value
+
+
+def _collection(value: Any) -> Any:
+    """Read the list or mapping in a rendered text; what is none is left for the rules to name."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+_FROM_TEXT = {"start": _number, "limit": _number, "sort": _collection, "line_item_status": _collection}

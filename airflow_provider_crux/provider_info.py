@@ -1,0 +1,36 @@
+"""What Airflow reads about this package at start-up; it imports nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_crux import __version__
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the description of the provider, in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-crux",
+        "name": "Crux Connect",
+        "description": "Export the orders of each data interval from Crux Connect, once.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": "Crux Connect", "tags": ["service"]},
+        ],
+        "operators": [
+            {
+                "integration-name": "Crux Connect",
+                "python-modules": ["airflow_provider_crux.operators.orders"],
+            },
+        ],
+        "hooks": [
+            {"integration-name": "Crux Connect", "python-modules": ["airflow_provider_crux.hooks.crux"]},
+        ],
+        "connection-types": [
+            {
+                "connection-type": "crux",
+                "hook-class-name": "airflow_provider_crux.hooks.crux.CruxHook",
+                "hook-name": "Crux Connect",
+            },
+        ],
+    }

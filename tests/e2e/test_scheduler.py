@@ -1,0 +1,226 @@
+"""A real scheduler runs DAGs of every kind of schedule; each run exports the stretch of time that it stands for, once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.airflow_instance import AIRFLOW_3, AIRFLOW_VERSION, AirflowInstance, DagRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_crux.sandbox.state import Sandbox
+
+pytestmark = pytest.mark.e2e
+
+EXAMPLE = "crux_orders_export"
+since_3_2 = pytest.mark.skipif(AIRFLOW_VERSION < (3, 2), reason="the schedule exists since Airflow 3.2")
+
+# In both: what is sent for a run, by the date on which it is due. Airflow 2 gives such a run the period that begins
+# on that date; Airflow 3 gives it an interval of no length, and what is exported is the period that ended there.
+DAILY, SIX_HOURS, MAPPED = (
+    (
+        {"2025-01-10": ("2025-01-09", "2025-01-10"), "2025-01-11": ("2025-01-10", "2025-01-11")},
+        {
+            "2025-02-10T00:00": ("2025-02-09T18:00", "2025-02-10T00:00"),
+            "2025-02-10T06:00": ("2025-02-10T00:00", "2025-02-10T06:00"),
+        },
+        {"2025-04-10": ("2025-04-09", "2025-04-10"), "2025-04-11": ("2025-04-10", "2025-04-11")},
+    )
+    if AIRFLOW_3
+    else (
+        {"2025-01-10": ("2025-01-10", "2025-01-11"), "2025-01-11": ("2025-01-11", "2025-01-12")},
+        {
+            "2025-02-10T00:00": ("2025-02-10T00:00", "2025-02-10T06:00"),
+            "2025-02-10T06:00": ("2025-02-10T06:00", "2025-02-10T12:00"),
+        },
+        {"2025-04-10": ("2025-04-10", "2025-04-11"), "2025-04-11": ("2025-04-11", "2025-04-12")},
+    )
+)
+# The day of 30 March has 23 hours.
+BERLIN = {
+    "2025-03-29T23:00": ("2025-03-28T23:00", "2025-03-29T23:00"),
+    "2025-03-30T22:00": ("2025-03-29T23:00", "2025-03-30T22:00"),
+}
+ASSET_OR_TIME = {"2025-07-10": ("2025-07-09", "2025-07-10"), "2025-07-11": ("2025-07-10", "2025-07-11")}
+MULTIPLE_CRON = {
+    "2025-08-10T06:00": ("2025-08-09T18:30", "2025-08-10T06:00"),
+    "2025-08-10T18:30": ("2025-08-10T06:00", "2025-08-10T18:30"),
+}
+PARTITION = {"2025-09-10": ("2025-09-09", "2025-09-10"), "2025-09-11": ("2025-09-10", "2025-09-11")}
+
+DAG_IDS = {
+    *("e2e_daily", "e2e_six_hours", "e2e_berlin", "e2e_mapped", "e2e_asset_or_time", EXAMPLE),
+    *("e2e_manual", "e2e_producer", "e2e_consumer"),
+    *(("e2e_multiple_cron", "e2e_partition") if AIRFLOW_VERSION >= (3, 2) else ()),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(airflow: AirflowInstance) -> Iterator[None]:
+    """Print what every run sent, when all tests are through."""
+    yield
+    rows = [
+        [run.dag_id, run.run_type, _short(run.logical_date), _interval(run), _sent(body)]
+        for dag_id in sorted(DAG_IDS)
+        for run in airflow.dag_runs(dag_id)
+        for body in requests_of(airflow, run)
+    ]
+    rows.insert(0, ["dag", "run type", "logical date", "data interval", "interval sent"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    print("\n" + "\n".join(lines))  # noqa: T201 - asked for with pytest -s
+
+
+@pytest.fixture(scope="module")
+def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
+    """Start every manual run at once, so that they run beside the scheduled ones; return the run_ids."""
+    airflow.wait_for_dags(DAG_IDS)
+    parameters = {"interval_start": "2025-05-01T00:00:00Z", "interval_end": "2025-05-02T12:30:00+02:00"}
+    return {
+        "e2e_producer": airflow.trigger("e2e_producer"),
+        "e2e_manual": airflow.trigger("e2e_manual", conf=parameters),
+        "e2e_daily": airflow.trigger("e2e_daily", datetime(2025, 1, 10, 15, 30, tzinfo=UTC)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "exports"),
+    [
+        ("e2e_daily", DAILY),
+        ("e2e_six_hours", SIX_HOURS),
+        ("e2e_berlin", BERLIN),
+        ("e2e_asset_or_time", ASSET_OR_TIME),
+        pytest.param("e2e_multiple_cron", MULTIPLE_CRON, marks=since_3_2),
+        pytest.param("e2e_partition", PARTITION, marks=since_3_2),
+    ],
+)
+def test_scheduled_run_exports_its_period(
+    airflow: AirflowInstance, manual_runs: dict[str, str], dag_id: str, exports: dict[str, tuple[str, str]]
+) -> None:
+    sent = {due(run): requests_of(airflow, run) for run in scheduled_runs(airflow, dag_id, len(exports))}
+
+    assert sent == {utc(date): [period(*interval)] for date, interval in exports.items()}
+
+
+def test_each_map_index_exports_the_period_for_its_own_status(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    sent = {due(run): requests_of(airflow, run) for run in scheduled_runs(airflow, "e2e_mapped", len(MAPPED))}
+
+    assert sent == {
+        utc(date): [period(*interval) | {"line_item_status": [status]} for status in ("unallocated", "rejected")]
+        for date, interval in MAPPED.items()
+    }
+
+
+def test_manual_run_exports_the_last_whole_day_before_its_logical_date(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    run = airflow.wait_for_run("e2e_daily", manual_runs["e2e_daily"])
+
+    assert requests_of(airflow, run) == [period("2025-01-09", "2025-01-10")]
+
+
+def test_parameters_of_a_manual_run_say_what_is_exported(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    run = airflow.wait_for_run("e2e_manual", manual_runs["e2e_manual"])
+
+    assert (run.logical_date is None) == AIRFLOW_3
+    assert requests_of(airflow, run) == [
+        period("2025-05-01T00:00", "2025-05-02T10:30")
+        | {
+            "start": 0,
+            "limit": 99,
+            "sort": {"key": "date", "dir": "asc"},
+            "line_item_status": ["unallocated", "backordered"],
+            "status_conjunction": "or",
+        }
+    ]
+
+
+def test_run_started_by_an_asset_looks_back_from_when_it_was_due(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    airflow.wait_for_run("e2e_producer", manual_runs["e2e_producer"])
+    (run,) = airflow.wait_for_runs("e2e_consumer", 1)
+
+    end = run.run_after or run.data_interval_end
+    assert end is not None
+    assert requests_of(airflow, run) == [
+        {"start_date": wire(end - timedelta(hours=1)), "end_date": wire(end)},
+    ]
+
+
+def test_nothing_was_sent_twice(
+    airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]
+) -> None:
+    runs = [run for dag_id in DAG_IDS for run in airflow.wait_for_runs(dag_id, 1)]
+
+    asked = [entry for entry in sandbox.requests if entry["path"] == "/api/orders/export/"]
+    assert {(entry["method"], entry["status"]) for entry in asked} == {("POST", 200)}
+    pushed = [body for run in runs for body in requests_of(airflow, run)]
+    assert Counter(map(canonical, pushed)) == Counter(canonical(entry["body"]) for entry in asked)
+    uuids = [uuid for run in runs for uuid in xcoms(airflow, run, "return_value")]
+    assert sorted(uuids) == sorted(sandbox.exports)
+
+
+def scheduled_runs(airflow: AirflowInstance, dag_id: str, count: int) -> list[DagRun]:
+    """Wait for a DAG's runs and return those that the scheduler made."""
+    return [run for run in airflow.wait_for_runs(dag_id, count) if run.run_type == "scheduled"]
+
+
+def requests_of(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
+    """Return the body that each task instance of the run says it sent."""
+    return xcoms(airflow, run, "export_request")
+
+
+def xcoms(airflow: AirflowInstance, run: DagRun, key: str) -> list[Any]:
+    """Return an XCom of each task instance of the run."""
+    map_indexes = (0, 1) if run.dag_id == "e2e_mapped" else (-1,)
+    return [airflow.xcom(run, "export", key, index) for index in map_indexes]
+
+
+def due(run: DagRun) -> datetime:
+    """Return the date on which the run was due; a partition's run has no logical date."""
+    date = run.logical_date or run.run_after
+    assert date is not None
+    return date
+
+
+def utc(text: str) -> datetime:
+    """Read a date or a moment in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def wire(moment: datetime) -> str:
+    """Write a moment as the API wants it: in UTC, to the second, with milliseconds that are always 000."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
+
+
+def period(start: str, end: str) -> dict[str, Any]:
+    """Return the body of a request for this period and nothing else."""
+    return {"start_date": wire(utc(start)), "end_date": wire(utc(end))}
+
+
+def canonical(body: dict[str, Any]) -> str:
+    """Write a body so that equal ones are equal text."""
+    return json.dumps(body, sort_keys=True)
+
+
+def _short(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
+
+
+def _interval(run: DagRun) -> str:
+    return f"{_short(run.data_interval_start)} .. {_short(run.data_interval_end)}"
+
+
+def _sent(body: dict[str, Any]) -> str:
+    return f"{body['start_date']} .. {body['end_date']}"
