@@ -11,6 +11,7 @@ from urllib.parse import quote
 SHOWN = 200
 """Characters of a foreign text that an error message shows."""
 
+_SOUGHT = 20 * SHOWN
 _MASK = "***"
 
 # A presigned URL is a secret in its query; credentials may stand before the host.
@@ -18,7 +19,7 @@ _URL = re.compile(r"(?P<scheme>https?:(?:\\?/){2})[^\s\"'<>]*", re.IGNORECASE)
 # "Authorization: Token abc", and "auth_token": "abc" in JSON or in a Python repr.
 _AUTHORIZATION = re.compile(r"\b(token|bearer|basic)(\s+)[^\s\"',;<>]+", re.IGNORECASE)
 _NAMED = re.compile(
-    r"""(?P<name>[\w-]*(?:token|password|secret|signature|api_?key)[\w-]*["']?\s*[:=]\s*)"""
+    r"""(?P<name>(?:token|password|secret|signature|api[_-]?key)[\w-]*["']?\s*[:=]\s*)"""
     r"""(?P<value>"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&}<>]+)""",
     re.IGNORECASE,
 )
@@ -42,6 +43,8 @@ def excerpt(text: str, *, secrets: Iterable[str] = ()) -> str:
     # the longest first: a secret that begins another one must not leave the other's tail behind
     for form in sorted(spelled, key=len, reverse=True):
         text = text.replace(form, _MASK)
+    # patterns are sought only near the beginning: what is cut off in the middle of one still begins like it
+    text = text[:_SOUGHT]
     text = _URL.sub(rf"\g<scheme>{_MASK}", text)
     text = _NAMED.sub(rf"\g<name>{_MASK}", text)
     text = _AUTHORIZATION.sub(rf"\1\2{_MASK}", text)

@@ -158,6 +158,18 @@ def test_run_started_by_an_asset_looks_back_from_when_it_was_due(
     ]
 
 
+def test_example_exports_the_day_and_hands_the_uuid_on(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    runs = scheduled_runs(airflow, EXAMPLE, 1)
+
+    for run in runs:  # two where midnight passes during the test
+        midnight, day = due(run), timedelta(days=1)
+        start, end = (midnight - day, midnight) if AIRFLOW_3 else (midnight, midnight + day)
+        assert requests_of(airflow, run) == [{"start_date": wire(start), "end_date": wire(end)}]
+        assert [airflow.xcom(run, "announce")] == xcoms(airflow, run, "return_value")
+
+
 def test_nothing_was_sent_twice(
     airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]
 ) -> None:
@@ -183,8 +195,9 @@ def requests_of(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
 
 def xcoms(airflow: AirflowInstance, run: DagRun, key: str) -> list[Any]:
     """Return an XCom of each task instance of the run."""
+    task_id = "export_orders" if run.dag_id == EXAMPLE else "export"
     map_indexes = (0, 1) if run.dag_id == "e2e_mapped" else (-1,)
-    return [airflow.xcom(run, "export", key, index) for index in map_indexes]
+    return [airflow.xcom(run, task_id, key, index) for index in map_indexes]
 
 
 def due(run: DagRun) -> datetime:
