@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -53,7 +53,7 @@ class Export:
         return _STATES.get(self.status.lower(), ExportState.UNKNOWN)
 
 
-def excerpt_of(answer: Answer, secrets: Iterable[str] = ()) -> str:
+def excerpt_of(answer: Answer, secrets: Collection[str] = ()) -> str:
     """Return what an answer says, fit for an error message: kind of content, and its beginning."""
     if not answer.body:
         return "an empty body"
@@ -62,14 +62,14 @@ def excerpt_of(answer: Answer, secrets: Iterable[str] = ()) -> str:
     return f"{kind}: {excerpt(text, secrets=secrets)!r}"
 
 
-def _malformed(what: str, answer: Answer, secrets: Iterable[str]) -> CruxMalformedAnswerError:
+def _malformed(what: str, answer: Answer, secrets: Collection[str]) -> CruxMalformedAnswerError:
     return CruxMalformedAnswerError(
         f"Crux Connect answered {answer.status}, but {what}; what came is {excerpt_of(answer, secrets)}. "
         "Check that the connection's host is Crux Connect's"
     )
 
 
-def _json_object(answer: Answer, secrets: Iterable[str]) -> Mapping[str, Any]:
+def _json_object(answer: Answer, secrets: Collection[str]) -> Mapping[str, Any]:
     if len(answer.body) > MAX_ANSWER_BYTES:
         raise _malformed(f"with more than {MAX_ANSWER_BYTES} bytes", answer, secrets)
     try:
@@ -81,7 +81,7 @@ def _json_object(answer: Answer, secrets: Iterable[str]) -> Mapping[str, Any]:
     return content
 
 
-def export_uuid(answer: Answer, *, secrets: Iterable[str] = ()) -> str:
+def export_uuid(answer: Answer, *, secrets: Collection[str] = ()) -> str:
     """
     Read the answer to the request for an export.
 
@@ -100,7 +100,7 @@ def export_uuid(answer: Answer, *, secrets: Iterable[str] = ()) -> str:
     return uuid
 
 
-def export(answer: Answer, *, asked: str, secrets: Iterable[str] = ()) -> Export:
+def export(answer: Answer, *, asked: str, secrets: Collection[str] = ()) -> Export:
     """
     Read the answer to the question how an export stands.
 
@@ -124,7 +124,7 @@ def is_token(text: object) -> bool:
     return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
-def auth_token(answer: Answer, *, secrets: Iterable[str] = ()) -> str:
+def auth_token(answer: Answer, *, secrets: Collection[str] = ()) -> str:
     """
     Read the answer to a login.
 

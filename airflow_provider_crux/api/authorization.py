@@ -8,7 +8,7 @@ transport.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -45,11 +45,9 @@ class Authorization:
     _token: str | None = field(default=None, init=False, repr=False)
     _obtained: float = field(default=0.0, init=False, repr=False)
 
-    def secrets(self) -> Iterator[str]:
-        """Yield what must not be seen in any text."""
-        yield self.secret
-        if self._token is not None:
-            yield self._token
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must not be seen in any text."""
+        return (self.secret,) if self._token is None else (self.secret, self._token)
 
     def token(self) -> Generator[Call, Answer, str]:
         """Return a token that is good, logging in first where there is a login and no token that will last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from airflow_provider_crux.api.answers import excerpt_of
@@ -68,7 +68,7 @@ def worth_repeating(call: Call, answer: Answer) -> bool:
     return answer.status in REFUSED or (call.repeatable and _may_have_been_processed(answer.status))
 
 
-def refused(call: Call, answer: Answer, *, conn_id: str, secrets: Iterable[str] = ()) -> CruxError:
+def refused(call: Call, answer: Answer, *, conn_id: str, secrets: Collection[str] = ()) -> CruxError:
     """
     Return the error for an answer whose status is not 2xx.
 
@@ -93,7 +93,7 @@ def refused(call: Call, answer: Answer, *, conn_id: str, secrets: Iterable[str] 
     return CruxRequestRefusedError(f"{said}. Check the host of connection {conn_id!r}")
 
 
-def not_connected(call: Call, reason: str, *, secrets: Iterable[str] = ()) -> CruxUnavailableError:
+def not_connected(call: Call, reason: str, *, secrets: Collection[str] = ()) -> CruxUnavailableError:
     """Return the error for a call that surely never left: refused, host not found, no connection in time."""
     return CruxUnavailableError(
         f"Could not {call.doing}: no connection to Crux Connect ({excerpt(reason, secrets=secrets)}). "
@@ -101,7 +101,7 @@ def not_connected(call: Call, reason: str, *, secrets: Iterable[str] = ()) -> Cr
     )
 
 
-def not_trusted(call: Call, reason: str, *, conn_id: str, secrets: Iterable[str] = ()) -> CruxError:
+def not_trusted(call: Call, reason: str, *, conn_id: str, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a certificate that was not accepted: nothing was sent, and nothing will change."""
     return CruxInvalidConnectionError(
         f"Could not {call.doing}: the server's certificate is not trusted ({excerpt(reason, secrets=secrets)}). "
@@ -110,7 +110,7 @@ def not_trusted(call: Call, reason: str, *, conn_id: str, secrets: Iterable[str]
     )
 
 
-def not_usable(call: Call, reason: str, *, conn_id: str, secrets: Iterable[str] = ()) -> CruxError:
+def not_usable(call: Call, reason: str, *, conn_id: str, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a URL, a proxy or a header with which no request can be made."""
     return CruxInvalidConnectionError(
         f"Could not {call.doing}: no request can be made ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
@@ -118,7 +118,7 @@ def not_usable(call: Call, reason: str, *, conn_id: str, secrets: Iterable[str] 
     )
 
 
-def answer_lost(call: Call, reason: str, *, secrets: Iterable[str] = ()) -> CruxError:
+def answer_lost(call: Call, reason: str, *, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a call that went out, or may have, and got no whole answer."""
     said = f"Could not {call.doing}: the answer was lost ({excerpt(reason, secrets=secrets)})"
     if call.repeatable:

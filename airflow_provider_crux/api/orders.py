@@ -145,9 +145,14 @@ def _conjunction_with_statuses(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _end_after_start(given: Mapping[str, Any]) -> Iterator[str]:
-    if "start_date" in given and "end_date" in given and given["end_date"] < given["start_date"]:
-        start, end = given["start_date"].isoformat(), given["end_date"].isoformat()
-        yield f"end_date: {end} is before start_date {start}; give the later instant as end_date"
+    if "start_date" not in given or "end_date" not in given:
+        return
+    # in UTC: Python compares two instants of one zone by their wall clocks, also where these are turned back
+    start, end = (given[name].astimezone(UTC) for name in ("start_date", "end_date"))
+    if end < start:
+        yield (
+            f"end_date: {end.isoformat()} is before start_date {start.isoformat()}; give the later instant as end_date"
+        )
 
 
 # A rule of several fields is asked only where each of them is sound by itself: one fault, one message.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from urllib.parse import quote
 
 SHOWN = 200
@@ -30,7 +30,7 @@ def _spellings(secret: str) -> set[str]:
     return {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), html.escape(secret)}
 
 
-def excerpt(text: str, *, secrets: Iterable[str] = ()) -> str:
+def excerpt(text: str, *, secrets: Collection[str] = ()) -> str:
     """
     Return the beginning of a text that came from elsewhere, fit for a log or an error message.
 

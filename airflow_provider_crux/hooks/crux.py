@@ -104,16 +104,17 @@ class CruxHook(BaseHook):
                 return True, "Logged in to Crux Connect"
             with suppress(CruxNotFoundError):  # as it should be: there is no such export
                 self._drive(self._authorization.authorize(calls.get_export(calls.NIL_UUID)), max_retries=0)
+                return False, f"Connection {self.crux_conn_id!r}: its host knows an export that cannot exist"
         except CruxError as error:
             return False, str(error)
         return True, "Crux Connect accepts the token"
 
     def get_conn(self) -> Session:
         """
-        Return the session: it names us, trusts what the connection says, and sends the token with each request.
+        Return the session: it names us, trusts what the connection says, and signs requests with the token.
 
-        It sends the token wherever a request goes: use it for paths below the connection's host only, and not for the
-        presigned URL of an export. It does not send anything again and knows no errors of ours.
+        Only requests to the connection's own host are signed. The session does not send anything again, and knows no
+        errors of ours.
         """
         return self._session
 
@@ -172,8 +173,8 @@ class CruxHook(BaseHook):
         return session
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:
-        """Put the token on a request that a user sends through the session."""
-        if "Authorization" not in request.headers:
+        """Put the token on a request that a user sends through the session to the connection's own host."""
+        if (request.url or "").startswith(f"{self._settings.base_url}/"):
             request.headers["Authorization"] = f"Token {self._drive(self._authorization.token())}"
         return request
 
@@ -209,7 +210,7 @@ class CruxHook(BaseHook):
         from requests import exceptions as gone_wrong
 
         unusable = (gone_wrong.InvalidURL, gone_wrong.InvalidSchema, gone_wrong.InvalidHeader)
-        secrets = tuple(self._authorization.secrets())
+        secrets = self._authorization.secrets()
         body = None if call.body is None else json.dumps(call.body).encode()
         try:
             with self._session.request(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,15 @@ def test_a_broken_rule_is_told_with_field_value_and_remedy(fields, field, value,
     assert value in message
     assert remedy in message
     assert len(violations(fields)) == 1, "one fault, one sentence"
+
+
+def test_the_hour_that_comes_twice_is_not_taken_for_a_reversed_search() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    request = OrdersExportRequest(
+        start_date=datetime(2026, 10, 25, 2, 30, tzinfo=berlin),
+        end_date=datetime(2026, 10, 25, 2, 15, tzinfo=berlin, fold=1),
+    )
+    assert request.as_json() == {"start_date": "2026-10-25T00:30:00.000Z", "end_date": "2026-10-25T01:15:00.000Z"}
 
 
 def test_several_broken_rules_are_told_at_once() -> None:

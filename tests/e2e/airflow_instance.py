@@ -35,12 +35,19 @@ if TYPE_CHECKING:
 
 AIRFLOW_VERSION = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:2])
 AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 STARTUP_SECONDS = 120
 """From the first process to a healthy Airflow; 15 to 25 s were seen on two cores."""
 RUN_SECONDS = 150
 """The most that one wait for runs may take: all of a module's runs compete for the same two cores."""
 POLL_SECONDS = 0.5
+WRITER_PATIENCE_SECONDS = 30
+"""How long a process waits while another one writes to SQLite."""
+API_PATIENCE_SECONDS = 1
+"""The same for the API server, which can wait for itself: for every request that changes something it writes to its
+audit log (`log_action`) on the event loop, on which a task's request that holds the lock may still depend to finish.
+Nothing moves until the wait is over. Then the refused request is sent again, by the task runner or by us."""
 STOP_SECONDS = 15
 TAIL_LINES = 40
 
@@ -90,9 +97,7 @@ class AirflowInstance(ABC):
         """Return the DAG files that could not be imported, with their tracebacks."""
 
     @abstractmethod
-    def trigger(
-        self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None
-    ) -> str:
+    def trigger(self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None) -> str:
         """Start a manual run and return its run_id.
 
         Without a logical date Airflow 3 leaves it null and Airflow 2 takes now.
@@ -199,9 +204,7 @@ class _Airflow3(AirflowInstance):
         errors = self._get("importErrors", limit=100)["import_errors"]
         return {error["filename"]: error["stack_trace"] for error in errors}
 
-    def trigger(
-        self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None
-    ) -> str:
+    def trigger(self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None) -> str:
         run_id = f"manual__{uuid.uuid4()}"
         response = self._session.post(
             f"{self.base_url}/api/v2/dags/{dag_id}/dagRuns",
@@ -267,9 +270,7 @@ class _Airflow2(AirflowInstance):
         rows = self._rows("SELECT filename, stacktrace FROM import_error")
         return {row["filename"]: row["stacktrace"] for row in rows}
 
-    def trigger(
-        self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None
-    ) -> str:
+    def trigger(self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None) -> str:
         run_id = f"manual__{uuid.uuid4()}"
         arguments = ["dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(dict(conf or {}))]
         if logical_date is not None:
@@ -360,7 +361,8 @@ def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> It
     """Run the Airflow of this interpreter's environment in a fresh `home` until the block is left.
 
     `env` is added to the environment of every process, and wins over the settings made here. Raises AirflowTestError
-    if Airflow is not healthy within STARTUP_SECONDS.
+    if Airflow is not healthy within STARTUP_SECONDS. While it runs, SIGTERM is taken for Ctrl-C, so that a test session
+    that is cancelled leaves no process behind.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = _free_port()
@@ -371,13 +373,17 @@ def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> It
         connection.execute("PRAGMA journal_mode = WAL")
 
     instance = (_Airflow3 if AIRFLOW_3 else _Airflow2)(home, environment)
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for arguments in _parts(port):
-            instance.parts.append(Part(arguments, environment, home / f"{arguments[0]}.log"))
+            patience = API_PATIENCE_SECONDS if arguments[0] == "api-server" else WRITER_PATIENCE_SECONDS
+            own = {DATABASE: _database(home, patience)}
+            instance.parts.append(Part(arguments, environment | own, home / f"{arguments[0]}.log"))
         instance._wait(instance.unhealthy, STARTUP_SECONDS)
         yield instance
     finally:
         stop(instance.parts)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -449,8 +455,7 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": False,
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "AIRFLOW__CORE__PARALLELISM": 4,
-        # seconds that a writer waits for another one; five is the default
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+        DATABASE: _database(home, WRITER_PATIENCE_SECONDS),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": home / "logs",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": False,
@@ -463,6 +468,9 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base_url}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+            # A loaded machine may take longer over the first request than the five seconds of the default, and a
+            # task that asks a second time whether it may start is told that it runs already, and fails.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": 30,
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": 10,
             # The files do not change: parsing them every 30 s takes the cores from the tasks. Not so rarely that a
             # file whose DAGs could not be stored is never tried again.
@@ -476,6 +484,10 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": 60,
         }
     return {name: str(value) for name, value in (common | extra).items()}
+
+
+def _database(home: Path, patience: int) -> str:
+    return f"sqlite:///{home / 'airflow.db'}?timeout={patience}"
 
 
 def _free_port() -> int:

@@ -127,9 +127,7 @@ def test_manual_run_exports_the_last_whole_day_before_its_logical_date(
     assert requests_of(airflow, run) == [period("2025-01-09", "2025-01-10")]
 
 
-def test_parameters_of_a_manual_run_say_what_is_exported(
-    airflow: AirflowInstance, manual_runs: dict[str, str]
-) -> None:
+def test_parameters_of_a_manual_run_say_what_is_exported(airflow: AirflowInstance, manual_runs: dict[str, str]) -> None:
     run = airflow.wait_for_run("e2e_manual", manual_runs["e2e_manual"])
 
     assert (run.logical_date is None) == AIRFLOW_3
@@ -158,9 +156,7 @@ def test_run_started_by_an_asset_looks_back_from_when_it_was_due(
     ]
 
 
-def test_example_exports_the_day_and_hands_the_uuid_on(
-    airflow: AirflowInstance, manual_runs: dict[str, str]
-) -> None:
+def test_example_exports_the_day_and_hands_the_uuid_on(airflow: AirflowInstance, manual_runs: dict[str, str]) -> None:
     runs = scheduled_runs(airflow, EXAMPLE, 1)
 
     for run in runs:  # two where midnight passes during the test
@@ -170,9 +166,7 @@ def test_example_exports_the_day_and_hands_the_uuid_on(
         assert [airflow.xcom(run, "announce")] == xcoms(airflow, run, "return_value")
 
 
-def test_nothing_was_sent_twice(
-    airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]
-) -> None:
+def test_nothing_was_sent_twice(airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]) -> None:
     runs = [run for dag_id in DAG_IDS for run in airflow.wait_for_runs(dag_id, 1)]
 
     asked = [entry for entry in sandbox.requests if entry["path"] == "/api/orders/export/"]

@@ -32,9 +32,7 @@ with DAG("e2e_consumer", schedule=[stock], start_date=datetime(2025, 1, 1, tzinf
 
 with DAG(
     "e2e_asset_or_time",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 0 * * *", timezone="UTC"), assets=[never_updated]
-    ),
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 0 * * *", timezone="UTC"), assets=[never_updated]),
     start_date=datetime(2025, 7, 10, tzinfo=UTC),
     end_date=datetime(2025, 7, 11, tzinfo=UTC),
     catchup=True,
