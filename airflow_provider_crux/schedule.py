@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.window import Period, Run
@@ -142,11 +142,12 @@ def _cron_runs(core: Timetable, after: Any) -> Iterator[Period]:
 
 def _last_cron_period(core: Timetable, at: Any) -> Period | None:
     # Forward from ever further back, as the scheduler goes: around a change of the clocks, asking a cron for its
-    # previous time can give the very same instant, or a later one.
+    # previous time can give the very same instant, or a later one. The first run after an instant that is none of
+    # the schedule's own can be an hour off, so it is passed over.
     back = timedelta(minutes=1)
     while back < _LONGEST_SEARCH:
         due = takewhile(lambda period: period[1] <= at, _cron_runs(core, at - back))
-        for before, last in deque(pairwise(due), maxlen=1):
+        for before, last in deque(pairwise(islice(due, 1, None)), maxlen=1):
             return last if last[0] < last[1] else (before[1], last[1])
         back *= 2
     return None

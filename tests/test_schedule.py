@@ -20,12 +20,16 @@ EVERY_RUN = TimeRestriction(earliest=None, latest=None, catchup=True)
 
 
 def scheduled(timetable, after: datetime, count: int) -> list[DataInterval]:
-    """Give the data intervals of the runs that Airflow's scheduler would make."""
+    """
+    Give the data intervals of the runs that Airflow's scheduler would make.
+
+    Without the first: where the clocks change between ``after`` and it, Airflow's arithmetic can be an hour off.
+    """
     last, intervals = DataInterval.exact(pendulum.instance(after)), []
-    for _ in range(count):
+    for _ in range(count + 1):
         last = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=EVERY_RUN).data_interval
         intervals.append(last)
-    return intervals
+    return intervals[1:]
 
 
 minutes = st.sampled_from(["0", "5", "30", "59", "*/15", "*"])
@@ -61,7 +65,7 @@ def test_a_cron_without_intervals_exports_what_airflow_gives_the_same_cron_with_
     timetable = CronTriggerTimetable(cron, timezone=zone)
     ticks = [interval.end for interval in scheduled(timetable, after, 8)]
     try:
-        intervals = scheduled(CronDataIntervalTimetable(cron, timezone=zone), after, 9)
+        intervals = scheduled(CronDataIntervalTimetable(cron, timezone=zone), ticks[0], 8)
     except ValueError as stuck:
         # Airflow 3.3's own timetable cannot get past some changes of the clocks
         assert "did not advance" in str(stuck)  # noqa: PT017
@@ -70,7 +74,7 @@ def test_a_cron_without_intervals_exports_what_airflow_gives_the_same_cron_with_
     # holds ours to be whole there. Hypothesis complains if this leaves too little.
     assume(all(before.end == after.start for before, after in pairwise(intervals)))
     given_by_airflow = {interval.end: tuple(interval) for interval in intervals}
-    for tick in ticks[1:]:
+    for tick in ticks[3:]:  # Airflow 3.3 begins its intervals after the instant it is given, 2.11 at it
         assert last_period(timetable, tick) == given_by_airflow[tick]
 
 
@@ -78,9 +82,7 @@ def test_a_cron_without_intervals_exports_what_airflow_gives_the_same_cron_with_
 def test_a_manual_run_in_mid_period_exports_the_last_whole_one(cron: str, zone: str, moment: datetime) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)
     start, end = last_period(timetable, moment)
-    assert end <= moment
-    (following,) = scheduled(timetable, end, 1)
-    assert following.end > moment
+    assert end <= moment < period_from(timetable, end)[1]
     assert last_period(timetable, end) == (start, end)
     assert period_from(timetable, start) == (start, end)
 
