@@ -37,8 +37,9 @@ def run_of(context: Mapping[str, Any]) -> Run:
     # Airflow 2.11 has no run_after; there every run has a data interval
     reference = end or getattr(dag_run, "run_after", None) or datetime.now(UTC)
     partition_date = context.get("partition_date")
-    # A clock says nothing of a run that an asset triggered, nor of one that stands for a partition of another time.
-    has_clock = _run_type(dag_run) not in _TRIGGERED_BY_ASSET and not context.get("partition_key")
+    # A clock says nothing of a run that an asset triggered, nor of one that stands for a partition of another time
+    # (Airflow 3.2 tells a task the partition's key, but not its date).
+    has_clock = _run_type(dag_run) not in _TRIGGERED_BY_ASSET and not getattr(dag_run, "partition_key", None)
     return Run(
         data_interval=(start, end) if start and end else None,
         partition=period_from(timetable, partition_date) if partition_date else None,

@@ -13,7 +13,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     tags=["crux"],
-):
+) as dag:
     # The interval is the run's data interval or, on Airflow 3 where a daily run has none, the day before it.
     export = CruxOrdersExportOperator(task_id="export_orders", retries=2)
 

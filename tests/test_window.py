@@ -87,7 +87,7 @@ def test_an_interval_within_one_second_is_empty() -> None:
         ("2026-01-02 06:00:00+00:00", at(2, 6)),
         ("2026-01-02T07:00:00+01:00", at(2, 6)),
         ("20260102T060000", at(2, 6)),
-        (datetime(2026, 1, 2, 6), at(2, 6)),  # noqa: DTZ001 - naive is UTC
+        (datetime(2026, 1, 2, 6), at(2, 6)),
         (date(2026, 1, 2), at(2)),
         (pendulum.datetime(2026, 1, 2, 7, tz="Europe/Berlin"), at(2, 6)),
         (pendulum.naive(2026, 1, 2, 6), at(2, 6)),

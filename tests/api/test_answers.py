@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -57,10 +58,8 @@ def test_any_other_answer_says_what_came_instead_briefly_and_without_secrets(bod
 
 @given(st.binary(max_size=300))
 def test_no_answer_whatever_makes_anything_but_a_uuid_or_our_error(body: bytes) -> None:
-    try:
+    with suppress(CruxMalformedAnswerError):
         answers.export_uuid(answer(body))
-    except CruxMalformedAnswerError:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_conjunction_that_the_user_chose_is_the_one_sent(conjunction: str) -
             "'all'",
             "name one",
         ),
-        ({"start_date": datetime(2026, 1, 1)}, "start_date:", "2026-01-01", "time zone"),  # noqa: DTZ001
+        ({"start_date": datetime(2026, 1, 1)}, "start_date:", "2026-01-01", "time zone"),
         ({"end_date": "2026-01-01"}, "end_date:", "'2026-01-01'", "datetime"),
         (
             {"end_date": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2)))},

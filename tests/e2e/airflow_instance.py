@@ -120,20 +120,25 @@ class AirflowInstance(ABC):
             absent = dag_ids - self.dag_ids()
             return f"no DAG named {', '.join(sorted(absent))}" if absent else ""
 
-        self._wait(missing, timeout)
+        self.wait(missing, timeout)
 
-    def wait_for_runs(self, dag_id: str, count: int, timeout: float = RUN_SECONDS) -> list[DagRun]:
-        """Wait until the DAG has at least `count` runs and all have succeeded; return them."""
+    def wait_for_runs(
+        self, dag_id: str, count: int, run_type: str | None = None, timeout: float = RUN_SECONDS
+    ) -> list[DagRun]:
+        """Wait until the DAG has at least `count` runs (of this type) and all have succeeded; return them."""
+
+        def runs() -> list[DagRun]:
+            return [run for run in self.dag_runs(dag_id) if run_type in {None, run.run_type}]
 
         def unfinished() -> str:
-            runs = self.dag_runs(dag_id)
-            self._refuse_failed(runs)
-            if len(runs) >= count and all(run.finished for run in runs):
+            found = runs()
+            self._refuse_failed(found)
+            if len(found) >= count and all(run.finished for run in found):
                 return ""
-            return f"{dag_id}: {[(run.run_id, run.state) for run in runs]}, expected {count} finished runs"
+            return f"{dag_id}: {[(run.run_id, run.state) for run in found]}, expected {count} finished runs"
 
-        self._wait(unfinished, timeout)
-        return self.dag_runs(dag_id)
+        self.wait(unfinished, timeout)
+        return runs()
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_SECONDS) -> DagRun:
         """Wait until this run has succeeded and return it."""
@@ -146,8 +151,19 @@ class AirflowInstance(ABC):
             self._refuse_failed([run])
             return "" if run.finished else f"{dag_id} {run_id} is {run.state}"
 
-        self._wait(unfinished, timeout)
+        self.wait(unfinished, timeout)
         return this_run()
+
+    def wait(self, obstacle: Callable[[], str], timeout: float) -> None:
+        """Poll until `obstacle` is the empty string; fail at the deadline, or when a part of Airflow has ended."""
+        deadline = time.monotonic() + timeout
+        while reason := obstacle():
+            ended = [part.name for part in self.parts if part.process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
+                tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in self.parts)
+                raise AirflowTestError(f"{reason} ({cause})\n{tails}")
+            time.sleep(POLL_SECONDS)
 
     def task_log_tail(self, run: DagRun) -> str:
         """Return the last lines of each task log of the run, read from the log folder."""
@@ -159,17 +175,6 @@ class AirflowInstance(ABC):
             if run.state == "failed":
                 raise AirflowTestError(f"{run.dag_id} {run.run_id} failed\n{self.task_log_tail(run)}")
 
-    def _wait(self, obstacle: Callable[[], str], timeout: float) -> None:
-        """Poll until `obstacle` is the empty string; fail at the deadline, or when a part of Airflow has ended."""
-        deadline = time.monotonic() + timeout
-        while reason := obstacle():
-            ended = [part.name for part in self.parts if part.process.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
-                tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in self.parts)
-                raise AirflowTestError(f"{reason} ({cause})\n{tails}")
-            time.sleep(POLL_SECONDS)
-
 
 class _Airflow3(AirflowInstance):
     """Airflow 3 over REST. SQLite under several tasks answers 500 (database is locked) now and then: sent again."""
@@ -177,15 +182,14 @@ class _Airflow3(AirflowInstance):
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         super().__init__(home, environment)
         self.base_url = self.environment["AIRFLOW__API__BASE_URL"]
-        self._session = requests.Session()
-        # a proxy that the developer's shell names must not be asked for 127.0.0.1
-        self._session.trust_env = False
-        retry = Retry(total=6, backoff_factor=0.2, status_forcelist=[500, 503], allowed_methods={"GET", "POST"})
-        self._session.mount("http://", HTTPAdapter(max_retries=retry))
+        self._session = _session(
+            Retry(total=6, backoff_factor=0.2, status_forcelist=[500, 503], allowed_methods={"GET", "POST"})
+        )
+        self._impatient_session = _session(Retry(total=0))
 
     def unhealthy(self) -> str:
         try:
-            response = requests.get(f"{self.base_url}/api/v2/monitor/health", timeout=5, proxies={"http": ""})
+            response = self._impatient_session.get(f"{self.base_url}/api/v2/monitor/health", timeout=5)
             response.raise_for_status()
         except requests.RequestException as error:
             return f"no health answer yet: {type(error).__name__}"
@@ -253,6 +257,14 @@ class _Airflow3(AirflowInstance):
         if not response.ok:
             raise AirflowTestError(f"{response.url} answered {response.status_code}: {response.text[:2000]}")
         return response.json()
+
+
+def _session(retry: Retry) -> requests.Session:
+    session = requests.Session()
+    # a proxy that the developer's shell names must not be asked for 127.0.0.1
+    session.trust_env = False
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    return session
 
 
 class _Airflow2(AirflowInstance):
@@ -379,7 +391,7 @@ def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> It
             patience = API_PATIENCE_SECONDS if arguments[0] == "api-server" else WRITER_PATIENCE_SECONDS
             own = {DATABASE: _database(home, patience)}
             instance.parts.append(Part(arguments, environment | own, home / f"{arguments[0]}.log"))
-        instance._wait(instance.unhealthy, STARTUP_SECONDS)
+        instance.wait(instance.unhealthy, STARTUP_SECONDS)
         yield instance
     finally:
         stop(instance.parts)

@@ -233,7 +233,7 @@ def test_a_certificate_that_is_not_trusted_sent_nothing_and_names_the_remedy(hoo
 
 def test_a_ca_bundle_that_is_not_there_is_told_before_anything_is_sent(connect, requests_mock) -> None:
     connect(password=TOKEN, extra={"ca_bundle": "/no/such/file.pem"})
-    with pytest.raises(CruxInvalidConnectionError, match="/no/such/file.pem"):
+    with pytest.raises(CruxInvalidConnectionError, match="no/such/file"):
         CruxHook().export_orders(REQUEST)
     assert requests_mock.call_count == 0
 
