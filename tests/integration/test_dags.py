@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -15,8 +16,12 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_crux.sandbox.server import running_sandbox
+from airflow_provider_crux.sandbox.settings import SandboxSettings
+
 AIRFLOW_3 = airflow.__version__ >= "3"
 HERE = Path(__file__).parent
+AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
 EXAMPLES = sorted((HERE.parents[1] / "dags_examples").glob("*.py"))
 LOGICAL_DATE = pendulum.datetime(2026, 1, 5)
 DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
@@ -38,13 +43,17 @@ def run(dags_folder: Path):
     """Give a function that runs the DAG of one file to its end, as its author would, and gives the file's names."""
 
     def run_file(
-        name: str, dag_id: str | None = None, at: pendulum.DateTime = LOGICAL_DATE, **given: Any
+        name: str,
+        dag_id: str | None = None,
+        at: pendulum.DateTime = LOGICAL_DATE,
+        state: str = "success",
+        **given: Any,
     ) -> dict[str, Any]:
         names = runpy.run_path(str(dags_folder / name))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
         when = {"logical_date": at} if AIRFLOW_3 else {"execution_date": at}
         finished = dags[dag_id or Path(name).stem].test(**when, **given)
-        assert str(getattr(finished.state, "value", finished.state)) == "success"
+        assert str(getattr(finished.state, "value", finished.state)) == state
         return names
 
     return run_file
@@ -99,3 +108,28 @@ def test_a_manual_run_exports_the_interval_it_was_triggered_with(sandbox, run) -
 def test_a_manual_run_without_parameters_looks_back(sandbox, run) -> None:
     run("manual.py", at=LOGICAL_DATE.add(days=1))
     assert asked(sandbox) == [{"start_date": "2026-01-05T23:00:00.000Z", "end_date": "2026-01-06T00:00:00.000Z"}]
+
+
+PASSWORD = "correct horse battery staple"
+TOKEN = SandboxSettings().token
+
+
+def test_no_secret_is_left_in_log_database_or_output(connect, run, capfd, caplog) -> None:
+    with running_sandbox(SandboxSettings(password=PASSWORD)) as sandbox:
+        connect(host=sandbox.url, login="sandbox", password=PASSWORD)
+        run("daily.py")
+        sandbox.answer_next(
+            "/api/organizations/user-login/",
+            200,
+            body=json.dumps({"auth_token": TOKEN, "org_type": "RETAILER"}).encode(),
+        )
+        sandbox.answer_next("/api/orders/export/", 400, body=f"you sent Token {TOKEN} and {PASSWORD}".encode())
+        run("daily.py", at=LOGICAL_DATE.add(days=1), state="failed")
+        assert [request["status"] for request in sandbox.requests] == [200, 200, 200, 400]
+    shown = capfd.readouterr()
+    seen = [shown.out, shown.err, caplog.text]
+    seen += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
+    for looked_in_the_right_place in ("Asking for an export of orders", "you sent", "export_request"):
+        assert any(looked_in_the_right_place in text for text in seen)
+    for secret in (PASSWORD, TOKEN):
+        assert not [text for text in seen if secret in text]
