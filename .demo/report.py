@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -59,12 +60,12 @@ def _handed_on(database: str) -> UUID:
     return UUID(json.loads(rows[0][0]))
 
 
-def _received(url: str) -> list:
+def _received(url: str) -> list[dict[str, Any]]:
     # http.client knows no proxies
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    with closing(connection):
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)) as connection:
         connection.request("GET", "/sandbox/requests")
-        return json.loads(connection.getresponse().read())
+        received: list[dict[str, Any]] = json.loads(connection.getresponse().read())
+    return received
 
 
 def _say(text: str) -> None:

@@ -38,14 +38,16 @@ clean_up() {
   # Airflow's tasks catch it and go on, and the home, all that could be left half done, is removed anyhow.
   local running
   running=$(jobs -pr)
-  [[ -z $running ]] || xargs kill -KILL <<<"$running"
-  wait
+  {
+    [[ -z $running ]] || xargs kill -KILL <<<"$running" || true
+    wait
+  } 2>/dev/null  # bash would tell of the kill
   rm -rf "$home"
   case $status in
     0 | 129 | 130 | 143) rm -f "$log" ;;
     *)
       printf '\nThe demo failed. The end of its log, %s:\n\n' "$log"
-      tail -n 25 "$log" | cut -c 1-300
+      tail -n 25 "$log" | cut -c 1-500
       ;;
   esac >&2
 }
@@ -80,7 +82,7 @@ echo "2. Preparing $("$python" -c 'import importlib.metadata as m; print("Airflo
 airflow db migrate
 
 echo "3. Running the DAG crux_orders_export: airflow dags test crux_orders_export $logical_date"
-echo "   The run of $logical_date exports the orders of $day"
+echo "   The run of $logical_date exports the orders of $day: a daily run starts when its day is over"
 airflow dags test crux_orders_export "$logical_date"
 
 "$python" "$demo/report.py" report "$day" "$home/airflow.db" "$url"
