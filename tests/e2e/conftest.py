@@ -12,12 +12,13 @@ import pytest
 
 import airflow_provider_crux
 from airflow_provider_crux.sandbox.server import running_sandbox
-from tests.e2e.airflow_instance import AIRFLOW_VERSION, AirflowInstance, running_airflow
+from tests.e2e.airflow_instance import AIRFLOW_VERSION, running_airflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
+    from tests.e2e.instance import AirflowInstance
 
 PROJECT = Path(airflow_provider_crux.__file__).parents[1]
 DAGS = Path(__file__).parent / "dags"

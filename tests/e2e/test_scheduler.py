@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.e2e.airflow_instance import AIRFLOW_3, AIRFLOW_VERSION, AirflowInstance, DagRun
+from tests.e2e.airflow_instance import AIRFLOW_3, AIRFLOW_VERSION
+from tests.e2e.instance import AirflowInstance, DagRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

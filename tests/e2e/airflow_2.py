@@ -1,0 +1,68 @@
+"""Airflow 2, whose web server would cost more than the whole test, asked through its database and command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tests.e2e.instance import AirflowInstance, DagRun, moment
+from tests.e2e.processes import run_airflow
+
+
+class Airflow2(AirflowInstance):
+    """Airflow 2 through its metadata database, whose tables no longer change, and its command line."""
+
+    def unhealthy(self) -> str:
+        running = self._rows("SELECT id FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'")
+        return "" if running else "the scheduler has not registered its job"
+
+    def dag_ids(self) -> set[str]:
+        # The command line triggers from the serialized DAG, which is written after the row in `dag`.
+        return {row["dag_id"] for row in self._rows("SELECT dag_id FROM serialized_dag")}
+
+    def import_errors(self) -> dict[str, str]:
+        rows = self._rows("SELECT filename, stacktrace FROM import_error")
+        return {row["filename"]: row["stacktrace"] for row in rows}
+
+    def trigger(self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None) -> str:
+        run_id = f"manual__{uuid.uuid4()}"
+        arguments = ["dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(dict(conf or {}))]
+        if logical_date is not None:
+            arguments += ["--exec-date", logical_date.isoformat()]
+        run_airflow(arguments, self.environment)
+        return run_id
+
+    def dag_runs(self, dag_id: str) -> list[DagRun]:
+        rows = self._rows("SELECT * FROM dag_run WHERE dag_id = ? ORDER BY execution_date", dag_id)
+        return [
+            DagRun(
+                dag_id=dag_id,
+                run_id=row["run_id"],
+                run_type=row["run_type"],
+                state=row["state"],
+                logical_date=moment(row["execution_date"]),
+                data_interval_start=moment(row["data_interval_start"]),
+                data_interval_end=moment(row["data_interval_end"]),
+                run_after=None,
+            )
+            for row in rows
+        ]
+
+    def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        rows = self._rows(
+            "SELECT value FROM xcom WHERE dag_id = ? AND run_id = ? AND task_id = ? AND key = ? AND map_index = ?",
+            *(run.dag_id, run.run_id, task_id, key, map_index),
+        )
+        if not rows:
+            raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom {key}")
+        return json.loads(rows[0]["value"])
+
+    def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        with contextlib.closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(statement, values).fetchall()

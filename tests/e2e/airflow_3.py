@@ -1,0 +1,108 @@
+"""Airflow 3, asked over its REST API."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from tests.e2e.instance import AirflowInstance, DagRun, moment
+from tests.e2e.processes import AirflowTestError
+
+
+class Airflow3(AirflowInstance):
+    """Airflow 3 over REST. SQLite under several tasks answers 500 (database is locked) now and then: sent again."""
+
+    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(home, environment)
+        self.base_url = self.environment["AIRFLOW__API__BASE_URL"]
+        self._session = _session(
+            Retry(total=6, backoff_factor=0.2, status_forcelist=[500, 503], allowed_methods={"GET", "POST"})
+        )
+        self._impatient_session = _session(Retry(total=0))
+
+    def unhealthy(self) -> str:
+        try:
+            response = self._impatient_session.get(f"{self.base_url}/api/v2/monitor/health", timeout=5)
+            response.raise_for_status()
+        except requests.RequestException as error:
+            return f"no health answer yet: {type(error).__name__}"
+        health = response.json()
+        waiting = [
+            part
+            for part in ("metadatabase", "scheduler", "dag_processor")
+            if (health.get(part) or {}).get("status") != "healthy"
+        ]
+        return f"not healthy: {', '.join(waiting)}" if waiting else ""
+
+    def dag_ids(self) -> set[str]:
+        return {dag["dag_id"] for dag in self._get("dags", limit=100)["dags"]}
+
+    def import_errors(self) -> dict[str, str]:
+        errors = self._get("importErrors", limit=100)["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
+    def trigger(self, dag_id: str, logical_date: datetime | None = None, conf: Mapping[str, Any] | None = None) -> str:
+        run_id = f"manual__{uuid.uuid4()}"
+        response = self._session.post(
+            f"{self.base_url}/api/v2/dags/{dag_id}/dagRuns",
+            json={
+                "dag_run_id": run_id,
+                "logical_date": logical_date and logical_date.isoformat(),
+                "conf": dict(conf or {}),
+            },
+            timeout=30,
+        )
+        # The run_id is ours alone, so a conflict is the answer to a request that was sent again after it had worked.
+        if response.status_code != 409:
+            self._check(response)
+        return run_id
+
+    def dag_runs(self, dag_id: str) -> list[DagRun]:
+        runs = self._get(f"dags/{dag_id}/dagRuns", limit=100, order_by="run_after")["dag_runs"]
+        return [
+            DagRun(
+                dag_id=dag_id,
+                run_id=run["dag_run_id"],
+                run_type=run["run_type"],
+                state=run["state"],
+                logical_date=moment(run["logical_date"]),
+                data_interval_start=moment(run["data_interval_start"]),
+                data_interval_end=moment(run["data_interval_end"]),
+                run_after=moment(run["run_after"]),
+                partition_key=run.get("partition_key"),
+            )
+            for run in runs
+        ]
+
+    def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        run_path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
+        entry = self._get(f"{run_path}/taskInstances/{task_id}/xcomEntries/{key}", map_index=map_index)
+        return entry["value"]
+
+    def _get(self, path: str, **params: Any) -> Any:
+        response = self._session.get(f"{self.base_url}/api/v2/{path}", params=params, timeout=30)
+        if response.status_code == 404:
+            raise LookupError(f"{response.url}: {response.text}")
+        return self._check(response)
+
+    @staticmethod
+    def _check(response: requests.Response) -> Any:
+        if not response.ok:
+            raise AirflowTestError(f"{response.url} answered {response.status_code}: {response.text[:2000]}")
+        return response.json()
+
+
+def _session(retry: Retry) -> requests.Session:
+    session = requests.Session()
+    # a proxy that the developer's shell names must not be asked for 127.0.0.1
+    session.trust_env = False
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    return session

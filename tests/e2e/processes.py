@@ -1,0 +1,114 @@
+"""The processes of an Airflow on loopback: started, watched through their logs, and ended, each by its id."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STARTUP_SECONDS = 120
+"""From the first process to a healthy Airflow; 15 to 25 s were seen on two cores."""
+STOP_SECONDS = 15
+TAIL_LINES = 40
+
+
+class AirflowTestError(Exception):
+    """Airflow did not do what the test waited for; the message ends with the tail of the logs."""
+
+
+class Part:
+    """One process of Airflow's, leader of a session of its own, so that all it starts can be found and ended."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = arguments[0]
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *arguments],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def members(self) -> list[psutil.Process]:
+        """Return every live process of the session.
+
+        Airflow puts some of its children into process groups of their own, but none leaves the session.
+        """
+        return [process for process in psutil.process_iter() if _session_of(process.pid) == self.process.pid]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:  # gone, or not ours to ask
+        return None
+
+
+def stop(parts: Sequence[Part]) -> None:
+    """End the parts and all they started: a polite signal to each group, and after STOP_SECONDS no longer polite."""
+    for part in parts:
+        if part.process.poll() is None:
+            os.killpg(part.process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for part in parts:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            part.process.wait(max(0.0, deadline - time.monotonic()))
+    for part in parts:
+        for process in part.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        part.process.wait()
+
+
+def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run one command of the airflow command line and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=STARTUP_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        last = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
+        raise AirflowTestError(f"airflow {' '.join(arguments)} ended with {done.returncode}\n{last}")
+    return done.stdout
+
+
+def tail(log: Path) -> str:
+    """Return the last lines of a log file."""
+    with log.open(errors="replace") as lines:
+        return "\n".join(_readable(line.rstrip("\n")) for line in deque(lines, TAIL_LINES))
+
+
+def _readable(line: str) -> str:
+    """Shorten a line of an Airflow 3 task log, where a traceback is one JSON object of many kilobytes."""
+    try:
+        entry = json.loads(line)
+        errors = [
+            f"    {error['exc_type']}: {error['exc_value']} ({_innermost(error['frames'])})"
+            for error in entry.get("error_detail") or []
+        ]
+        return "\n".join([f"{entry['timestamp']} {entry['level']} {entry['event']}", *errors])
+    except (ValueError, TypeError, KeyError, AttributeError):  # plain text, or another shape of JSON
+        return line
+
+
+def _innermost(frames: Sequence[Mapping[str, Any]]) -> str:
+    return " < ".join(f"{frame['filename']}:{frame['lineno']}" for frame in reversed(frames[-3:]))
