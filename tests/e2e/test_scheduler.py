@@ -53,7 +53,7 @@ PARTITION = {"2025-09-10": ("2025-09-09", "2025-09-10"), "2025-09-11": ("2025-09
 
 # How many runs each DAG gets.
 RUNS = {"e2e_daily": 3, "e2e_six_hours": 2, "e2e_berlin": 2, "e2e_mapped": 2, "e2e_asset_or_time": 2}
-RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 1}
+RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 2}
 if AIRFLOW_VERSION >= (3, 2):
     RUNS |= {"e2e_multiple_cron": 2, "e2e_partition": 2}
 
@@ -83,6 +83,7 @@ def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
         "e2e_producer": airflow.trigger("e2e_producer"),
         "e2e_manual": airflow.trigger("e2e_manual", conf=parameters),
         "e2e_daily": airflow.trigger("e2e_daily", datetime(2025, 1, 10, 15, 30, tzinfo=UTC)),
+        EXAMPLE: airflow.trigger(EXAMPLE),
     }
 
 
@@ -122,6 +123,18 @@ def test_manual_run_exports_the_last_whole_day_before_its_logical_date(
     run = airflow.wait_for_run("e2e_daily", manual_runs["e2e_daily"])
 
     assert requests_of(airflow, run) == [period("2025-01-09", "2025-01-10")]
+
+
+def test_manual_run_without_a_logical_date_exports_the_last_whole_day(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    run = airflow.wait_for_run(EXAMPLE, manual_runs[EXAMPLE])
+
+    assert (run.logical_date is None) == AIRFLOW_3
+    triggered = run.run_after or run.data_interval_end
+    assert triggered is not None
+    midnight = triggered.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert requests_of(airflow, run) == [{"start_date": wire(midnight - timedelta(days=1)), "end_date": wire(midnight)}]
 
 
 def test_parameters_of_a_manual_run_say_what_is_exported(airflow: AirflowInstance, manual_runs: dict[str, str]) -> None:

@@ -38,8 +38,12 @@ from airflow.timetables import trigger as core_trigger
 
 def asset_or(timetable):
     assets = [Asset("orders")]
-    if AIRFLOW >= (3, 0):
+    if AIRFLOW >= (3, 2):
         return AssetOrTimeSchedule(timetable=timetable, assets=assets)
+    if AIRFLOW >= (3, 0):
+        from airflow.timetables import assets as core_assets
+
+        return core_assets.AssetOrTimeSchedule(timetable=timetable, assets=assets)
     from airflow.timetables.datasets import DatasetOrTimeSchedule
 
     return DatasetOrTimeSchedule(timetable=timetable, datasets=assets)
