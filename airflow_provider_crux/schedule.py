@@ -109,13 +109,14 @@ def _time_side(timetable: Any) -> Timetable:
     """Return the timetable as the scheduler knows it, and of one that goes by assets or time, the time."""
     from airflow.timetables.base import Timetable
 
-    if not isinstance(timetable, Timetable):
-        # From Airflow 3.2 on a DAG's file, and so a task, holds the SDK's description of a timetable.
-        from airflow.serialization.decoders import decode_timetable
-        from airflow.serialization.encoders import encode_timetable
+    time_side = getattr(timetable, "timetable", timetable)
+    if isinstance(time_side, Timetable):
+        return time_side
+    # From Airflow 3.2 on a DAG's file, and so a task, holds the SDK's description of a timetable.
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
 
-        timetable = decode_timetable(encode_timetable(timetable))
-    core: Timetable = getattr(timetable, "timetable", timetable)
+    core: Timetable = decode_timetable(encode_timetable(time_side))
     return core
 
 

@@ -156,6 +156,8 @@ class CruxHook(BaseHook):
 
     @cached_property
     def _session(self) -> Session:
+        from http.cookiejar import DefaultCookiePolicy
+
         from requests import Session
 
         bundle = self._settings.ca_bundle
@@ -170,6 +172,8 @@ class CruxHook(BaseHook):
         if self._settings.proxy is not None:
             session.proxies = {"http": self._settings.proxy, "https": self._settings.proxy}
         session.auth = self._sign
+        # a session that a login opened must not speak for us beside the token
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return session
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:

@@ -103,6 +103,16 @@ def test_a_netrc_never_takes_the_tokens_place(hook: CruxHook, requests_mock, mon
     assert [r.headers["Authorization"] for r in requests_mock.request_history] == [f"Token {TOKEN}"] * 2
 
 
+def test_no_cookie_is_kept_beside_the_token(connect) -> None:
+    with server(b"HTTP/1.1 404 Not Found\r\nSet-Cookie: sessionid=abc\r\nContent-Length: 0\r\n\r\n") as (url, came):
+        connect(host=url, password=TOKEN)
+        hook = CruxHook()
+        for _ in range(2):
+            with pytest.raises(CruxNotFoundError):
+                hook.get_export(UUID)
+        assert [b"sessionid" in request for request in came] == [False, False]
+
+
 def test_a_refusal_is_waited_out_as_long_as_it_asks(hook: CruxHook, requests_mock, waits) -> None:
     requests_mock.post(EXPORT, [{"status_code": 503, "headers": {"Retry-After": "7"}}, {"json": {"uuid": UUID}}])
     assert hook.export_orders(REQUEST) == UUID
