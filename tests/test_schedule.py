@@ -124,6 +124,13 @@ def test_a_day_is_as_long_as_the_clocks_make_it() -> None:
     assert autumn == (utc(2026, 10, 24, 22), utc(2026, 10, 25, 23))
 
 
+def test_a_burst_once_a_year_reaches_back_to_the_burst_before_it() -> None:
+    # Asked from a summer's day, Airflow's arithmetic gives a first run that is an hour off in winter.
+    every_hour_of_january = CronTriggerTimetable("0 * * 1 *", timezone="Europe/Berlin")
+    first = utc(2025, 12, 31, 23)
+    assert last_period(every_hour_of_january, first) == (utc(2025, 1, 31, 22), first)
+
+
 def test_a_schedule_is_named_as_a_person_would() -> None:
     assert schedule_name(CronTriggerTimetable("0 0 * * *", timezone="UTC")) == "CronTriggerTimetable 0 0 * * *"
     assert "NullTimetable" in schedule_name(NullTimetable())

@@ -283,7 +283,7 @@ def _is_about_certificate(cause: object) -> bool:
 
 
 def _never_connected(cause: object) -> bool:
-    from urllib3 import exceptions as gone_wrong
+    from urllib3.exceptions import ConnectTimeoutError
 
-    # a refused connection and a host that is not found are NewConnectionErrors
-    return isinstance(cause, gone_wrong.NewConnectionError | gone_wrong.ConnectTimeoutError)
+    # also the base class of what urllib3 says of a refused connection, and of a host that is not found
+    return isinstance(cause, ConnectTimeoutError)
