@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from airflow_provider_crux.api.orders import whole_second
 from airflow_provider_crux.exceptions import CruxIntervalError
 
 Period = tuple[datetime, datetime]
@@ -30,7 +31,6 @@ class Interval:
     end: datetime
 
     def __post_init__(self) -> None:
-        # the same cut for every end: where two intervals adjoin before it, they adjoin after it
         object.__setattr__(self, "start", _cut("interval_start", self.start))
         object.__setattr__(self, "end", _cut("interval_end", self.end))
         if self.end > self.start:
@@ -90,13 +90,11 @@ def instant(name: str, value: object) -> datetime:
 
 def _cut(name: str, moment: datetime) -> datetime:
     try:
-        utc = moment.astimezone(UTC)
+        return whole_second(moment)
     except OverflowError:
         raise CruxIntervalError(
             f"{name}: {moment.isoformat()} is outside the years 1 to 9999 in UTC; give an instant within"
         ) from None
-    # a plain datetime, whatever subclass came: what is logged and compared is always of one kind
-    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
 
 
 def resolve(

@@ -113,17 +113,18 @@ def _is_loopback(host: str) -> bool:
 
 def _split_host(host: str, schema: str | None) -> SplitResult:
     """Take apart a host field: a name, or a URL as many paste it there."""
+    if "@" in host:
+        # the value is not shown: a password stands in it
+        raise ValueError("host: credentials stand in the host; put them into login and password")
     url = host if "://" in host else f"{schema or 'https'}://{host}"
-    parts = urlsplit(url)
     remedy = "give a host such as api.cruxconnect.com, or leave it empty for production"
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials stand in the host; put them into login and password")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"host: {host!r} cannot be read ({error}); {remedy}") from None
     if not parts.hostname or parts.query or parts.fragment or any(c.isspace() for c in url):
         raise ValueError(f"host: {host!r} is not a host; {remedy}")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError(f"host: {host!r} has no valid port; {remedy}") from None
     return parts
 
 

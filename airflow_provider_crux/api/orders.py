@@ -6,9 +6,10 @@ Source of the rules: the specification of ``POST /api/orders/export/``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
@@ -30,14 +31,6 @@ def _index(name: str, value: object) -> Iterator[str]:
         yield f"{name}: {_given(value)} is not a whole number; give an index of 0 or more"
     elif value < 0:
         yield f"{name}: {value} is below 0; give an index of 0 or more"
-
-
-def _start(value: object) -> Iterator[str]:
-    yield from _index("start", value)
-
-
-def _limit(value: object) -> Iterator[str]:
-    yield from _index("limit", value)
 
 
 @dataclass(frozen=True)
@@ -100,22 +93,14 @@ def _instant(name: str, value: object) -> Iterator[str]:
             yield f"{name}: {value.isoformat()} is outside the years 1 to 9999 in UTC; give an instant within"
 
 
-def _start_date(value: object) -> Iterator[str]:
-    yield from _instant("start_date", value)
-
-
-def _end_date(value: object) -> Iterator[str]:
-    yield from _instant("end_date", value)
-
-
-_RULES: Final = {
-    "start": _start,
-    "limit": _limit,
+_RULES: Final[dict[str, Callable[[object], Iterator[str]]]] = {
+    "start": partial(_index, "start"),
+    "limit": partial(_index, "limit"),
     "sort": _sort,
     "line_item_status": _line_item_status,
     "status_conjunction": _status_conjunction,
-    "start_date": _start_date,
-    "end_date": _end_date,
+    "start_date": partial(_instant, "start_date"),
+    "end_date": partial(_instant, "end_date"),
 }
 
 
@@ -181,11 +166,22 @@ def violations(given: Mapping[str, Any], *, unknown: frozenset[str] = frozenset(
     return told
 
 
-def _on_the_wire(instant: datetime) -> str:
-    # The milliseconds are literally 000 in the specification. Cutting, not rounding, keeps adjoining intervals
-    # adjoining: both neighbours cut their common instant to the same second.
-    cut = instant.astimezone(UTC).replace(microsecond=0, tzinfo=None)
-    return f"{cut.isoformat()}.000Z"
+def whole_second(moment: datetime) -> datetime:
+    """
+    Return an instant as it is sent: in UTC, cut to the second, for the specification's milliseconds are always 000.
+
+    Cutting, not rounding, keeps adjoining intervals adjoining: both neighbours cut their common instant to the same
+    second.
+
+    :param moment: with a time zone; of any subclass of datetime, while what is returned is a plain one.
+    :raises OverflowError: where it is outside the years 1 to 9999 in UTC.
+    """
+    utc = moment.astimezone(UTC)
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
+
+
+def _on_the_wire(moment: datetime) -> str:
+    return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.orders import Sort
 
 
+# Arguments that go into the request under their own names.
+_FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
+
+
 class CruxOrdersExportOperator(BaseOperator):
     """
     Ask Crux Connect for an export of the orders of the run's interval, and hand its uuid on.
@@ -61,11 +65,7 @@ class CruxOrdersExportOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "interval_start",
         "interval_end",
-        "start",
-        "limit",
-        "sort",
-        "line_item_status",
-        "status_conjunction",
+        *_FILTERS,
         "crux_conn_id",
     )
     template_fields_renderers = {"sort": "json", "line_item_status": "json"}  # noqa: RUF012 - as Airflow has it
@@ -134,7 +134,7 @@ class CruxOrdersExportOperator(BaseOperator):
                 "The interval ends in the future, at %s: orders that are created after this export are not in it",
                 interval.end.isoformat(),
             )
-        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **self._filters(self._FILTERS))
+        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **self._filters(_FILTERS))
 
     def _end_given(self, name: str, context: Context) -> datetime | None:
         """Return an end of the interval from the operator's argument, else from the run's parameter of that name."""
@@ -143,15 +143,13 @@ class CruxOrdersExportOperator(BaseOperator):
             given = _set(context["params"].get(name))
         return None if given is None else instant(name, given)
 
-    _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
-
     def _filters(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: _FROM_TEXT.get(name, _set)(_set(getattr(self, name))) for name in names}
 
     def _check_literals(self) -> None:
         """Refuse what is wrong already when the DAG is parsed; a template is checked when it is rendered."""
         unknown = frozenset(name for name in self.template_fields if not _is_literal(getattr(self, name)))
-        known = [name for name in self._FILTERS if name not in unknown]
+        known = [name for name in _FILTERS if name not in unknown]
         told = violations(self._filters(known), unknown=unknown)
         if self.lookback is not None and not _is_length(self.lookback):
             told.append(f"lookback: {self.lookback!r} is not a length of time; give a timedelta above 0")
