@@ -16,8 +16,11 @@ A class of its own exists only where a caller would act differently::
     │   └── CruxMalformedAnswerError    an answer that Crux Connect does not give
     ├── CruxTransientError              surely not processed: the same call may be sent again
     │   ├── CruxThrottledError          429
-    │   └── CruxUnavailableError        503, or no connection was made
-    └── CruxAmbiguousError              the export may have been started: sending again may be a second e-mail
+    │   ├── CruxUnavailableError        503, or no connection was made
+    │   └── CruxUrlLapsedError          the presigned URL of a file opens it no longer: ask for a fresh one
+    ├── CruxAmbiguousError              the export may have been started: sending again may be a second e-mail
+    ├── CruxExportFailedError           Crux Connect gave the export up: only a new export can help
+    └── CruxExportTimeoutError          the export was not done in time: it may still be, so wait for it again
 
 No message holds a secret: what is put into one has passed :mod:`airflow_provider_crux.api.redaction`.
 """
@@ -85,5 +88,21 @@ class CruxUnavailableError(CruxTransientError):
     """503, or no connection could be made at all."""
 
 
+class CruxUrlLapsedError(CruxTransientError):
+    """403 to a presigned URL: it opens the file no longer, but a fresh one will."""
+
+
 class CruxAmbiguousError(CruxError):
     """The request went out and nobody knows whether it was processed."""
+
+
+class CruxExportFailedError(CruxError):
+    """
+    Crux Connect says that the export failed.
+
+    Not permanent: whoever asked for the export may ask for another. Whoever only waits for it may not hope.
+    """
+
+
+class CruxExportTimeoutError(CruxError):
+    """The export was not done before the deadline; it goes on at Crux Connect."""

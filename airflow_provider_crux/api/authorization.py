@@ -75,7 +75,8 @@ class Authorization:
         token = yield from self.token()
         answer = yield replace(call, token=token)
         if answer.status == 401 and self.username is not None:
-            self._token = None
+            if self._token == token:  # else another call was refused too, and has logged in meanwhile
+                self._token = None
             token = yield from self.token()
             answer = yield replace(call, token=token)
         self._check(call, answer)

@@ -102,7 +102,8 @@ _EXTRAS: Final[dict[str, Callable[[object], Any]]] = {
 }
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine: what is sent there in clear text, nobody else can read."""
     if host.lower() == "localhost":
         return True
     try:
@@ -143,7 +144,7 @@ def base_url(*, host: str | None, schema: str | None = None, port: int | None = 
     parts = _split_host(host.strip(), schema)
     if parts.scheme not in ("https", "http"):
         raise ValueError(f"scheme: {parts.scheme!r} is not known; give https")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ValueError(
             f"host: http://{parts.hostname} would carry the token in clear text; use https, "
             'or set the extra "allow_http": true'

@@ -6,6 +6,7 @@ What to send, what an answer means and when to send again is decided in :mod:`ai
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +18,14 @@ from airflow_provider_crux.api import answers, calls, failures
 from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
 from airflow_provider_crux.api.connection import ConnectionSettings, settings
+from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Pause, Wait
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
     from typing import TypeVar
 
+    from airflow.providers.common.compat.sdk import Connection
     from requests import PreparedRequest, Response, Session
 
     from airflow_provider_crux.api.answers import Export
@@ -38,6 +41,24 @@ def user_agent() -> str:
     from airflow_provider_crux import __version__
 
     return f"airflow-provider-crux/{__version__} apache-airflow/{version('apache-airflow')}"
+
+
+def settings_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
+    """
+    Read the fields of an Airflow connection.
+
+    :param extra: its extra, which an event loop has to read in another way than a worker.
+    :raises CruxInvalidConnectionError: where one of them cannot be used.
+    """
+    return settings(
+        conn_id=connection.conn_id,
+        host=connection.host,
+        schema=connection.schema,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        extra=extra,
+    )
 
 
 class CruxHook(BaseHook):
@@ -89,6 +110,44 @@ class CruxHook(BaseHook):
         answer = self._drive(self._authorization.authorize(calls.get_export(export_uuid)))
         return answers.export(answer, asked=export_uuid, secrets=self._authorization.secrets())
 
+    def look(self, export_uuid: str) -> Export | CruxError:
+        """Return what :meth:`get_export` returns or raises; a wait is told of both."""
+        try:
+            return self.get_export(export_uuid)
+        except CruxError as error:
+            return error
+
+    def wait_for_export(
+        self,
+        export_uuid: str,
+        *,
+        poll_interval: float = POLL_INTERVAL,
+        timeout: float = TIMEOUT,
+        asked_at: float | None = None,
+    ) -> Export:
+        """
+        Wait until an export is done.
+
+        A passing failure to look is borne, up to five times in a row. So is an export that is not found within 60
+        seconds after it was asked for.
+
+        :param export_uuid: what :meth:`export_orders` returned.
+        :param poll_interval: seconds between two looks; default 30.
+        :param timeout: seconds to wait at most; default 3600. The export is looked at once more when they are over.
+        :param asked_at: when the export was asked for, in seconds since the epoch; default now.
+        :returns: the export, with a fresh presigned URL.
+        :raises CruxExportFailedError: when the export failed.
+        :raises CruxExportTimeoutError: when it is not done in time.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        now = time.time()
+        wait = Wait(export_uuid, now if asked_at is None else asked_at, now + timeout, poll_interval)
+        while isinstance(judged := wait.judge(self.look(export_uuid), time.time()), Pause):
+            if judged.remark is not None:
+                self.log.warning(judged.remark)
+            time.sleep(judged.seconds)
+        return judged
+
     def test_connection(self) -> tuple[bool, str]:
         """
         Try the connection without asking for an export, so that nobody is e-mailed.
@@ -123,15 +182,7 @@ class CruxHook(BaseHook):
         from airflow.providers.common.compat.sdk import mask_secret
 
         connection = self.get_connection(self.crux_conn_id)
-        found = settings(
-            conn_id=self.crux_conn_id,
-            host=connection.host,
-            schema=connection.schema,
-            port=connection.port,
-            login=connection.login,
-            password=connection.password,
-            extra=connection.extra_dejson,
-        )
+        found = settings_of(connection, connection.extra_dejson)
         mask_secret(found.secret)
         if found.proxy is not None:
             mask_secret(found.proxy)

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import ast
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_crux.api import waiting
+from airflow_provider_crux.api.answers import ExportState
 from airflow_provider_crux.api.orders import OrdersExportRequest, violations
-from airflow_provider_crux.exceptions import CruxIntervalError, CruxInvalidRequestError, CruxPermanentError
+from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Wait
+from airflow_provider_crux.deferral import defer, failing_at_once, resume
+from airflow_provider_crux.exceptions import (
+    CruxError,
+    CruxIntervalError,
+    CruxInvalidRequestError,
+    CruxNotFoundError,
+    CruxPermanentError,
+)
+from airflow_provider_crux.resumption import AskedFor, ExportMemory, fingerprint
 from airflow_provider_crux.window import Interval, instant, resolve
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_crux.api.orders import Sort
+    from airflow_provider_crux.hooks.crux import CruxHook
 
 
 # Arguments that go into the request under their own names.
@@ -29,7 +43,12 @@ class CruxOrdersExportOperator(BaseOperator):
     Ask Crux Connect for an export of the orders of the run's interval, and hand its uuid on.
 
     Crux Connect prepares a CSV file in the background and e-mails the user whose token it is. One execution sends
-    one request; it is never sent again where it may already have been processed.
+    one request; it is never sent again where it may already have been processed. With ``wait_for_completion`` the task
+    ends when the export is done; with ``deferrable`` it occupies no worker meanwhile.
+
+    **Survival.** On Airflow 3.3 the uuid is remembered the moment it is answered. A retry, after an error or a crash
+    of anything, takes that export up again and asks for no other, unless it failed, is gone, or the request would now
+    be another one. When the task has succeeded the record is removed: clearing the task asks anew.
 
     **Which interval.** Each end that is given wins. What is not given comes from the first of these that there is: the
     run's data interval, if it has length; the period that its partition date opens (Airflow 3.3); ``lookback`` before
@@ -40,13 +59,16 @@ class CruxOrdersExportOperator(BaseOperator):
     ``order_uuid``.
 
     **XCom.** ``return_value`` is the uuid of the export, a str. ``export_request`` is the body that was sent.
+    ``export_window`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ...}``.
 
-    Every argument but ``lookback`` is templated, and may arrive as text or, with ``render_template_as_native_obj``,
-    as an object. ``None``, an empty text and the text ``None`` (what a template makes of ``None``) count as not set.
+    What says which orders is templated but for ``lookback``, and may arrive as text or, with
+    ``render_template_as_native_obj``, as an object. ``None``, an empty text and the text ``None`` (what a template
+    makes of ``None``) count as not set.
 
     .. note::
-        A retry after an answer that was lost may send a second e-mail; the error says so. Errors that a retry cannot
-        mend fail the task at once.
+        A retry after an answer that was lost may send a second e-mail; the error says so. So may, below Airflow 3.3 or
+        with ``durable=False``, every retry of a task that failed while it waited: there, leave the waiting to
+        ``CruxExportSensor``. Errors that a retry cannot mend fail the task at once.
 
     :param interval_start: start of the interval: ISO 8601 text or a datetime, UTC where it has no time zone. Default:
         the run's parameter of this name, where the DAG has one, else as above.
@@ -58,7 +80,12 @@ class CruxOrdersExportOperator(BaseOperator):
     :param sort: ``{"key": ..., "dir": "asc" or "des"}``.
     :param line_item_status: list of line item statuses.
     :param status_conjunction: ``and``, ``or``, ``only`` or ``all``.
-    :param crux_conn_id: id of the Airflow connection; default ``crux_default``.
+    :param wait_for_completion: whether to wait until the export is done; default False.
+    :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks at the export; default 30.
+    :param timeout: seconds to wait for the export; default 3600.
+    :param durable: remember the export across tries (Airflow 3.3); default True.
+    :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, where an argument that is no template is wrong.
     """
 
@@ -82,6 +109,11 @@ class CruxOrdersExportOperator(BaseOperator):
         sort: Sort | Mapping[str, str] | str | None = None,
         line_item_status: Sequence[str] | str | None = None,
         status_conjunction: str | None = None,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = POLL_INTERVAL,
+        timeout: float = TIMEOUT,
+        durable: bool = True,
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
@@ -94,31 +126,109 @@ class CruxOrdersExportOperator(BaseOperator):
         self.sort = sort
         self.line_item_status = line_item_status
         self.status_conjunction = status_conjunction
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.durable = durable
+        self._export_uuid: str | None = None
         self.crux_conn_id = crux_conn_id
         self._check_literals()
 
     def execute(self, context: Context) -> str:
         """
-        Send the request, and return the uuid of the export.
+        Ask for the export, or take up the one that an earlier try asked for; wait for it where that is wanted.
 
+        :returns: the uuid of the export.
         :raises AirflowFailException: for an error that a retry cannot mend.
         :raises CruxTransientError: where nothing was processed; Airflow's retries may bring it through.
         :raises CruxAmbiguousError: where the export may have been started.
+        :raises CruxExportFailedError: when the export failed; a retry asks for another.
+        :raises CruxExportTimeoutError: when it is not done in time; on Airflow 3.3 a retry goes on waiting for it.
         """
+        with failing_at_once(CruxPermanentError):
+            body, asked = self._ask(context)
+            if self.wait_for_completion:
+                if self.deferrable:
+                    deadline = time.time() + self.timeout
+                    wait = Wait(asked.export_uuid, asked.asked_at, deadline, self.poll_interval)
+                    defer(self, wait, self.crux_conn_id, body=body)
+                self._hook.wait_for_export(
+                    asked.export_uuid,
+                    poll_interval=self.poll_interval,
+                    timeout=self.timeout,
+                    asked_at=asked.asked_at,
+                )
+        return self._done(context, asked.export_uuid, body)
+
+    def execute_complete(
+        self, context: Context, event: Any = None, *, export_uuid: str, asked_at: float, body: Mapping[str, Any]
+    ) -> str:
+        """Go on when the trigger has fired; see :meth:`execute`."""
+        self._export_uuid = export_uuid
+        with failing_at_once(CruxPermanentError):
+            resume(event, self._hook, export_uuid=export_uuid, asked_at=asked_at)
+        return self._done(context, export_uuid, body)
+
+    def on_kill(self) -> None:
+        """Say what ending the task does not end."""
+        if self._export_uuid is not None:
+            self.log.warning(
+                "Crux Connect has no call that cancels an export: %s goes on, and its e-mail will come",
+                self._export_uuid,
+            )
+
+    def _ask(self, context: Context) -> tuple[dict[str, Any], AskedFor]:
+        """Return the body of the request, and the export of it: one that an earlier try asked for, or a new one."""
+        request = self._request(context)
+        body = request.as_json()
+        # Before the request, not after it: a failure to store this must not lead to a second e-mail.
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="export_request", value=body)
+        memory = ExportMemory(context, durable=self.durable)
+        mark = fingerprint(self.crux_conn_id, body)
+        asked = memory.recall(mark)
+        if asked is not None and self._is_good(asked):
+            self.log.info("Taking up export %s, which an earlier try of this task asked for", asked.export_uuid)
+        else:
+            self.log.info("Asking for an export of orders over connection %r: %s", self.crux_conn_id, json.dumps(body))
+            asked = AskedFor(self._hook.export_orders(request), time.time())
+            memory.keep(asked, mark)
+            self.log.info("Crux Connect prepares export %s", asked.export_uuid)
+        self._export_uuid = asked.export_uuid
+        return body, asked
+
+    def _is_good(self, asked: AskedFor) -> bool:
+        """
+        Tell whether a remembered export will do.
+
+        :raises CruxError: where nobody knows: then it is not for this try to ask for another.
+        """
+        seen = self._hook.look(asked.export_uuid)
+        if waiting.may_appear(seen, asked_at=asked.asked_at, now=time.time()):
+            return True
+        if isinstance(seen, CruxNotFoundError):
+            self.log.warning("Crux Connect no longer knows export %s of an earlier try", asked.export_uuid)
+            return False
+        if isinstance(seen, CruxError):
+            raise seen
+        if seen.state is ExportState.FAILED:
+            self.log.warning("Export %s of an earlier try failed", asked.export_uuid)
+            return False
+        return True
+
+    def _done(self, context: Context, export_uuid: str, body: Mapping[str, Any]) -> str:
+        if self.do_xcom_push:
+            window = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
+            context["ti"].xcom_push(key="export_window", value={"export_uuid": export_uuid, **window})
+        ExportMemory(context, durable=self.durable).forget()
+        return export_uuid
+
+    @cached_property
+    def _hook(self) -> CruxHook:
         from airflow_provider_crux.hooks.crux import CruxHook
 
-        try:
-            request = self._request(context)
-            body = request.as_json()
-            # Before the request, not after it: a failure to store this must not lead to a second e-mail.
-            if self.do_xcom_push:
-                context["ti"].xcom_push(key="export_request", value=body)
-            self.log.info("Asking for an export of orders over connection %r: %s", self.crux_conn_id, json.dumps(body))
-            uuid = CruxHook(self.crux_conn_id).export_orders(request)
-        except CruxPermanentError as error:
-            raise AirflowFailException(str(error)) from error
-        self.log.info("Crux Connect prepares export %s", uuid)
-        return uuid
+        return CruxHook(self.crux_conn_id)
 
     def _request(self, context: Context) -> OrdersExportRequest:
         from airflow_provider_crux.schedule import run_of
@@ -151,6 +261,7 @@ class CruxOrdersExportOperator(BaseOperator):
         unknown = frozenset(name for name in self.template_fields if not _is_literal(getattr(self, name)))
         known = [name for name in _FILTERS if name not in unknown]
         told = violations(self._filters(known), unknown=unknown)
+        told += waiting.violations(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_length(self.lookback):
             told.append(f"lookback: {self.lookback!r} is not a length of time; give a timedelta above 0")
         if not self.crux_conn_id:

@@ -1,0 +1,89 @@
+"""What operator, sensor and transfer have in common when they wait for an export in the triggerer."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_crux.api import waiting
+from airflow_provider_crux.api.repetition import BUDGET
+from airflow_provider_crux.api.waiting import Pause, Wait, WaitState
+from airflow_provider_crux.exceptions import CruxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.providers.common.compat.sdk import BaseOperator
+
+    from airflow_provider_crux.hooks.crux import CruxHook
+
+_MARGIN: Final = BUDGET + 60.0
+"""Seconds that the trigger is given after its own deadline, for its last look and its event: its word comes first."""
+
+
+@contextmanager
+def failing_at_once(*hopeless: type[CruxError]) -> Iterator[None]:
+    """
+    Turn errors that a retry cannot mend into Airflow's word for that.
+
+    :param hopeless: which they are.
+    :raises AirflowFailException: in place of each of them.
+    """
+    try:
+        yield
+    except hopeless as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with: object) -> NoReturn:
+    """
+    Let the triggerer wait; Airflow calls ``execute_complete`` of the operator with the event and what is given here.
+
+    :param operator: which defers.
+    :param wait: for what, and how long.
+    :param crux_conn_id: id of the connection.
+    :param resumed_with: what ``execute_complete`` needs to know besides ``export_uuid`` and ``asked_at``.
+    """
+    from airflow_provider_crux.triggers.exports import CruxExportTrigger
+
+    backstop = timedelta(seconds=max(0.0, wait.deadline - time.time()) + _MARGIN)
+    operator.defer(
+        trigger=CruxExportTrigger(
+            crux_conn_id=crux_conn_id,
+            export_uuid=wait.export_uuid,
+            asked_at=wait.asked_at,
+            deadline=wait.deadline,
+            poll_interval=wait.poll_interval,
+        ),
+        method_name="execute_complete",
+        kwargs={"export_uuid": wait.export_uuid, "asked_at": wait.asked_at, **resumed_with},
+        # a shorter limit that the user set for the task holds in the triggerer too
+        timeout=min(backstop, operator.execution_timeout or backstop),
+    )
+
+
+def resume(event: object, hook: CruxHook, *, export_uuid: str, asked_at: float) -> None:
+    """
+    Return where the trigger says that the export is done, and raise what it says otherwise.
+
+    Where the trigger could not find out, or its event cannot be believed, the worker looks for itself: it may be
+    better off, and if not it says best what is wrong.
+
+    :raises CruxExportFailedError: when the export failed.
+    :raises CruxExportTimeoutError: when it was not done in time.
+    :raises CruxError: where the worker's own look says nothing better.
+    """
+    match waiting.state_of(event, export_uuid=export_uuid):
+        case WaitState.FAILED:
+            raise waiting.failed(export_uuid)
+        case WaitState.TIMEOUT:
+            raise waiting.timed_out(export_uuid)
+        case WaitState.ERROR:
+            wait = Wait(export_uuid, asked_at, deadline=float("inf"), poll_interval=waiting.POLL_INTERVAL)
+            judged = wait.judge(hook.look(export_uuid), time.time())
+            if isinstance(judged, Pause):
+                raise waiting.lost_sight(export_uuid, judged.remark)

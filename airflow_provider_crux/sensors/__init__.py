@@ -1,0 +1,1 @@
+"""Sensors, one file for each resource of Crux Connect."""

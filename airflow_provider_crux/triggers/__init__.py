@@ -1,0 +1,1 @@
+"""Triggers, one file for each resource of Crux Connect."""
