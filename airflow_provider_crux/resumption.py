@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +17,6 @@ from airflow_provider_crux.api.calls import canonical_uuid
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-log = logging.getLogger(__name__)
 
 KEY: Final = "crux_export"
 """Name of the record in the task state store."""
@@ -54,10 +51,12 @@ class ExportMemory:
 
     :param context: of the running task.
     :param durable: whether to remember at all.
+    :param log: of the task.
     """
 
-    def __init__(self, context: Context, *, durable: bool) -> None:
+    def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
         self._store: Any = context.get("task_state_store") if durable else None
+        self._log = log
 
     def recall(self, mark: str) -> AskedFor | None:
         """
@@ -87,7 +86,7 @@ class ExportMemory:
         try:
             self._store.set(KEY, record)
         except Exception as error:  # noqa: BLE001 - whatever it is: see above
-            log.warning(
+            self._log.warning(
                 "Airflow did not take the record of export %s (%s): should this try end early, the next one asks for "
                 "another export",
                 asked.export_uuid,
@@ -105,7 +104,7 @@ class ExportMemory:
         try:
             self._store.delete(KEY)
         except Exception as error:  # noqa: BLE001 - whatever it is: see above
-            log.warning(
+            self._log.warning(
                 "Airflow did not remove the record of the export (%s): if this task is cleared, it takes the same "
                 "export up again",
                 type(error).__name__,

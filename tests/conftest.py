@@ -58,3 +58,15 @@ def sandbox(connect) -> Iterator[Sandbox]:
     with running_sandbox() as running:
         connect(host=running.url, password=SandboxSettings().token)
         yield running
+
+
+@pytest.fixture
+def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture):
+    """Give a function that returns all that was logged since it was last asked; Airflow 3 does not use ``logging``."""
+    caplog.set_level("DEBUG")
+
+    def text() -> str:
+        shown = capfd.readouterr()
+        return shown.out + shown.err
+
+    return text

@@ -185,7 +185,7 @@ class CruxOrdersExportOperator(BaseOperator):
         # Before the request, not after it: a failure to store this must not lead to a second e-mail.
         if self.do_xcom_push:
             context["ti"].xcom_push(key="export_request", value=body)
-        memory = ExportMemory(context, durable=self.durable)
+        memory = ExportMemory(context, durable=self.durable, log=self.log)
         mark = fingerprint(self.crux_conn_id, body)
         asked = memory.recall(mark)
         if asked is not None and self._is_good(asked):
@@ -221,7 +221,7 @@ class CruxOrdersExportOperator(BaseOperator):
         if self.do_xcom_push:
             window = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
             context["ti"].xcom_push(key="export_window", value={"export_uuid": export_uuid, **window})
-        ExportMemory(context, durable=self.durable).forget()
+        ExportMemory(context, durable=self.durable, log=self.log).forget()
         return export_uuid
 
     @cached_property

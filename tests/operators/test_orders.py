@@ -305,7 +305,7 @@ def test_the_uuid_is_returned_and_the_body_that_was_sent_is_pushed(requests_mock
     operator = operator_with(**DAY, sort=Sort("date", "desc"), line_item_status=("rejected",), start=0)
     context = context_of(operator.dag, interval=EMPTY)
     assert operator.execute(context) == UUID
-    assert context["ti"].pushed == {"export_request": requests_mock.last_request.json()}
+    assert context["ti"].pushed["export_request"] == requests_mock.last_request.json()
     assert requests_mock.last_request.json() == {
         "start": 0,
         "sort": {"key": "date", "dir": "des"},
