@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 _MARGIN: Final = BUDGET + 60.0
 """Seconds that the trigger is given after its own deadline, for its last look and its event: its word comes first."""
 
+_SETTLED: Final = 6.0
+"""
+Seconds until a task that deferred may be called back.
+
+For up to ``[workers] min_heartbeat_interval`` (5 seconds) Airflow 3 does not notice that the deferring process has
+ended; a task that runs again by then is failed with a state mismatch (seen on 3.3.2; apache/airflow issue 72716).
+"""
+
 
 @contextmanager
 def failing_at_once(*hopeless: type[CruxError]) -> Iterator[None]:
@@ -50,7 +58,8 @@ def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with:
     """
     from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
-    backstop = timedelta(seconds=max(0.0, wait.deadline - time.time()) + _MARGIN)
+    now = time.time()
+    backstop = timedelta(seconds=max(0.0, wait.deadline - now) + _MARGIN)
     operator.defer(
         trigger=CruxExportTrigger(
             crux_conn_id=crux_conn_id,
@@ -58,6 +67,7 @@ def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with:
             asked_at=wait.asked_at,
             deadline=wait.deadline,
             poll_interval=wait.poll_interval,
+            not_before=now + _SETTLED,
         ),
         method_name="execute_complete",
         kwargs={"export_uuid": wait.export_uuid, "asked_at": wait.asked_at, **resumed_with},

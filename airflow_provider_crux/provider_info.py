@@ -16,6 +16,7 @@ def get_provider_info() -> dict[str, Any]:
         "versions": [__version__],
         "integrations": [
             {"integration-name": "Crux Connect", "tags": ["service"]},
+            {"integration-name": "Object storage", "tags": ["service"]},
         ],
         "operators": [
             {
@@ -23,8 +24,30 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_crux.operators.orders"],
             },
         ],
+        "sensors": [
+            {
+                "integration-name": "Crux Connect",
+                "python-modules": ["airflow_provider_crux.sensors.exports"],
+            },
+        ],
+        "transfers": [
+            {
+                "source-integration-name": "Crux Connect",
+                "target-integration-name": "Object storage",
+                "python-module": "airflow_provider_crux.transfers.exports",
+            },
+        ],
+        "triggers": [
+            {
+                "integration-name": "Crux Connect",
+                "python-modules": ["airflow_provider_crux.triggers.exports"],
+            },
+        ],
         "hooks": [
-            {"integration-name": "Crux Connect", "python-modules": ["airflow_provider_crux.hooks.crux"]},
+            {
+                "integration-name": "Crux Connect",
+                "python-modules": ["airflow_provider_crux.hooks.crux", "airflow_provider_crux.hooks.crux_async"],
+            },
         ],
         "connection-types": [
             {

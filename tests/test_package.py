@@ -39,8 +39,10 @@ def test_every_module_that_the_provider_names_can_be_imported() -> None:
     from airflow_provider_crux.provider_info import get_provider_info
 
     info = get_provider_info()
-    named = [name for kind in ("operators", "hooks") for entry in info[kind] for name in entry["python-modules"]]
-    assert named
+    kinds = ("operators", "sensors", "triggers", "hooks")
+    named = [name for kind in kinds for entry in info[kind] for name in entry["python-modules"]]
+    named += [entry["python-module"] for entry in info["transfers"]]
+    assert len(named) == 6
     for name in named:
         import_module(name)
 
@@ -73,9 +75,11 @@ def test_a_dag_file_that_imports_the_operator_pays_for_nothing_heavy() -> None:
     # What Airflow itself imports for any operator is not ours to save.
     program = """
 import sys
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, BaseSensorOperator, conf
 before = set(sys.modules)
 import airflow_provider_crux.operators.orders
+import airflow_provider_crux.sensors.exports
+import airflow_provider_crux.transfers.exports
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(loaded - set(sys.stdlib_module_names)))
 """

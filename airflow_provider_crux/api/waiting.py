@@ -75,18 +75,21 @@ class Wait:
     :param asked_at: when it was asked for, or when the wait began, where nobody knows.
     :param deadline: after which the next look is the last.
     :param poll_interval: seconds between two looks; they vary by a tenth, so that many waits do not look together.
+    :param not_before: before which nobody looks; default: at once.
     """
 
     export_uuid: str
     asked_at: float
     deadline: float
     poll_interval: float
+    not_before: float = 0.0
     _failures: int = field(default=0, init=False, repr=False)
     _words: set[str] = field(default_factory=set, init=False, repr=False)
 
     def first_pause(self, now: float) -> Pause:
         """Return when to look first: many waits that begin together, as after a restart, are to spread."""
-        return Pause(self._until(now, random.uniform(0, self.poll_interval)))  # noqa: S311 - no secret
+        spread = random.uniform(0, self.poll_interval)  # noqa: S311 - no secret
+        return Pause(self._until(now, max(spread, self.not_before - now)))
 
     def judge(self, look: Export | CruxError, now: float) -> Export | Pause:
         """

@@ -31,10 +31,18 @@ class CruxExportTrigger(BaseTrigger):
     :param asked_at: when it was asked for, in seconds since the epoch; within 60 seconds of it, not found means wait.
     :param deadline: when it is late, in seconds since the epoch. It is looked at once more before the event says so.
     :param poll_interval: seconds between two looks; they vary by a tenth.
+    :param not_before: when to look first, in seconds since the epoch; default: within one interval from now.
     """
 
     def __init__(
-        self, *, crux_conn_id: str, export_uuid: str, asked_at: float, deadline: float, poll_interval: float
+        self,
+        *,
+        crux_conn_id: str,
+        export_uuid: str,
+        asked_at: float,
+        deadline: float,
+        poll_interval: float,
+        not_before: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.crux_conn_id = crux_conn_id
@@ -42,6 +50,7 @@ class CruxExportTrigger(BaseTrigger):
         self.asked_at = asked_at
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and the arguments that make the trigger anew."""
@@ -53,6 +62,7 @@ class CruxExportTrigger(BaseTrigger):
                 "asked_at": self.asked_at,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
+                "not_before": self.not_before,
             },
         )
 
@@ -82,7 +92,7 @@ class CruxExportTrigger(BaseTrigger):
         # imported here, not at the top: a DAG file that can defer imports this module at every parse
         from airflow_provider_crux.hooks.crux_async import shared_hook
 
-        wait = Wait(self.export_uuid, self.asked_at, self.deadline, self.poll_interval)
+        wait = Wait(self.export_uuid, self.asked_at, self.deadline, self.poll_interval, self.not_before)
         async with shared_hook(self.crux_conn_id) as hook:
             judged: Export | Pause = wait.first_pause(time.time())
             while isinstance(judged, Pause):

@@ -42,6 +42,13 @@ def test_first_looks_are_spread_over_the_interval() -> None:
     assert 25 < max(seconds) <= 30
 
 
+def test_nobody_looks_before_the_wait_begins() -> None:
+    waits = Wait(UUID, asked_at=START, deadline=START + 100, poll_interval=0.1, not_before=START + 6)
+    assert waits.first_pause(START).seconds == 6
+    assert waits.first_pause(START + 10).seconds <= 0.1
+    assert waits.first_pause(START - 1000).seconds == 1006
+
+
 @given(st.floats(0, 100), st.floats(0.1, 1000))
 def test_the_last_look_is_neither_later_than_the_deadline_nor_left_out(left: float, poll_interval: float) -> None:
     waits = wait(timeout=100, poll_interval=poll_interval)
