@@ -45,7 +45,7 @@ class Journal:
         async def send_noted(message: Message) -> None:
             # noted before it is sent: whoever has the answer finds its status in the journal
             if message["type"] == "http.response.start":
-                entry["status"] = message["status"]
+                self._sandbox.note_answer(entry, message["status"])
             await send(message)
 
         canned = self._sandbox.take_canned(scope["path"])

@@ -17,8 +17,8 @@ class SandboxSettings:
     :param viewer_password: that user's password (default ``viewer``)
     :param token_lifetime: seconds that a token obtained by login is accepted (default 7200, the vendor's two
         hours)
-    :param export_seconds: seconds from the call for an export until it is done (default 0: done when first
-        asked)
+    :param export_seconds: seconds from the call for an export until it is done; None for never by itself, only
+        by :meth:`~airflow_provider_crux.sandbox.state.Sandbox.finish_export` (default 0: done when first asked)
     :param url_lifetime: whole seconds that a presigned URL is accepted (default 300)
     """
 
@@ -29,5 +29,5 @@ class SandboxSettings:
     viewer_user: str = "viewer"
     viewer_password: str = field(default="viewer", repr=False)
     token_lifetime: float = 7200
-    export_seconds: float = 0
+    export_seconds: float | None = 0
     url_lifetime: int = 300

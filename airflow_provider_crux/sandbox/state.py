@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Condition
 from typing import Any
 from uuid import uuid4
 
@@ -19,12 +20,12 @@ class Export:
 
     :param query: what it holds
     :param created: when it was asked for
-    :param failed: whether a test declared it failed
+    :param outcome: ``COMPLETED`` or ``FAILED`` if a test declared it so (default None: time will tell)
     """
 
     query: Query
     created: datetime
-    failed: bool = False
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Sandbox:
     """The state of one sandbox.
 
     A test calls it from its own thread while the server works in another: every method is a single step on a
-    list or a dict, so none needs a lock.
+    list or a dict, so none needs a lock. The exceptions are :meth:`wait_for` and :meth:`note_answer`, which wakes
+    whoever waits; the two share a lock.
 
     :param url: where it answers, without a slash at the end
     :param settings: users, lifetimes (default: those of :class:`SandboxSettings`)
@@ -58,6 +60,7 @@ class Sandbox:
         self.journal: list[dict[str, Any]] = []
         self._exports: dict[str, Export] = {}
         self._canned: list[CannedAnswer] = []
+        self._answered = Condition()
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -92,13 +95,50 @@ class Sandbox:
         """
         self._canned.append(CannedAnswer(path_prefix, status, headers or {}, body, carry_out))
 
+    def wait_for(self, method: str, path_prefix: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
+        """Block until so many requests have been answered, counted from the start of the sandbox.
+
+        What an answered request asked for is done, and its status is in the journal; the client may not have the
+        answer yet.
+
+        :param method: of the requests, for example ``POST``
+        :param path_prefix: what their path begins with, for example ``/api/orders/export/``
+        :param count: how many there must be (default 1)
+        :param timeout: seconds to wait at most (default 60)
+        :return: the entries of all such requests, as in :attr:`requests`; more than ``count`` if there are more
+        :raises TimeoutError: with all that was asked until then, if they are too few
+        """
+
+        def answered() -> list[dict[str, Any]]:
+            return [
+                entry
+                for entry in self.requests
+                if entry["status"] is not None and entry["method"] == method and entry["path"].startswith(path_prefix)
+            ]
+
+        with self._answered:
+            if not self._answered.wait_for(lambda: len(answered()) >= count, timeout):
+                seen = [f"{entry['method']} {entry['path']} {entry['status']}" for entry in self.requests]
+                raise TimeoutError(
+                    f"{len(answered())} of {count} {method} {path_prefix} in {timeout:g} s; seen: {seen}"
+                )
+            return answered()
+
+    def finish_export(self, uuid: str) -> None:
+        """Let an export be done: it reports ``COMPLETED`` from now on, whatever ``export_seconds`` says.
+
+        :param uuid: of the export
+        :raises KeyError: if there is no such export
+        """
+        self._exports[uuid].outcome = "COMPLETED"
+
     def fail_export(self, uuid: str) -> None:
         """Let an export fail: it reports ``FAILED`` from now on.
 
         :param uuid: of the export
         :raises KeyError: if there is no such export
         """
-        self._exports[uuid].failed = True
+        self._exports[uuid].outcome = "FAILED"
 
     def expire_tokens(self) -> None:
         """Refuse every token that a login gave until now. The two built-in tokens never expire."""
@@ -107,6 +147,16 @@ class Sandbox:
     def expire_urls(self) -> None:
         """Let every presigned URL lapse that was given out until now."""
         self.presigner.expire()
+
+    def note_answer(self, entry: dict[str, Any], status: int) -> None:
+        """Note that a request is being answered.
+
+        :param entry: the request's, in the journal
+        :param status: the HTTP status code
+        """
+        with self._answered:
+            entry["status"] = status
+            self._answered.notify_all()
 
     def take_canned(self, path: str) -> CannedAnswer | None:
         """Take the oldest canned answer for a path out of the queue.
@@ -144,7 +194,9 @@ class Sandbox:
         :param export: one of this sandbox
         :return: ``pending``, ``COMPLETED`` or ``FAILED``
         """
-        if export.failed:
-            return "FAILED"
+        if export.outcome:
+            return export.outcome
+        if self.settings.export_seconds is None:
+            return "pending"
         done_at = export.created + timedelta(seconds=self.settings.export_seconds)
         return "COMPLETED" if self.clock() >= done_at else "pending"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tests.e2e.instance import AirflowInstance, DagRun, moment
+from tests.e2e.instance import AirflowInstance, DagRun, TaskInstance, moment
 from tests.e2e.processes import run_airflow
 
 
@@ -18,8 +18,11 @@ class Airflow2(AirflowInstance):
     """Airflow 2 through its metadata database, whose tables no longer change, and its command line."""
 
     def unhealthy(self) -> str:
-        running = self._rows("SELECT id FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'")
-        return "" if running else "the scheduler has not registered its job"
+        # a part is named as its command, and its job after it
+        expected = {f"{part.name.capitalize()}Job" for part in self.parts}
+        running = {row["job_type"] for row in self._rows("SELECT job_type FROM job WHERE state = 'running'")}
+        absent = expected - running
+        return f"not registered: {', '.join(sorted(absent))}" if absent else ""
 
     def dag_ids(self) -> set[str]:
         # The command line triggers from the serialized DAG, which is written after the row in `dag`.
@@ -52,6 +55,16 @@ class Airflow2(AirflowInstance):
             )
             for row in rows
         ]
+
+    def task_instance(self, run: DagRun, task_id: str, map_index: int = -1) -> TaskInstance:
+        rows = self._rows(
+            "SELECT state, try_number, pid FROM task_instance"
+            " WHERE dag_id = ? AND run_id = ? AND task_id = ? AND map_index = ?",
+            *(run.dag_id, run.run_id, task_id, map_index),
+        )
+        if not rows:
+            raise LookupError(f"{run.dag_id} {run.run_id} has no task {task_id}[{map_index}]")
+        return TaskInstance(rows[0]["state"] or "none", rows[0]["try_number"], rows[0]["pid"])
 
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         rows = self._rows(

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tests.e2e.instance import AirflowInstance, DagRun, moment
+from tests.e2e.instance import AirflowInstance, DagRun, TaskInstance, moment
 from tests.e2e.processes import AirflowTestError
 
 
@@ -35,11 +35,9 @@ class Airflow3(AirflowInstance):
         except requests.RequestException as error:
             return f"no health answer yet: {type(error).__name__}"
         health = response.json()
-        waiting = [
-            part
-            for part in ("metadatabase", "scheduler", "dag_processor")
-            if (health.get(part) or {}).get("status") != "healthy"
-        ]
+        # whether there is a triggerer is for the test to say; the others there always are
+        expected = {"metadatabase", *(part.name.replace("-", "_") for part in self.parts if part.name != "api-server")}
+        waiting = [part for part in sorted(expected) if (health.get(part) or {}).get("status") != "healthy"]
         return f"not healthy: {', '.join(waiting)}" if waiting else ""
 
     def dag_ids(self) -> set[str]:
@@ -81,6 +79,11 @@ class Airflow3(AirflowInstance):
             )
             for run in runs
         ]
+
+    def task_instance(self, run: DagRun, task_id: str, map_index: int = -1) -> TaskInstance:
+        run_path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
+        task = self._get(f"{run_path}/taskInstances/{task_id}/{map_index}")
+        return TaskInstance(task["state"] or "none", task["try_number"], task["pid"])
 
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         run_path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"

@@ -28,18 +28,44 @@ API_PATIENCE_SECONDS = 1
 audit log (`log_action`) on the event loop, on which a task's request that holds the lock may still depend to finish.
 Nothing moves until the wait is over. Then the refused request is sent again, by the task runner or by us."""
 
+DEFERRING = {
+    # Airflow 3.3 fails a task with "state mismatch" if the scheduler hears only after it was resumed that the process
+    # that deferred it has ended (https://github.com/apache/airflow/issues/72716), and the supervisor, who is to tell
+    # that, may sleep for so many seconds first. The fastest trigger takes two. With the default of 5, or with 2, two
+    # in five of the runs failed whose trigger fired at once, with 1 none.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+}
+"""Settings where there is a triggerer."""
+
+QUICK_TO_NOTICE = {
+    # How long a task may be silent whose supervisor is gone, and how often the scheduler looks (Airflow 3, then 2).
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "3",
+    # The same for a triggerer, whose triggers the next one takes over.
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+}
+"""Settings for a test that kills: what is gone is missed after 10 to 25 seconds; by default it takes up to 5 minutes.
+Not for others, since a machine under load is silent for a while too."""
+
 
 @contextlib.contextmanager
-def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> Iterator[AirflowInstance]:
+def running_airflow(
+    home: Path, dags_folder: Path, env: Mapping[str, str], *, triggerer: bool = False
+) -> Iterator[AirflowInstance]:
     """Run the Airflow of this interpreter's environment in a fresh `home` until the block is left.
 
-    `env` is added to the environment of every process, and wins over the settings made here. Raises AirflowTestError
-    if Airflow is not healthy within STARTUP_SECONDS. While it runs, SIGTERM is taken for Ctrl-C, so that a test session
-    that is cancelled leaves no process behind.
+    `env` is added to the environment of every process, and wins over the settings made here; a test that kills gives
+    QUICK_TO_NOTICE. `triggerer` says whether there is to be one. Raises AirflowTestError if Airflow is not healthy
+    within STARTUP_SECONDS. While it runs, SIGTERM is taken for Ctrl-C, so that a test session that is cancelled leaves
+    no process behind.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    environment = {**_clean_environment(), **_settings(home, dags_folder, port), **env}
+    settings = _settings(home, dags_folder, port) | (DEFERRING if triggerer else {})
+    environment = {**_clean_environment(), **settings, **env}
     run_airflow(["db", "migrate"], environment)
     # Readers and one writer side by side, so that hardly anything is ever locked; the file remembers it.
     with contextlib.closing(sqlite3.connect(home / "airflow.db")) as connection:
@@ -48,7 +74,7 @@ def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> It
     instance = (Airflow3 if AIRFLOW_3 else Airflow2)(home, environment)
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        for arguments in _parts(port):
+        for arguments in _parts(port, triggerer):
             patience = API_PATIENCE_SECONDS if arguments[0] == "api-server" else WRITER_PATIENCE_SECONDS
             own = {DATABASE: _database(home, patience)}
             instance.parts.append(Part(arguments, environment | own, home / f"{arguments[0]}.log"))
@@ -59,16 +85,15 @@ def running_airflow(home: Path, dags_folder: Path, env: Mapping[str, str]) -> It
         signal.signal(signal.SIGTERM, handler)
 
 
-def _parts(port: int) -> list[list[str]]:
-    # The log server of a scheduler binds to every address; the test reads the log files.
-    scheduler = ["scheduler", "--skip-serve-logs"]
-    if not AIRFLOW_3:
-        return [scheduler]  # it parses the DAG files too
-    return [
-        ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        scheduler,
-        ["dag-processor"],
-    ]
+def _parts(port: int, triggerer: bool) -> list[list[str]]:
+    # The log server of these binds to every address; the test reads the log files.
+    parts = [["scheduler", "--skip-serve-logs"]]
+    if triggerer:
+        parts.append(["triggerer", "--skip-serve-logs"])
+    if AIRFLOW_3:  # in Airflow 2 the scheduler parses the DAG files, and who asks reads the database
+        parts.insert(0, ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"])
+        parts.append(["dag-processor"])
+    return parts
 
 
 def _clean_environment() -> dict[str, str]:

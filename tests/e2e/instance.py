@@ -10,11 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.e2e.processes import AirflowTestError, Part, tail
 
 RUN_SECONDS = 150
 """The most that one wait for runs may take: all of a module's runs compete for the same two cores."""
 POLL_SECONDS = 0.5
+
+FINAL_RUN_STATES = {"success", "failed"}
+FINAL_TASK_STATES = {"success", "failed", "upstream_failed", "skipped", "removed"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,19 @@ class DagRun:
     @property
     def finished(self) -> bool:
         """Whether the scheduler is through with it."""
-        return self.state in {"success", "failed"}
+        return self.state in FINAL_RUN_STATES
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """One task of one run as the metadata database holds it."""
+
+    state: str
+    """For example "running", "deferred", "up_for_retry"; "none" before the scheduler has looked at it."""
+    try_number: int
+    """1 for the first try; a task that was deferred goes on under the same number."""
+    pid: int | None
+    """Of the process that runs it; None while that is being started, stale while it is not running."""
 
 
 class AirflowInstance(ABC):
@@ -69,6 +86,10 @@ class AirflowInstance(ABC):
         """Return every run of the DAG, in the order in which they were due."""
 
     @abstractmethod
+    def task_instance(self, run: DagRun, task_id: str, map_index: int = -1) -> TaskInstance:
+        """Return where a task is; LookupError if the run has no such task (yet)."""
+
+    @abstractmethod
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return an XCom's value; LookupError if the task pushed none under that key."""
 
@@ -84,16 +105,24 @@ class AirflowInstance(ABC):
         self.wait(missing, timeout)
 
     def wait_for_runs(
-        self, dag_id: str, count: int, run_type: str | None = None, timeout: float = RUN_SECONDS
+        self,
+        dag_id: str,
+        count: int,
+        run_type: str | None = None,
+        timeout: float = RUN_SECONDS,
+        state: str = "success",
     ) -> list[DagRun]:
-        """Wait until the DAG has at least `count` runs (of this type) and all have succeeded; return them."""
+        """Wait until the DAG has at least `count` runs (of this type), all finished; return them.
+
+        Fails as soon as one of them ends in another state than `state`.
+        """
 
         def runs() -> list[DagRun]:
             return [run for run in self.dag_runs(dag_id) if run_type in {None, run.run_type}]
 
         def unfinished() -> str:
             found = runs()
-            self._refuse_failed(found)
+            self._refuse_others(found, state)
             if len(found) >= count and all(run.finished for run in found):
                 return ""
             return f"{dag_id}: {[(run.run_id, run.state) for run in found]}, expected {count} finished runs"
@@ -101,25 +130,106 @@ class AirflowInstance(ABC):
         self.wait(unfinished, timeout)
         return runs()
 
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_SECONDS) -> DagRun:
-        """Wait until this run has succeeded and return it."""
-
-        def this_run() -> DagRun:
-            return next(run for run in self.dag_runs(dag_id) if run.run_id == run_id)
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_SECONDS, state: str = "success") -> DagRun:
+        """Wait until this run has ended in this state and return it; fail as soon as it ends in another."""
 
         def unfinished() -> str:
-            run = this_run()
-            self._refuse_failed([run])
+            run = self.dag_run(dag_id, run_id)
+            self._refuse_others([run], state)
             return "" if run.finished else f"{dag_id} {run_id} is {run.state}"
 
         self.wait(unfinished, timeout)
-        return this_run()
+        return self.dag_run(dag_id, run_id)
+
+    def dag_run(self, dag_id: str, run_id: str) -> DagRun:
+        """Return this run as it is now."""
+        return next(run for run in self.dag_runs(dag_id) if run.run_id == run_id)
+
+    def task_state(self, run: DagRun, task_id: str, map_index: int = -1) -> str:
+        """Return the state of a task, for example "deferred"."""
+        return self.task_instance(run, task_id, map_index).state
+
+    def wait_for_task(
+        self,
+        run: DagRun,
+        task_id: str,
+        state: str,
+        map_index: int = -1,
+        *,
+        try_number: int = 1,
+        timeout: float = RUN_SECONDS,
+    ) -> TaskInstance:
+        """Wait until a task is in this state, in this try or a later one, and return where it is then.
+
+        A running task has a pid. A state that lasts no longer than POLL_SECONDS can be missed. Fails as soon as the
+        task ends in another state.
+        """
+        found: list[TaskInstance] = []
+
+        def elsewhere() -> str:
+            where = f"{run.dag_id} {run.run_id} {task_id}[{map_index}]"
+            try:
+                task = self.task_instance(run, task_id, map_index)
+            except LookupError:
+                return f"{where} does not exist yet"
+            if task.state == state and task.try_number >= try_number and (task.pid or state != "running"):
+                found.append(task)
+                return ""
+            if task.state in FINAL_TASK_STATES:
+                raise AirflowTestError(f"{where} is {task.state}, expected {state}\n{self.task_log_tail(run)}")
+            return f"{where} is {task.state} in try {task.try_number}, expected {state} in {try_number}"
+
+        self.wait(elsewhere, timeout)
+        return found[-1]
+
+    def task_process(
+        self, run: DagRun, task_id: str, map_index: int = -1, *, try_number: int = 1, timeout: float = RUN_SECONDS
+    ) -> psutil.Process:
+        """Wait until a task is running, in this try or a later one, and return the process that executes its code.
+
+        It may not have come to `execute` yet.
+        """
+        task = self.wait_for_task(run, task_id, "running", map_index, try_number=try_number, timeout=timeout)
+        return self._ours(task.pid)
+
+    def supervisor_process(
+        self, run: DagRun, task_id: str, map_index: int = -1, *, try_number: int = 1, timeout: float = RUN_SECONDS
+    ) -> psutil.Process:
+        """Return the process that started the task's, sends its heartbeats and reports how it ended.
+
+        In Airflow 3 a worker of the LocalExecutor, in Airflow 2 `airflow tasks run --local`. The task's process
+        outlives it: kill that one too where the test is about a machine that is lost.
+        """
+        task = self.task_process(run, task_id, map_index, try_number=try_number, timeout=timeout)
+        return self._ours(task.ppid())
+
+    def kill_part(self, name: str) -> None:
+        """End a part ("triggerer", "scheduler", ...) and all it started by SIGKILL; waits go on without it."""
+        self._part(name).kill()
+
+    def start_part(self, name: str) -> None:
+        """Start a part again that was killed."""
+        part = self._part(name)
+        if not part.killed:
+            raise AirflowTestError(f"{name} has not been killed")
+        part.start()
+
+    def _ours(self, pid: int | None) -> psutil.Process:
+        # A process that has lost its parent is init's child, and nobody must be handed init to kill.
+        for part in self.parts:
+            for process in part.members():
+                if process.pid == pid:
+                    return process
+        raise AirflowTestError(f"process {pid} is none that this Airflow started, or has ended")
+
+    def _part(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
 
     def wait(self, obstacle: Callable[[], str], timeout: float) -> None:
         """Poll until `obstacle` is the empty string; fail at the deadline, or when a part of Airflow has ended."""
         deadline = time.monotonic() + timeout
         while reason := obstacle():
-            ended = [part.name for part in self.parts if part.process.poll() is not None]
+            ended = [part.name for part in self.parts if part.ended_too_early]
             if ended or time.monotonic() > deadline:
                 cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
                 tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in self.parts)
@@ -129,12 +239,18 @@ class AirflowInstance(ABC):
     def task_log_tail(self, run: DagRun) -> str:
         """Return the last lines of each task log of the run, read from the log folder."""
         folder = self.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
-        return "\n".join(f"--- {log}\n{tail(log)}" for log in sorted(folder.rglob("*.log")))
+        return "\n".join(f"--- {log}\n{tail(log)}" for log in sorted(folder.rglob("*.log*")) if log.is_file())
 
-    def _refuse_failed(self, runs: Sequence[DagRun]) -> None:
+    def log_files(self) -> list[Path]:
+        """Return every log: of the parts, of the tasks, and what the triggerer wrote on behalf of the tasks."""
+        return sorted(path for path in self.home.rglob("*.log*") if path.is_file())
+
+    def _refuse_others(self, runs: Sequence[DagRun], state: str) -> None:
         for run in runs:
-            if run.state == "failed":
-                raise AirflowTestError(f"{run.dag_id} {run.run_id} failed\n{self.task_log_tail(run)}")
+            if run.finished and run.state != state:
+                raise AirflowTestError(
+                    f"{run.dag_id} {run.run_id} is {run.state}, expected {state}\n{self.task_log_tail(run)}"
+                )
 
 
 def moment(value: str | None) -> datetime | None:

@@ -19,6 +19,7 @@ import psutil
 STARTUP_SECONDS = 120
 """From the first process to a healthy Airflow; 15 to 25 s were seen on two cores."""
 STOP_SECONDS = 15
+POLL_SECONDS = 0.1
 TAIL_LINES = 40
 
 
@@ -32,22 +33,48 @@ class Part:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = arguments[0]
         self.log = log
-        with log.open("wb") as output:
+        self._arguments = list(arguments)
+        self._environment = dict(environment)
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, or start it again after it was killed; it writes to the end of its log."""
+        self.killed = False
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
-                env=dict(environment),
+                [sys.executable, "-m", "airflow", *self._arguments],
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
+    def kill(self) -> None:
+        """End the process and all it started by SIGKILL, as a machine does that runs out of memory."""
+        self.killed = True
+        while members := self.members():  # until none is left, also of those started while the list was made
+            for process in members:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(POLL_SECONDS)
+        self.process.wait()
+
+    @property
+    def ended_too_early(self) -> bool:
+        """Whether it ended without being killed on purpose."""
+        return not self.killed and self.process.poll() is not None
+
     def members(self) -> list[psutil.Process]:
         """Return every live process of the session.
 
         Airflow puts some of its children into process groups of their own, but none leaves the session.
         """
-        return [process for process in psutil.process_iter() if _session_of(process.pid) == self.process.pid]
+        return [
+            process
+            for process in psutil.process_iter()
+            if _session_of(process.pid) == self.process.pid and _lives(process)
+        ]
 
 
 def _session_of(pid: int) -> int | None:
@@ -55,6 +82,13 @@ def _session_of(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:  # gone, or not ours to ask
         return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def stop(parts: Sequence[Part]) -> None:
@@ -67,10 +101,7 @@ def stop(parts: Sequence[Part]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             part.process.wait(max(0.0, deadline - time.monotonic()))
     for part in parts:
-        for process in part.members():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        part.process.wait()
+        part.kill()
 
 
 def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +11,7 @@ import requests
 
 from airflow_provider_crux.sandbox.clock import ManualClock
 from airflow_provider_crux.sandbox.server import running_sandbox
+from airflow_provider_crux.sandbox.settings import SandboxSettings
 from airflow_provider_crux.sandbox.state import Sandbox
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -89,6 +91,26 @@ def test_a_failed_export_has_no_url(sandbox: Sandbox, crux: requests.Session, cl
     uuid, _ = finished(sandbox, crux, clock)
     sandbox.fail_export(uuid)
     assert retrieve(sandbox, crux, uuid) == {"uuid": uuid, "status": "FAILED", "url": None}
+
+
+def test_an_export_without_a_time_is_pending_until_it_is_finished(crux: requests.Session, clock: ManualClock):
+    with running_sandbox(SandboxSettings(export_seconds=None), clock=clock) as sandbox:
+        uuid, other = (ask(sandbox, crux).json()["uuid"] for _ in range(2))
+        clock.advance(31_536_000)
+        assert retrieve(sandbox, crux, uuid) == {"uuid": uuid, "status": "pending", "url": None}
+        sandbox.finish_export(uuid)
+        done = retrieve(sandbox, crux, uuid)
+        assert done["status"] == "COMPLETED"
+        assert done["url"].startswith(f"{sandbox.url}/sandbox-files/")
+        assert retrieve(sandbox, crux, other)["status"] == "pending"
+        with pytest.raises(KeyError):
+            sandbox.finish_export(NIL)
+
+
+def test_an_export_can_be_finished_before_its_time(sandbox: Sandbox, crux: requests.Session):
+    uuid = ask(sandbox, crux).json()["uuid"]
+    sandbox.finish_export(uuid)
+    assert retrieve(sandbox, crux, uuid)["status"] == "COMPLETED"
 
 
 def test_the_file_holds_the_orders_that_were_asked_for(sandbox: Sandbox, crux: requests.Session, clock: ManualClock):
@@ -191,6 +213,27 @@ def test_the_journal_tells_all_but_the_secrets(sandbox: Sandbox, http: requests.
     signature = urlsplit(url).query.partition("X-Amz-Signature=")[2]
     assert signature
     assert not [secret for secret in (token, "pa55-wrong", signature) if secret in text]
+
+
+def test_waiting_ends_when_so_many_requests_are_answered(sandbox: Sandbox, crux: requests.Session):
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(sandbox.wait_for, "POST", "/api/orders/", count=2)
+        crux.get(f"{sandbox.url}/api/orders/export/")
+        ask(sandbox, crux)
+        assert not waiting.done()
+        ask(sandbox, crux, limit="none")
+        assert [(entry["status"], entry["body"]) for entry in waiting.result(60)] == [
+            (200, {}),
+            (400, {"limit": "none"}),
+        ]
+    assert sandbox.wait_for("GET", "/api/orders/export/", timeout=0) == sandbox.requests[:1]
+
+
+def test_a_wait_for_too_many_requests_says_what_there_was(sandbox: Sandbox, crux: requests.Session):
+    ask(sandbox, crux)
+    seen = r"1 of 2 POST /api/orders/ in 0\.1 s; seen: \['POST /api/orders/export/ 200'\]"
+    with pytest.raises(TimeoutError, match=seen):
+        sandbox.wait_for("POST", "/api/orders/", count=2, timeout=0.1)
 
 
 def test_canned_answers_are_given_once_each_in_their_turn(sandbox: Sandbox, crux: requests.Session):
