@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -47,14 +47,15 @@ def failing_at_once(*hopeless: type[CruxError]) -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with: object) -> NoReturn:
+def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with: Any) -> NoReturn:
     """
     Let the triggerer wait; Airflow calls ``execute_complete`` of the operator with the event and what is given here.
 
     :param operator: which defers.
     :param wait: for what, and how long.
     :param crux_conn_id: id of the connection.
-    :param resumed_with: what ``execute_complete`` needs to know besides ``export_uuid`` and ``asked_at``.
+    :param resumed_with: what ``execute_complete`` is told besides the event and ``asked_at``. ``dag.test()`` tells it
+        the event alone.
     """
     from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
@@ -70,7 +71,7 @@ def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with:
             not_before=now + _SETTLED,
         ),
         method_name="execute_complete",
-        kwargs={"export_uuid": wait.export_uuid, "asked_at": wait.asked_at, **resumed_with},
+        kwargs={"asked_at": wait.asked_at, **resumed_with},
         # a shorter limit that the user set for the task holds in the triggerer too
         timeout=min(backstop, operator.execution_timeout or backstop),
     )

@@ -119,6 +119,20 @@ def export(answer: Answer, *, asked: str, secrets: Collection[str] = ()) -> Expo
     return Export(uuid=asked, status=status, url=url or None)
 
 
+def file_url(export: Export) -> str:
+    """
+    Return the presigned URL of an export that is done.
+
+    :raises CruxMalformedAnswerError: where Crux Connect gave none.
+    """
+    if export.url is None:
+        raise CruxMalformedAnswerError(
+            f"Crux Connect calls export {export.uuid} {excerpt(export.status)!r}, but gave no url of its file. "
+            "Ask Crux Connect for the reason, or ask for a new export"
+        )
+    return export.url
+
+
 def is_token(text: object) -> bool:
     """Tell whether a text can be an API token: visible ASCII, as a header can carry it, and no space."""
     return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable() and " " not in text

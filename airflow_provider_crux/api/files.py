@@ -49,7 +49,7 @@ def checked_url(url: str) -> str:
     if "@" in parts.netloc:
         raise unusable("credentials stand in it")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise unusable(f"{parts.scheme!r} to host {parts.hostname!r} would carry the orders in clear text, if at all")
+        raise unusable(f"it leads to host {parts.hostname!r} by {parts.scheme!r}, in which others could read along")
     return url
 
 
@@ -63,16 +63,16 @@ def unusable(reason: str) -> CruxMalformedAnswerError:
 
 def secrets_of(url: str) -> tuple[str, ...]:
     """
-    Return what of a presigned URL must be seen nowhere: its path, its query, and each long value in that.
+    Return what of a presigned URL must be seen nowhere: its query, each value in that, and its path.
 
-    :returns: values as they are and as they are spelled in the URL. Those shorter than 16 characters, such as the
-        seconds until it lapses, are no secrets; masking them would only make other texts unreadable.
+    :returns: values as they are and as they are spelled in the URL. Nothing shorter than 16 characters is among
+        them: the seconds until it lapses are no secret, and masking them would make other texts unreadable.
     """
     parts = urlsplit(url)
-    spelled = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    meant = [value for _, value in parse_qsl(parts.query)]
-    long = dict.fromkeys(value for value in [*spelled, *meant] if len(value) >= _SHORTEST_SECRET)
-    return (*(part for part in (parts.query, parts.path.strip("/")) if part), *long)
+    spelled = (pair.partition("=")[2] for pair in parts.query.split("&"))
+    meant = (value for _, value in parse_qsl(parts.query))
+    found = dict.fromkeys((parts.query, *spelled, *meant, parts.path.strip("/")))
+    return tuple(text for text in found if len(text) >= _SHORTEST_SECRET)
 
 
 def refused(answer: Answer, *, host: str, secrets: Collection[str] = ()) -> CruxError:
@@ -127,7 +127,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # A quoted field, up to its closing quote or the end of what there is; a doubled quote closes nothing. Only a quote at
 # the beginning of a field opens one. Possessive, so that no text makes it look at a byte twice, or remember it.
 _QUOTED_FIELD: Final = re.compile(rb'"(?<![^,\r\n]")[^"]*+(?:""[^"]*+)*+(?:"|\Z)')
-_CLOSED_AT_END: Final = re.compile(rb'(?:\A|[,\r\n])"\Z')
+_CLOSED_AT_END: Final = re.compile(rb'[,\r\n]?"')
 
 
 class RecordCount:
@@ -168,7 +168,7 @@ class RecordCount:
         self._records += _lines_ended(bare)
         if still_quoted:
             self._left_off = b'"'
-        elif _CLOSED_AT_END.search(bare):
+        elif _CLOSED_AT_END.fullmatch(bare[-2:]):
             self._left_off = b'""'
         else:
             self._left_off = bare[-1:] if bare[-1:] in (b"", b",", b"\r", b"\n") else b"."

@@ -152,7 +152,12 @@ def event(export_uuid: str, state: WaitState) -> dict[str, Any]:
     return {"export_uuid": export_uuid, "state": state.value}
 
 
-def state_of(event: object, *, export_uuid: str) -> WaitState:
+def uuid_in(event: object) -> str | None:
+    """Return which export an event is about; ``None`` where it does not say."""
+    return canonical_uuid(event.get("export_uuid")) if isinstance(event, Mapping) else None
+
+
+def state_of(event: object, *, export_uuid: str | None) -> WaitState:
     """
     Read what a trigger handed back.
 
@@ -160,7 +165,8 @@ def state_of(event: object, *, export_uuid: str) -> WaitState:
     :param export_uuid: the export that the task deferred for.
     :returns: how the wait ended; ``ERROR`` where the event is of another form or another export.
     """
-    if not isinstance(event, Mapping) or canonical_uuid(event.get("export_uuid")) != canonical_uuid(export_uuid):
+    about = uuid_in(event)
+    if about is None or about != canonical_uuid(export_uuid) or not isinstance(event, Mapping):
         return WaitState.ERROR
     try:
         return WaitState(event.get("state"))

@@ -7,7 +7,7 @@ What to send, what an answer means and when to send again is decided in :mod:`ai
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,16 @@ from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
 from airflow_provider_crux.api.connection import ConnectionSettings, settings
 from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Pause, Wait
-from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxNotFoundError
+from airflow_provider_crux.exceptions import (
+    CruxError,
+    CruxInvalidConnectionError,
+    CruxNotFoundError,
+    CruxUrlLapsedError,
+)
+from airflow_provider_crux.hooks import transport
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
@@ -32,15 +38,6 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.orders import OrdersExportRequest
 
     T = TypeVar("T")
-
-
-def user_agent() -> str:
-    """Return how we introduce ourselves: provider and Airflow, each with its version."""
-    from importlib.metadata import version
-
-    from airflow_provider_crux import __version__
-
-    return f"airflow-provider-crux/{__version__} apache-airflow/{version('apache-airflow')}"
 
 
 def settings_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
@@ -148,6 +145,26 @@ class CruxHook(BaseHook):
             time.sleep(judged.seconds)
         return judged
 
+    @contextmanager
+    def open_file(self, export: Export) -> Iterator[Iterator[bytes]]:
+        """
+        Open the file of an export that is done; where its presigned URL has lapsed, ask once for a new one.
+
+        :param export: what :meth:`get_export` or :meth:`wait_for_export` returned.
+        :returns: the file's bytes, in chunks; see :func:`airflow_provider_crux.hooks.files.opened`.
+        :raises CruxUrlLapsedError: where the new URL has lapsed too.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        from airflow_provider_crux.hooks.files import opened
+
+        with ExitStack() as stack:
+            try:
+                chunks = stack.enter_context(opened(answers.file_url(export), self.settings))
+            except CruxUrlLapsedError:
+                export = self.get_export(export.uuid)
+                chunks = stack.enter_context(opened(answers.file_url(export), self.settings))
+            yield chunks
+
     def test_connection(self) -> tuple[bool, str]:
         """
         Try the connection without asking for an export, so that nobody is e-mailed.
@@ -158,7 +175,7 @@ class CruxHook(BaseHook):
         :returns: whether it works, and what to show to the user (no secret in it).
         """
         try:
-            if self._settings.username is not None:
+            if self.settings.username is not None:
                 self._drive(self._authorization.token(), max_retries=0)
                 return True, "Logged in to Crux Connect"
             with suppress(CruxNotFoundError):  # as it should be: there is no such export
@@ -178,7 +195,8 @@ class CruxHook(BaseHook):
         return self._session
 
     @cached_property
-    def _settings(self) -> ConnectionSettings:
+    def settings(self) -> ConnectionSettings:
+        """What the connection says; read at the first use."""
         from airflow.providers.common.compat.sdk import mask_secret
 
         connection = self.get_connection(self.crux_conn_id)
@@ -200,36 +218,26 @@ class CruxHook(BaseHook):
 
         return Authorization(
             conn_id=self.crux_conn_id,
-            username=self._settings.username,
-            secret=self._settings.secret,
+            username=self.settings.username,
+            secret=self.settings.secret,
             on_login=mask_secret,
         )
 
     @cached_property
     def _session(self) -> Session:
-        from http.cookiejar import DefaultCookiePolicy
-
-        from requests import Session
-
-        bundle = self._settings.ca_bundle
+        bundle = self.settings.ca_bundle
         if bundle is not None and not Path(bundle).exists():
             raise CruxInvalidConnectionError(
                 f"Connection {self.crux_conn_id!r} cannot be used: extra ca_bundle: there is no {bundle!r} on this "
                 "machine; give the path of a file of certificates that every worker has"
             )
-        session = Session()
-        session.headers["User-Agent"] = user_agent()
-        session.verify = bundle or True
-        if self._settings.proxy is not None:
-            session.proxies = {"http": self._settings.proxy, "https": self._settings.proxy}
+        session = transport.new_session(self.settings)
         session.auth = self._sign
-        # a session that a login opened must not speak for us beside the token
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return session
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:
         """Put the token on a request that a user sends through the session to the connection's own host."""
-        if (request.url or "").startswith(f"{self._settings.base_url}/"):
+        if (request.url or "").startswith(f"{self.settings.base_url}/"):
             request.headers["Authorization"] = f"Token {self._drive(self._authorization.token())}"
         return request
 
@@ -239,7 +247,7 @@ class CruxHook(BaseHook):
 
         from airflow_provider_crux.api.repetition import repetition
 
-        retries = self._settings.max_retries if max_retries is None else max_retries
+        retries = self.settings.max_retries if max_retries is None else max_retries
         try:
             call = next(steps)
             while True:
@@ -265,21 +273,16 @@ class CruxHook(BaseHook):
         from requests import exceptions as gone_wrong
 
         unusable = (gone_wrong.InvalidURL, gone_wrong.InvalidSchema, gone_wrong.InvalidHeader)
-        secrets = self._authorization.secrets()
+        conn_id, secrets = self.crux_conn_id, self._authorization.secrets()
         body = None if call.body is None else json.dumps(call.body).encode()
         try:
             with self._session.request(
                 call.method,
-                f"{self._settings.base_url}{call.path}",
+                f"{self.settings.base_url}{call.path}",
                 data=body,
                 headers=call.headers,
-                auth=_as_it_is,
-                timeout=(self._settings.connect_timeout, self._settings.read_timeout),
-                allow_redirects=False,
-                stream=True,
-                # named again here: requests lets the environment go before what a session says
-                verify=self._settings.ca_bundle,
-                proxies=dict(self._session.proxies),
+                auth=transport.as_it_is,
+                **transport.options(self._session, self.settings),
             ) as response:
                 return Answer(
                     status=response.status_code,
@@ -287,23 +290,22 @@ class CruxHook(BaseHook):
                     body=_read(response),
                 )
         except unusable as error:
-            raise failures.not_usable(call, _reason(error), conn_id=self.crux_conn_id, secrets=secrets) from None
+            raise failures.not_usable(
+                call, transport.reason_of(error), conn_id=self.crux_conn_id, secrets=secrets
+            ) from None
         except (gone_wrong.ConnectTimeout, gone_wrong.ProxyError) as error:
-            raise failures.not_connected(call, _reason(error), secrets=secrets) from None
+            raise failures.not_connected(call, transport.reason_of(error), secrets=secrets) from None
         except gone_wrong.ConnectionError as error:
-            cause = _cause(error)
-            if _is_about_certificate(cause):
-                raise failures.not_trusted(call, _reason(error), conn_id=self.crux_conn_id, secrets=secrets) from None
-            if _never_connected(cause):
-                raise failures.not_connected(call, _reason(error), secrets=secrets) from None
-            raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
+            cause = transport.cause_of(error)
+            if transport.is_about_certificate(cause):
+                raise failures.not_trusted(
+                    call, transport.reason_of(error), conn_id=self.crux_conn_id, secrets=secrets
+                ) from None
+            if transport.never_connected(cause):
+                raise failures.not_connected(call, transport.reason_of(error), secrets=secrets) from None
+            raise failures.answer_lost(call, transport.reason_of(error), secrets=secrets) from None
         except requests.RequestException as error:
-            raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
-
-
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    """Leave a request alone; without an ``auth``, requests would put a password from ~/.netrc in the token's place."""
-    return request
+            raise failures.answer_lost(call, transport.reason_of(error), secrets=secrets) from None
 
 
 def _read(response: Response) -> bytes:
@@ -315,26 +317,3 @@ def _read(response: Response) -> bytes:
         if len(body) > MAX_ANSWER_BYTES:
             return body[: MAX_ANSWER_BYTES + 1]
     return body
-
-
-def _cause(error: Exception) -> object:
-    """Return what urllib3 said below an error of requests."""
-    inner = error.args[0] if error.args else error
-    return getattr(inner, "reason", inner)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {_cause(error)}"
-
-
-def _is_about_certificate(cause: object) -> bool:
-    from ssl import SSLCertVerificationError
-
-    return any(isinstance(arg, SSLCertVerificationError) for arg in getattr(cause, "args", ()))
-
-
-def _never_connected(cause: object) -> bool:
-    from urllib3.exceptions import ConnectTimeoutError
-
-    # also the base class of what urllib3 says of a refused connection, and of a host that is not found
-    return isinstance(cause, ConnectTimeoutError)

@@ -19,7 +19,8 @@ from airflow_provider_crux.api import answers, calls, failures
 from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
 from airflow_provider_crux.exceptions import CruxBadCredentialsError, CruxError, CruxInvalidConnectionError
-from airflow_provider_crux.hooks.crux import settings_of, user_agent
+from airflow_provider_crux.hooks.crux import settings_of
+from airflow_provider_crux.hooks.transport import user_agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator

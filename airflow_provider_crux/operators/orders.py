@@ -152,7 +152,7 @@ class CruxOrdersExportOperator(BaseOperator):
                 if self.deferrable:
                     deadline = time.time() + self.timeout
                     wait = Wait(asked.export_uuid, asked.asked_at, deadline, self.poll_interval)
-                    defer(self, wait, self.crux_conn_id, body=body)
+                    defer(self, wait, self.crux_conn_id, export_uuid=asked.export_uuid, body=body)
                 self._hook.wait_for_export(
                     asked.export_uuid,
                     poll_interval=self.poll_interval,
@@ -162,13 +162,21 @@ class CruxOrdersExportOperator(BaseOperator):
         return self._done(context, asked.export_uuid, body)
 
     def execute_complete(
-        self, context: Context, event: Any = None, *, export_uuid: str, asked_at: float, body: Mapping[str, Any]
+        self,
+        context: Context,
+        event: Any = None,
+        *,
+        export_uuid: str | None = None,
+        asked_at: float = 0.0,
+        body: Mapping[str, Any] | None = None,
     ) -> str:
         """Go on when the trigger has fired; see :meth:`execute`."""
-        self._export_uuid = export_uuid
+        # dag.test() hands on the event, and nothing of what the task deferred with
+        uuid = export_uuid or waiting.uuid_in(event) or ""
+        self._export_uuid = uuid
         with failing_at_once(CruxPermanentError):
-            resume(event, self._hook, export_uuid=export_uuid, asked_at=asked_at)
-        return self._done(context, export_uuid, body)
+            resume(event, self._hook, export_uuid=uuid, asked_at=asked_at)
+            return self._done(context, uuid, self._request(context).as_json() if body is None else body)
 
     def on_kill(self) -> None:
         """Say what ending the task does not end."""

@@ -85,11 +85,11 @@ class CruxExportSensor(BaseSensorOperator):
                 time.sleep(judged.seconds)
         return True
 
-    def execute_complete(self, context: Context, event: Any = None, *, export_uuid: str, asked_at: float) -> None:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Any = None, *, asked_at: float = 0.0) -> None:  # noqa: ARG002
         """Go on when the trigger has fired; see :meth:`execute`."""
         try:
             with failing_at_once(CruxPermanentError, CruxExportFailedError):
-                resume(event, self._hook, export_uuid=export_uuid, asked_at=asked_at)
+                resume(event, self._hook, export_uuid=self.export_uuid, asked_at=asked_at)
         except CruxExportTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 

@@ -127,6 +127,16 @@ def test_deferred_it_asks_on_the_worker_and_waits_in_the_trigger(sandbox: Sandbo
     assert given["ti"].pushed["export_window"]["interval_start"] == BODY["start_date"]
 
 
+def test_dag_test_hands_on_the_event_alone_and_that_is_enough(sandbox: Sandbox) -> None:
+    told = deferred(operator(wait_for_completion=True, deferrable=True), context(None))
+    event = {"export_uuid": sandbox.exports[0], "state": "done"}
+    given = context(None)
+    assert operator().resume_execution(told.method_name, {"event": event}, given) == sandbox.exports[0]
+    assert given["ti"].pushed["export_window"]["interval_end"] == BODY["end_date"]
+    with pytest.raises(AirflowFailException, match="not a uuid"):
+        operator().resume_execution(told.method_name, {"event": {"state": "done"}}, context(None))
+
+
 @pytest.mark.parametrize(
     ("state", "error"),
     [("failed", CruxExportFailedError), ("timeout", CruxExportTimeoutError), ("error", CruxUnavailableError)],

@@ -1,0 +1,64 @@
+"""
+Every day: export the day's orders, wait without a worker, and store the file; a second DAG reads what was stored.
+
+The Airflow variable ``crux_orders_folder`` says where: file:///data/orders, s3://conn_id@bucket/orders, gs://...
+"""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, Asset, task
+
+from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+
+ORDERS = Asset("crux_orders")
+
+FOLDER = "{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}"
+# One file a day, named by the first day that the export covers: a run that is repeated replaces its own file.
+DAY = "{{ ti.xcom_pull(task_ids='export_orders', key='export_window')['interval_start'][:10] }}"
+
+with DAG(
+    dag_id="crux_orders_to_storage",
+    schedule="@daily",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    tags=["crux"],
+) as dag:
+    export = CruxOrdersExportOperator(
+        task_id="export_orders",
+        wait_for_completion=True,
+        deferrable=True,
+        retries=2,
+    )
+    CruxExportToObjectStorageOperator(
+        task_id="store_orders",
+        export_uuid=export.output,
+        path=f"{FOLDER}/{DAY}.csv",
+        overwrite=True,
+        retries=2,
+        outlets=[ORDERS],
+    )
+
+with DAG(
+    dag_id="crux_orders_arrived",
+    schedule=[ORDERS],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    tags=["crux"],
+) as arrived:
+
+    @task
+    def announce(**context) -> list[str]:
+        """Stand for whatever you do with the orders: the event says which there are, and how many rows they have."""
+        # Airflow 3 has one name for it, Airflow 2 another
+        triggering = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
+        told = [
+            f"{event.extra['rows']} rows from {event.extra['interval_start']} to {event.extra['interval_end']}"
+            for events in triggering.values()
+            for event in events
+        ]
+        print(*told, sep="\n")
+        return told
+
+    announce()
