@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,8 @@ from airflow_provider_crux.exceptions import (
     CruxNotFoundError,
     CruxPermanentError,
 )
+from airflow_provider_crux.params import given_in
+from airflow_provider_crux.rendering import from_text, if_set, is_literal
 from airflow_provider_crux.resumption import AskedFor, ExportMemory, fingerprint
 from airflow_provider_crux.window import Interval, instant, resolve
 
@@ -71,7 +72,8 @@ class CruxOrdersExportOperator(BaseOperator):
         ``CruxExportSensor``. Errors that a retry cannot mend fail the task at once.
 
     :param interval_start: start of the interval: ISO 8601 text or a datetime, UTC where it has no time zone. Default:
-        the run's parameter of this name, where the DAG has one, else as above.
+        the run's parameter of this name, where the DAG has one, else as above. The next six arguments, too, are by
+        default the run's parameters, see :func:`~airflow_provider_crux.params.orders_export_params`.
     :param interval_end: end of the interval, likewise.
     :param lookback: length of the interval of a run that has none of its own.
     :param start: index of the first order; see
@@ -97,6 +99,8 @@ class CruxOrdersExportOperator(BaseOperator):
     )
     template_fields_renderers = {"sort": "json", "line_item_status": "json"}  # noqa: RUF012 - as Airflow has it
     ui_color = "#dcecf5"
+    # Airflow 3 then stores what the fields are in the end, see _show
+    overwrite_rtif_after_execution = True
 
     def __init__(
         self,
@@ -149,6 +153,8 @@ class CruxOrdersExportOperator(BaseOperator):
         with failing_at_once(CruxPermanentError):
             body, asked = self._ask(context)
             if self.wait_for_completion:
+                where = "triggerer" if self.deferrable else "worker"
+                self.log.info("Waiting for it in the %s, for %g seconds at most", where, self.timeout)
                 if self.deferrable:
                     deadline = time.time() + self.timeout
                     wait = Wait(asked.export_uuid, asked.asked_at, deadline, self.poll_interval)
@@ -176,7 +182,9 @@ class CruxOrdersExportOperator(BaseOperator):
         self._export_uuid = uuid
         with failing_at_once(CruxPermanentError):
             resume(event, self._hook, export_uuid=uuid, asked_at=asked_at)
-            return self._done(context, uuid, self._request(context).as_json() if body is None else body)
+            body = self._request(context).as_json() if body is None else body
+            self._show(body)
+            return self._done(context, uuid, body)
 
     def on_kill(self) -> None:
         """Say what ending the task does not end."""
@@ -193,16 +201,27 @@ class CruxOrdersExportOperator(BaseOperator):
         # Before the request, not after it: a failure to store this must not lead to a second e-mail.
         if self.do_xcom_push:
             context["ti"].xcom_push(key="export_request", value=body)
+        self._show(body)
         memory = ExportMemory(context, durable=self.durable, log=self.log)
         mark = fingerprint(self.crux_conn_id, body)
         asked = memory.recall(mark)
         if asked is not None and self._is_good(asked):
             self.log.info("Taking up export %s, which an earlier try of this task asked for", asked.export_uuid)
         else:
-            self.log.info("Asking for an export of orders over connection %r: %s", self.crux_conn_id, json.dumps(body))
+            filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
+            self.log.info(
+                "Asking for an export of the orders from %s to %s, filters: %s, over connection %r",
+                body["start_date"],
+                body["end_date"],
+                json.dumps(filters) if filters else "none",
+                self.crux_conn_id,
+            )
             asked = AskedFor(self._hook.export_orders(request), time.time())
             memory.keep(asked, mark)
-            self.log.info("Crux Connect prepares export %s", asked.export_uuid)
+            self.log.info(
+                "Crux Connect prepares export %s, and e-mails the user whose token it is when its file is there",
+                asked.export_uuid,
+            )
         self._export_uuid = asked.export_uuid
         return body, asked
 
@@ -230,6 +249,8 @@ class CruxOrdersExportOperator(BaseOperator):
             window = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
             context["ti"].xcom_push(key="export_window", value={"export_uuid": export_uuid, **window})
         ExportMemory(context, durable=self.durable, log=self.log).forget()
+        if self.wait_for_completion:
+            self.log.info("Export %s is done", export_uuid)
         return export_uuid
 
     @cached_property
@@ -241,34 +262,31 @@ class CruxOrdersExportOperator(BaseOperator):
     def _request(self, context: Context) -> OrdersExportRequest:
         from airflow_provider_crux.schedule import run_of
 
-        interval = resolve(
-            run_of(context),
-            interval_start=self._end_given("interval_start", context),
-            interval_end=self._end_given("interval_end", context),
-            lookback=self.lookback,
-        )
+        given = given_in(context["params"]) | {
+            name: value
+            for name in ("interval_start", "interval_end", *_FILTERS)
+            if (value := if_set(getattr(self, name))) is not None
+        }
+        ends = {name: instant(name, given.pop(name)) for name in ("interval_start", "interval_end") if name in given}
+        interval = resolve(run_of(context), lookback=self.lookback, **ends)
         if interval.end > datetime.now(UTC):
             self.log.warning(
                 "The interval ends in the future, at %s: orders that are created after this export are not in it",
                 interval.end.isoformat(),
             )
-        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **self._filters(_FILTERS))
+        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **from_text(given))
 
-    def _end_given(self, name: str, context: Context) -> datetime | None:
-        """Return an end of the interval from the operator's argument, else from the run's parameter of that name."""
-        given = _set(getattr(self, name))
-        if given is None:
-            given = _set(context["params"].get(name))
-        return None if given is None else instant(name, given)
-
-    def _filters(self, names: Sequence[str]) -> dict[str, Any]:
-        return {name: _FROM_TEXT.get(name, _set)(_set(getattr(self, name))) for name in names}
+    def _show(self, body: Mapping[str, Any]) -> None:
+        """Let the tab of rendered templates show what is exported (Airflow 3), and not what was left open."""
+        self.interval_start, self.interval_end = body.get("start_date"), body.get("end_date")
+        for name in _FILTERS:
+            setattr(self, name, body.get(name))
 
     def _check_literals(self) -> None:
         """Refuse what is wrong already when the DAG is parsed; a template is checked when it is rendered."""
-        unknown = frozenset(name for name in self.template_fields if not _is_literal(getattr(self, name)))
-        known = [name for name in _FILTERS if name not in unknown]
-        told = violations(self._filters(known), unknown=unknown)
+        unknown = frozenset(name for name in self.template_fields if not is_literal(getattr(self, name)))
+        known = {name: if_set(getattr(self, name)) for name in _FILTERS if name not in unknown}
+        told = violations(from_text(known), unknown=unknown)
         told += waiting.violations(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_length(self.lookback):
             told.append(f"lookback: {self.lookback!r} is not a length of time; give a timedelta above 0")
@@ -278,7 +296,7 @@ class CruxOrdersExportOperator(BaseOperator):
             ends = {
                 name: instant(name, value)
                 for name in ("interval_start", "interval_end")
-                if name not in unknown and (value := _set(getattr(self, name))) is not None
+                if name not in unknown and (value := if_set(getattr(self, name))) is not None
             }
             if len(ends) == 2:
                 Interval(*ends.values())
@@ -290,39 +308,3 @@ class CruxOrdersExportOperator(BaseOperator):
 
 def _is_length(value: object) -> bool:
     return isinstance(value, timedelta) and value > timedelta(0)
-
-
-def _is_literal(value: Any) -> bool:
-    """Tell whether a value is known when the DAG is parsed: no template, and no output of another task."""
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
-    if isinstance(value, Mapping):
-        return all(_is_literal(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return all(_is_literal(item) for item in value)
-    return not hasattr(value, "resolve")
-
-
-def _set(value: Any) -> Any:
-    """Return a value, or ``None`` where it is one of the forms that a template gives to ``None``."""
-    return None if isinstance(value, str) and value.strip() in ("", "None") else value
-
-
-def _number(value: Any) -> Any:
-    """Read the whole number in a rendered text; what is none is left for the rules to name."""
-    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        return int(value)
-    return value
-
-
-def _collection(value: Any) -> Any:
-    """Read the list or mapping in a rendered text; what is none is left for the rules to name."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return value
-
-
-_FROM_TEXT = {"start": _number, "limit": _number, "sort": _collection, "line_item_status": _collection}

@@ -64,9 +64,14 @@ def asked(sandbox) -> list[dict]:
 
 
 @pytest.mark.parametrize("example", [path.name for path in EXAMPLES])
-def test_each_example_runs_as_it_is(sandbox, run, example: str) -> None:
+def test_each_example_runs_as_it_is(sandbox, run, example: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", f"file://{tmp_path}")
     run(example)
     assert asked(sandbox) == [DAY]
+    if "store_orders" in (Path(__file__).parents[2] / "dags_examples" / example).read_text():
+        (stored,) = tmp_path.iterdir()
+        assert stored.name in ("2026-01-04.csv", f"{sandbox.exports[0]}.csv")
+        assert b"order_uuid" in stored.read_bytes()
 
 
 def test_the_uuid_reaches_the_next_task(sandbox, run) -> None:

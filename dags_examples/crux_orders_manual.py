@@ -1,0 +1,42 @@
+"""By hand: a form in Airflow's UI says which orders; they are exported and stored. Nothing is required."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, Asset
+
+from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.params import orders_export_params
+from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+
+with DAG(
+    dag_id="crux_orders_manual",
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    params=orders_export_params(),
+    doc_md="""
+        ### Export orders by hand
+
+        Trigger this DAG, and choose an interval and filters in the form. Without an interval it exports the last
+        day before the run. The file goes to the folder that the Airflow variable `crux_orders_folder` names (default
+        `file:///tmp/crux-orders`), and is named by the export's uuid. **Each run e-mails the user whose token it is.**
+        """,
+    tags=["crux"],
+) as dag:
+    export = CruxOrdersExportOperator(
+        task_id="export_orders",
+        lookback=timedelta(days=1),
+        wait_for_completion=True,
+        deferrable=True,
+    )
+    CruxExportToObjectStorageOperator(
+        task_id="store_orders",
+        export_uuid=export.output,
+        path="{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}"
+        "/{{ ti.xcom_pull(task_ids='export_orders') }}.csv",
+        overwrite=True,
+        retries=2,
+        outlets=[Asset("crux_orders_by_hand")],
+    )
