@@ -134,7 +134,7 @@ def test_no_secret_is_left_in_log_database_or_output(connect, run, capfd, caplog
     shown = capfd.readouterr()
     seen = [shown.out, shown.err, caplog.text]
     seen += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
-    for looked_in_the_right_place in ("Asking for an export of orders", "you sent", "export_request"):
+    for looked_in_the_right_place in ("Asking for an export of the orders", "you sent", "export_request"):
         assert any(looked_in_the_right_place in text for text in seen)
     for secret in (PASSWORD, TOKEN):
         assert not [text for text in seen if secret in text]
