@@ -39,4 +39,4 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .demo/orders

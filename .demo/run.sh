@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Exports the orders of one day on real Airflow, from a sandbox instead of Crux Connect: run.sh BIN DAY
+# Exports and stores the orders of one day on real Airflow, from a sandbox instead of Crux Connect: run.sh BIN DAY
 # BIN is the bin folder of a virtual environment, relative to the repository; `make demo` gives both.
 set -euo pipefail
 
@@ -18,6 +18,10 @@ export AIRFLOW__CORE__DAGS_FOLDER=$repository/dags_examples
 export AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY=1  # seconds: a demo that fails should not take ten minutes to
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+export PYTHONIOENCODING=:replace  # a terminal that has no letters outside of ASCII is no reason to fail
+# stays after the demo: whoever wants to can open the file
+orders=$demo/orders
+export AIRFLOW_VAR_CRUX_ORDERS_FOLDER=file://$orders
 
 fail() {
   echo "$1" >&2
@@ -81,8 +85,9 @@ echo "2. Preparing $("$python" -c 'import importlib.metadata as m; print("Airflo
   "in a temporary folder"
 airflow db migrate
 
-echo "3. Running the DAG crux_orders_export: airflow dags test crux_orders_export $logical_date"
+echo "3. Running the DAG crux_orders_to_storage: airflow dags test crux_orders_to_storage $logical_date"
 echo "   The run of $logical_date exports the orders of $day: a daily run starts when its day is over"
-airflow dags test crux_orders_export "$logical_date"
+echo "   It waits for the export, as the triggerer would: 6 to 30 seconds; then it stores the file"
+airflow dags test crux_orders_to_storage "$logical_date"
 
-"$python" "$demo/report.py" report "$day" "$home/airflow.db" "$url"
+"$python" "$demo/report.py" report "$day" "$home/airflow.db" "$url" "$orders"
