@@ -1,10 +1,11 @@
-"""What Airflow reads about this package at start-up; it imports nothing else."""
+"""What Airflow reads about this package at start-up; it imports nothing heavy."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow_provider_crux import __version__
+from airflow_provider_crux.connection_form import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -54,6 +55,8 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "crux",
                 "hook-class-name": "airflow_provider_crux.hooks.crux.CruxHook",
                 "hook-name": "Crux Connect",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
             },
         ],
     }

@@ -71,6 +71,19 @@ def test_airflow_lists_the_provider_and_its_connection_type_without_a_warning_of
         assert not [line for line in told if "crux" in line.lower()]
 
 
+def test_what_airflow_reads_at_start_up_costs_two_small_modules() -> None:
+    program = """
+import sys
+before = set(sys.modules)
+from airflow_provider_crux.provider_info import get_provider_info
+get_provider_info()
+print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    package = "airflow_provider_crux"
+    assert done.stdout.split() == [package, f"{package}.connection_form", f"{package}.provider_info"]
+
+
 def test_a_dag_file_that_imports_the_operator_pays_for_nothing_heavy() -> None:
     # What Airflow itself imports for any operator is not ours to save.
     program = """

@@ -14,6 +14,8 @@ from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 
 PRODUCTION: Final = "https://api.cruxconnect.com"
 
+_PREFIX: Final = "extra__crux__"
+
 _TRUE: Final = frozenset({"true", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "n", "off", "0"})
 
@@ -47,6 +49,11 @@ class ConnectionSettings:
     proxy: str | None = field(default=None, repr=False)
     unknown_extras: tuple[str, ...] = ()
 
+    @property
+    def answer_timeout(self) -> float:
+        """Seconds after which an answer that still drips counts as lost, however steadily: twice the read timeout."""
+        return 2 * self.read_timeout
+
 
 def _boolean(value: object) -> bool:
     word = str(value).strip().lower()
@@ -63,14 +70,14 @@ def _seconds(value: object) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 24 * 60 * 60:
-        raise ValueError(f"{value!r} is not a number of seconds; give one above 0, for example 30")
+        raise ValueError(f"{value!r} is not a number of seconds; give one above 0 and up to 86400, for example 30")
     return seconds
 
 
 def _count(value: object) -> int:
     word = str(value).strip()
     if not (word.isascii() and word.isdecimal() and len(word) < 4):
-        raise ValueError(f"{value!r} is not a whole number; give 0 or more, for example 3")
+        raise ValueError(f"{value!r} is not a whole number from 0 to 999; give one, for example 3")
     return int(word)
 
 
@@ -122,6 +129,8 @@ def _split_host(host: str, schema: str | None) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        # as urllib3 does it later, and raises what requests does not know: labels of 1 to 63 characters
+        _ = (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ValueError(f"host: {host!r} cannot be read ({error}); {remedy}") from None
     if not parts.hostname or parts.query or parts.fragment or any(c.isspace() for c in url):
@@ -149,6 +158,8 @@ def base_url(*, host: str | None, schema: str | None = None, port: int | None = 
             f"host: http://{parts.hostname} would carry the token in clear text; use https, "
             'or set the extra "allow_http": true'
         )
+    if port and not 0 < port < 65536:
+        raise ValueError(f"port: {port} is not a port; give 443, or leave it empty")
     if port and parts.port and port != parts.port:
         raise ValueError(f"port: {port} is not the port {parts.port} of the host; give one of them")
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -170,6 +181,20 @@ def _secret(login: str | None, password: str | None) -> str:
     return token
 
 
+def _object(extra: object) -> Mapping[str, Any]:
+    if not isinstance(extra or {}, Mapping):
+        # the value is not shown: a password may stand in it
+        raise ValueError('the value is not a JSON object; give one such as {"max_retries": 5}')  # noqa: TRY004 - told with others
+    return extra or {}  # type: ignore[return-value]
+
+
+def _given(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extras that are set, by their own names; what stands under a form's name yields to the plain one."""
+    found = {name: value for name, value in extra.items() if value not in (None, "")}
+    plain = {name: value for name, value in found.items() if not name.startswith(_PREFIX)}
+    return {name.removeprefix(_PREFIX): value for name, value in found.items()} | plain
+
+
 def settings(
     *,
     conn_id: str,
@@ -184,7 +209,8 @@ def settings(
     Read the fields of an Airflow connection.
 
     ``password`` alone is an API token; ``login`` and ``password`` are a user name and its password. An extra that is
-    ``None`` or empty counts as not set: Airflow's UI stores every field of its form.
+    ``None`` or empty counts as not set: Airflow's UI stores every field of its form. The name that an extra has in
+    the form of Airflow 2 (``extra__crux__proxy``) is understood: its Test button sends each under both names.
 
     :raises CruxInvalidConnectionError: names the connection and tells every field that cannot be used.
     """
@@ -197,7 +223,7 @@ def settings(
             told.append(f"{name}{error}")
             return fallback
 
-    given = {name: value for name, value in (extra or {}).items() if value not in (None, "")}
+    given = _given(read(lambda: _object(extra), {}, "extra: "))
     extras = {
         name: read(lambda coerce=coerce, name=name: coerce(given[name]), None, f"extra {name}: ")  # type: ignore[misc]
         for name, coerce in _EXTRAS.items()

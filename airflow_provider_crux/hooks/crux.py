@@ -7,22 +7,23 @@ What to send, what an answer means and when to send again is decided in :mod:`ai
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_provider_crux import connection_form
 from airflow_provider_crux.api import answers, calls, failures
 from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
+from airflow_provider_crux.api.check import check, verdict_of
 from airflow_provider_crux.api.connection import ConnectionSettings, settings
 from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Pause, Wait
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxInvalidConnectionError,
-    CruxNotFoundError,
     CruxUrlLapsedError,
 )
 from airflow_provider_crux.hooks import transport
@@ -167,23 +168,28 @@ class CruxHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try the connection without asking for an export, so that nobody is e-mailed.
+        Try the connection by one call, so that nobody is e-mailed: a login, or a look at an export that cannot exist.
 
-        With a login: log in. With a token: look up an export that cannot exist, to which 404 is the answer where the
-        token is good and 401 where it is not.
-
-        :returns: whether it works, and what to show to the user (no secret in it).
+        :returns: whether it works, and what to show to the user (no secret in it); see
+            :func:`airflow_provider_crux.api.check.check`.
         """
         try:
-            if self.settings.username is not None:
-                self._drive(self._authorization.token(), max_retries=0)
-                return True, "Logged in to Crux Connect"
-            with suppress(CruxNotFoundError):  # as it should be: there is no such export
-                self._drive(self._authorization.authorize(calls.get_export(calls.NIL_UUID)), max_retries=0)
-                return False, f"Connection {self.crux_conn_id!r}: its host knows an export that cannot exist"
+            return self._drive(check(self.settings), max_retries=0)
         except CruxError as error:
-            return False, str(error)
-        return True, "Crux Connect accepts the token"
+            return verdict_of(error, conn_id=self.crux_conn_id)
+        except AirflowNotFoundException:
+            # for a test Airflow passes the connection on as a URI, and finds none where it cannot read the port in it
+            return False, "Airflow does not find this connection: give it a port from 1 to 65535 (443), and store it"
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields for the extras, for Airflow before 3.2."""
+        return connection_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the other fields, for Airflow before 3.2."""
+        return connection_form.field_behaviour()
 
     def get_conn(self) -> Session:
         """
@@ -225,12 +231,17 @@ class CruxHook(BaseHook):
 
     @cached_property
     def _session(self) -> Session:
+        import ssl
+
         bundle = self.settings.ca_bundle
-        if bundle is not None and not Path(bundle).exists():
+        try:
+            if bundle is not None and not Path(bundle).is_dir():
+                ssl.create_default_context(cafile=bundle)
+        except OSError:  # no such file, not ours to read, or (an SSLError is one) no certificates in it
             raise CruxInvalidConnectionError(
-                f"Connection {self.crux_conn_id!r} cannot be used: extra ca_bundle: there is no {bundle!r} on this "
-                "machine; give the path of a file of certificates that every worker has"
-            )
+                f"Connection {self.crux_conn_id!r} cannot be used: extra ca_bundle: there are no certificates in "
+                f"{bundle!r} on this machine; give the path of a file of certificates that every worker has"
+            ) from None
         session = transport.new_session(self.settings)
         session.auth = self._sign
         return session
@@ -273,7 +284,7 @@ class CruxHook(BaseHook):
         from requests import exceptions as gone_wrong
 
         unusable = (gone_wrong.InvalidURL, gone_wrong.InvalidSchema, gone_wrong.InvalidHeader)
-        conn_id, secrets = self.crux_conn_id, self._authorization.secrets()
+        secrets = self._authorization.secrets()
         body = None if call.body is None else json.dumps(call.body).encode()
         try:
             with self._session.request(

@@ -241,22 +241,27 @@ def test_a_certificate_that_is_not_trusted_sent_nothing_and_names_the_remedy(hoo
     assert requests_mock.call_count == 1
 
 
-def test_a_ca_bundle_that_is_not_there_is_told_before_anything_is_sent(connect, requests_mock) -> None:
-    connect(password=TOKEN, extra={"ca_bundle": "/no/such/file.pem"})
-    with pytest.raises(CruxInvalidConnectionError, match="no/such/file"):
+@pytest.mark.parametrize("content", [None, "", "nonsense"])
+def test_a_ca_bundle_without_certificates_is_told_before_anything_is_sent(
+    connect, requests_mock, tmp_path, content: str | None
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    connect(password=TOKEN, extra={"ca_bundle": str(bundle)})
+    with pytest.raises(CruxInvalidConnectionError, match=r"no certificates in '.*ca\.pem'"):
         CruxHook().export_orders(REQUEST)
     assert requests_mock.call_count == 0
 
 
-def test_the_connection_goes_before_the_environment(connect, requests_mock, monkeypatch, tmp_path) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.touch()
+def test_the_connection_goes_before_the_environment(connect, requests_mock, monkeypatch) -> None:
+    bundle = requests.certs.where()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/other.pem")
     monkeypatch.setenv("HTTPS_PROXY", "http://other.example:3128")
-    connect(password=TOKEN, extra={"ca_bundle": str(bundle), "proxy": "http://ours.example:3128"})
+    connect(password=TOKEN, extra={"ca_bundle": bundle, "proxy": "http://ours.example:3128"})
     requests_mock.post(EXPORT, json={"uuid": UUID})
     CruxHook().export_orders(REQUEST)
-    assert requests_mock.last_request.verify == str(bundle)
+    assert requests_mock.last_request.verify == bundle
     assert requests_mock.last_request.proxies["https"] == "http://ours.example:3128"
 
 
@@ -292,40 +297,6 @@ def test_the_state_of_an_export_is_looked_up(hook: CruxHook, requests_mock) -> N
     requests_mock.get(RETRIEVE, status_code=404)
     with pytest.raises(CruxNotFoundError):
         hook.get_export(UUID)
-
-
-@pytest.mark.parametrize(("status", "works"), [(404, True), (200, False), (401, False), (403, False), (500, False)])
-def test_the_connection_is_tested_without_asking_for_an_export(hook, requests_mock, waits, status, works) -> None:
-    requests_mock.get(RETRIEVE, status_code=status, text="{}")
-    assert hook.test_connection()[0] is works
-    (sent,) = requests_mock.request_history
-    assert (sent.method, sent.path) == ("GET", "/api/data/export/00000000-0000-0000-0000-000000000000/")
-    assert waits == []
-
-
-def test_a_login_is_tested_by_logging_in(connect, requests_mock) -> None:
-    connect(login="ada", password="pass word")
-    requests_mock.post(LOGIN, [{"json": {"auth_token": TOKEN}}, {"status_code": 401, "text": "pass word"}])
-    assert CruxHook().test_connection() == (True, "Logged in to Crux Connect")
-    works, told = CruxHook().test_connection()
-    assert not works
-    assert "crux_default" in told
-    assert "pass word" not in told
-    assert {r.path for r in requests_mock.request_history} == {"/api/organizations/user-login/"}
-
-
-def test_a_login_at_a_host_that_is_not_crux_connect_does_not_work(connect, requests_mock) -> None:
-    connect(login="ada", password="pass word")
-    requests_mock.post(LOGIN, status_code=404)
-    assert CruxHook().test_connection()[0] is False
-
-
-def test_a_connection_that_cannot_be_used_is_told_by_the_test(connect) -> None:
-    connect(host="http://api.cruxconnect.com", password=TOKEN)
-    works, told = CruxHook().test_connection()
-    assert not works
-    assert "clear text" in told
-    assert TOKEN not in told
 
 
 def test_the_session_is_ready_for_calls_that_we_do_not_know(connect, requests_mock) -> None:
