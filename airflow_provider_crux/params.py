@@ -12,6 +12,8 @@ from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, SORT_DIRECTIONS
 # A DAG has one set of parameters for all its tasks: "start" or "limit" may well be another task's.
 _PREFIX: Final = "orders_"
 _INTERVAL: Final = ("interval_start", "interval_end")
+# Airflow's form would show the word null
+_NOT_SET: Final = {"null": "(not set)"}
 _PLAIN: Final = ("line_item_status", "status_conjunction", "start", "limit")
 
 
@@ -46,6 +48,7 @@ def orders_export_params() -> dict[str, Param]:
             None,
             type=["null", "string"],
             enum=[None, *STATUS_CONJUNCTIONS],
+            values_display=_NOT_SET,
             title="Conjunction",
             description="How the statuses relate to an order. or: a line item has any of them (the default); and: "
             "there is a line item for each; only, all: every line item has the one status that is chosen.",
@@ -60,6 +63,7 @@ def orders_export_params() -> dict[str, Param]:
             None,
             type=["null", "string"],
             enum=[None, *SORT_DIRECTIONS],
+            values_display=_NOT_SET,
             title="Direction",
             description="asc: from low to high, des: from high to low. Only with a field to sort by.",
         ),

@@ -12,6 +12,7 @@ with DAG(
     schedule="@daily",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
+    doc_md=__doc__,
     tags=["crux"],
 ) as dag:
     # The interval is the run's data interval or, on Airflow 3 where a daily run has none, the day before it.

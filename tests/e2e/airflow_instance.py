@@ -81,7 +81,11 @@ def running_airflow(
         instance.wait(instance.unhealthy, STARTUP_SECONDS)
         yield instance
     finally:
+        # a second signal must not interrupt what ends the processes
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop(instance.parts)
+        signal.signal(signal.SIGINT, interrupt)
         signal.signal(signal.SIGTERM, handler)
 
 
