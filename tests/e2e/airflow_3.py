@@ -90,6 +90,22 @@ class Airflow3(AirflowInstance):
         entry = self._get(f"{run_path}/taskInstances/{task_id}/xcomEntries/{key}", map_index=map_index)
         return entry["value"]
 
+    def rendered_fields(self, run: DagRun, task_id: str) -> dict[str, Any]:
+        """Return what the tab "Rendered Templates" of a task shows."""
+        fields: dict[str, Any] = self._get(
+            f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/{task_id}"
+        )["rendered_fields"]
+        return fields
+
+    def clear(self, run: DagRun, task_id: str) -> None:
+        """Have a task that has ended run again, as a person does who presses "Clear"."""
+        response = self._session.post(
+            f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
+            json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": False, "dry_run": False},
+            timeout=30,
+        )
+        self._check(response)
+
     def _get(self, path: str, **params: Any) -> Any:
         response = self._session.get(f"{self.base_url}/api/v2/{path}", params=params, timeout=30)
         if response.status_code == 404:

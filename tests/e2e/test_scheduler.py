@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
+    from tests.e2e.airflow_3 import Airflow3
 
 pytestmark = pytest.mark.e2e
 
@@ -174,6 +175,17 @@ def test_example_exports_the_day_and_hands_the_uuid_on(airflow: AirflowInstance,
         start, end = (midnight - day, midnight) if AIRFLOW_3 else (midnight, midnight + day)
         assert requests_of(airflow, run) == [{"start_date": wire(start), "end_date": wire(end)}]
         assert [airflow.xcom(run, "announce")] == xcoms(airflow, run, "return_value")
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 shows the arguments as they were rendered")
+def test_rendered_fields_show_what_was_exported_though_nothing_was_given(
+    airflow: Airflow3, manual_runs: dict[str, str]
+) -> None:
+    run = airflow.wait_for_run("e2e_daily", manual_runs["e2e_daily"])
+
+    fields = airflow.rendered_fields(run, "export")
+    exported = period("2025-01-09", "2025-01-10")
+    assert (fields["interval_start"], fields["interval_end"]) == (exported["start_date"], exported["end_date"])
 
 
 def test_nothing_was_sent_twice(airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]) -> None:
