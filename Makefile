@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo test e2e ui lint constraints clean
+.PHONY: demo test e2e ui lint reliability constraints clean
 
 demo: $(READY)
 	@.demo/run.sh "$(BIN)" "$(DAY)"
@@ -36,6 +36,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/reliability.md from the cases of tests/faults; a test fails where the two differ.
+reliability: $(READY)
+	$(BIN)/python -m tests.faults.table
 
 # The pins of one Airflow version; commit the result. Needs uv (pip install uv); emits names and versions, no URLs.
 constraints:

@@ -54,8 +54,8 @@ REFUSED: Final = frozenset({429, 503})
 
 
 def _may_have_been_processed(status: int) -> bool:
-    # 408 is the server's (or a balancer's) word that it stopped waiting, not that it did nothing
-    return status not in REFUSED and (status >= 500 or status == 408)
+    # 408 is the server's (or a balancer's) word that it stopped waiting, not that it did nothing; 1xx is no last word
+    return status not in REFUSED and (status >= 500 or status == 408 or status < 200)
 
 
 def worth_repeating(call: Call, answer: Answer) -> bool:

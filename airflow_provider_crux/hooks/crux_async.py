@@ -91,6 +91,7 @@ class CruxAsyncHook(BaseHook):
         self._access: _Access | None = None
         self._session: ClientSession | None = None
         self._reading = asyncio.Lock()
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
         self._masked: set[str] = set()
         self._to_mask: list[str] = []
 
@@ -189,22 +190,27 @@ class CruxAsyncHook(BaseHook):
 
         secrets = access.authorization.secrets()
         conn_id = self.crux_conn_id
+        total = access.settings.connect_timeout + access.settings.answer_timeout
         try:
-            async with self._open_session().request(
-                call.method,
-                f"{access.settings.base_url}{call.path}",
-                json=call.body,
-                headers=call.headers,
-                allow_redirects=False,
-                proxy=access.proxy,
-                ssl=access.ssl,
-                timeout=aiohttp.ClientTimeout(
-                    # no limit for the whole: it would count the time that a call waits for its turn in the pool
-                    total=None,
-                    sock_connect=access.settings.connect_timeout,
-                    sock_read=access.settings.read_timeout,
-                ),
-            ) as response:
+            # the turn is waited for here, not in aiohttp's pool: that would count the time into the total
+            async with (
+                self._turns,
+                self._open_session().request(
+                    call.method,
+                    f"{access.settings.base_url}{call.path}",
+                    json=call.body,
+                    headers=call.headers,
+                    allow_redirects=False,
+                    proxy=access.proxy,
+                    ssl=access.ssl,
+                    timeout=aiohttp.ClientTimeout(
+                        # whatever drips; and after an answer ahead of the answer (103) sock_read holds no longer
+                        total=total,
+                        sock_connect=access.settings.connect_timeout,
+                        sock_read=access.settings.read_timeout,
+                    ),
+                ) as response,
+            ):
                 return Answer(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},
@@ -216,8 +222,10 @@ class CruxAsyncHook(BaseHook):
             raise failures.not_trusted(call, _reason(error), conn_id=conn_id, secrets=secrets) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise failures.not_connected(call, _reason(error), secrets=secrets) from None
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except aiohttp.ClientError as error:
             raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
+        except TimeoutError:
+            raise failures.answer_lost(call, f"it has no end after {total:g} s", secrets=secrets) from None
 
     def _open_session(self) -> ClientSession:
         import aiohttp

@@ -113,6 +113,9 @@ def _check_form(response: Response, host: str) -> None:
     coding = response.headers.get("Content-Encoding", "identity")
     if coding.lower() != "identity":
         raise files.not_whole("with a Content-Encoding that was not asked for", host=host)
+    # a proxy's page to log in at, or the like: storage serves orders under other names, but never under this one
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise files.not_whole("with a web page in the file's place", host=host)
     if response.raw.length_remaining is None and not response.raw.chunked:
         raise files.not_whole(
             "without the file's length, so that a connection cut short would look like its end", host=host

@@ -29,7 +29,11 @@ def new_session(settings: ConnectionSettings) -> Session:
 
     from requests import Session
 
+    from airflow_provider_crux.hooks.adapter import Adapter
+
     session = Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Adapter(settings.answer_timeout))
     session.headers["User-Agent"] = user_agent()
     session.verify = settings.ca_bundle or True
     if settings.proxy is not None:
