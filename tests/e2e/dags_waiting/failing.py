@@ -1,0 +1,75 @@
+"""Waits for exports that fail. What is only looked for is named by the test that starts the run."""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.sensors.exports import CruxExportSensor
+from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+
+ANY_TIME = datetime(2025, 1, 1, tzinfo=UTC)
+# they must not be used
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+
+# no retries: after an export that failed, each would ask for another
+with DAG("e2e_fails_on_worker", schedule=None, start_date=ANY_TIME):
+    CruxOrdersExportOperator(
+        task_id="export",
+        interval_start=datetime(2025, 3, 1, tzinfo=UTC),
+        interval_end=datetime(2025, 3, 2, tzinfo=UTC),
+        wait_for_completion=True,
+        poll_interval=1,
+        retries=0,
+    )
+
+with DAG("e2e_fails_deferred", schedule=None, start_date=ANY_TIME):
+    CruxOrdersExportOperator(
+        task_id="export",
+        interval_start=datetime(2025, 3, 2, tzinfo=UTC),
+        interval_end=datetime(2025, 3, 3, tzinfo=UTC),
+        wait_for_completion=True,
+        deferrable=True,
+        poll_interval=1,
+        retries=0,
+    )
+
+with DAG("e2e_looks_fail", schedule=None, start_date=ANY_TIME):
+    CruxExportSensor(
+        task_id="poke",
+        export_uuid="{{ dag_run.conf['poke'] }}",
+        poke_interval=1,
+        **RETRIES,
+    )
+    CruxExportSensor(
+        task_id="sense_deferred",
+        export_uuid="{{ dag_run.conf['sense_deferred'] }}",
+        deferrable=True,
+        poke_interval=1,
+        **RETRIES,
+    )
+    CruxExportToObjectStorageOperator(
+        task_id="store",
+        export_uuid="{{ dag_run.conf['store'] }}",
+        path="{{ var.value.crux_orders_folder }}/failed.csv",
+        deferrable=True,
+        poll_interval=1,
+        **RETRIES,
+    )
+
+with DAG("e2e_looks_skip", schedule=None, start_date=ANY_TIME):
+    CruxExportSensor(
+        task_id="poke",
+        export_uuid="{{ dag_run.conf['poke'] }}",
+        poke_interval=1,
+        soft_fail=True,
+        **RETRIES,
+    )
+    CruxExportSensor(
+        task_id="sense_deferred",
+        export_uuid="{{ dag_run.conf['sense_deferred'] }}",
+        deferrable=True,
+        poke_interval=1,
+        soft_fail=True,
+        **RETRIES,
+    )
