@@ -87,7 +87,7 @@ airflow db migrate
 
 echo "3. Running the DAG crux_orders_to_storage: airflow dags test crux_orders_to_storage $logical_date"
 echo "   The run of $logical_date exports the orders of $day: a daily run starts when its day is over"
-echo "   It waits for the export, as the triggerer would: 6 to 30 seconds; then it stores the file"
+echo "   It waits for the export, as the triggerer would: 10 to 30 seconds; then it stores the file"
 airflow dags test crux_orders_to_storage "$logical_date"
 
 "$python" "$demo/report.py" report "$day" "$home/airflow.db" "$url" "$orders"

@@ -53,7 +53,7 @@ def opened(url: str, settings: ConnectionSettings) -> Iterator[Iterator[bytes]]:
     from airflow_provider_crux.api.repetition import repetition
 
     file = _File(files.checked_url(url))
-    with transport.new_session(settings) as session:
+    with _unseen_in_logs(file.secrets), transport.new_session(settings) as session:
         again = Retrying(**repetition(files.FETCH, max_retries=settings.max_retries), before_sleep=_tell_of_wait)
         answer = again(_ask, files.FETCH, file, session, settings)
         if answer.status != 200:
@@ -82,6 +82,29 @@ class _File:
         self.secrets = tuple({*files.secrets_of(url), *files.secrets_of(self.url)})
         for secret in self.secrets:
             mask_secret(secret)
+
+
+@contextmanager
+def _unseen_in_logs(secrets: tuple[str, ...]) -> Iterator[None]:
+    """
+    Take the URL out of what urllib3 logs.
+
+    Masking alone is not enough: Airflow 3 with the LocalExecutor prints what a task logs a second time, unmasked.
+    """
+
+    def hide(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        record.msg, record.args = text, ()
+        return True
+
+    urllib3 = logging.getLogger("urllib3.connectionpool")
+    urllib3.addFilter(hide)
+    try:
+        yield
+    finally:
+        urllib3.removeFilter(hide)
 
 
 @dataclass(frozen=True)
