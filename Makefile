@@ -44,9 +44,9 @@ reliability: $(READY)
 # The pins of one Airflow version; commit the result. Needs uv (pip install uv); emits names and versions, no URLs.
 constraints:
 	uv pip compile pyproject.toml constraints/$(AIRFLOW).in --all-extras --group pyproject.toml:test \
-	  --group pyproject.toml:lint --group pyproject.toml:ui --python-version 3.11 --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-package airflow-provider-crux --upgrade \
-	  --output-file $(CONSTRAINTS)
+	  --group pyproject.toml:lint --group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench \
+	  --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package airflow-provider-crux --upgrade --output-file $(CONSTRAINTS)
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
