@@ -1,20 +1,40 @@
-# make demo | test | e2e | lint | constraints. Everything goes into .venv/<Airflow version>, from pinned constraints.
+# make demo | test | matrix | e2e | lint | constraints ... Everything goes into .venv/<Airflow version>, from pinned constraints.
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
 DAY ?= 2026-01-02
+
+# every version that is tested; first the one that takes longest
+VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
 VENV := .venv/$(AIRFLOW)
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo test e2e ui lint reliability constraints clean
+.PHONY: demo test matrix $(VERSIONS:%=matrix-%) versions e2e ui lint reliability constraints clean
 
 demo: $(READY)
 	@.demo/run.sh "$(BIN)" "$(DAY)"
 
 test: $(READY)
 	EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(ARGS)
+
+# The suite on every version, two at a time: more than two cores can do would only make the tests wait for each other.
+# Each writes to a log of its own, and shows its end when it is through; at last, how each one ended.
+matrix:
+	@rm -rf .matrix && mkdir .matrix
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(VERSIONS:%=matrix-%); status=$$?; \
+	  for airflow in $(VERSIONS); do echo "Airflow $$airflow: $$(grep -E '^=+ .* in [0-9.]+s' .matrix/$$airflow.log \
+	    | tail -n 1)"; done; exit $$status
+
+$(VERSIONS:%=matrix-%): matrix-%:
+	@echo "== Airflow $*: .matrix/$*.log"
+	@$(MAKE) --no-print-directory test AIRFLOW=$* >.matrix/$*.log 2>&1 && tail -n 15 .matrix/$*.log \
+	  || { tail -n 400 .matrix/$*.log; false; }
+
+# The tables of docs/versions.md, from what each version's scheduler is seen to do; a test fails where the two differ.
+versions:
+	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix ARGS="tests/e2e/test_scheduler.py"
 
 # Airflow's UI in a real browser, in both versions; takes the screenshots in docs/images. Installs Chromium (root, apt).
 e2e:

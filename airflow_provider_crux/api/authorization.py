@@ -33,6 +33,7 @@ class Authorization:
     :param conn_id: the connection, for error messages.
     :param username: ``None`` where ``secret`` is a token already.
     :param secret: the API token, or the user's password.
+    :param others: what else must not be seen in any text, as the proxy's password.
     :param on_login: is told each token that a login gave, before it is used: the place to have it masked in logs.
     :param clock: seconds that only ever grow.
     """
@@ -40,6 +41,7 @@ class Authorization:
     conn_id: str
     username: str | None
     secret: str = field(repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
     on_login: Callable[[str], None] = field(default=_nobody, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _token: str | None = field(default=None, init=False, repr=False)
@@ -47,7 +49,8 @@ class Authorization:
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must not be seen in any text."""
-        return (self.secret,) if self._token is None else (self.secret, self._token)
+        known = (self.secret, *self.others)
+        return known if self._token is None else (*known, self._token)
 
     def token(self) -> Generator[Call, Answer, str]:
         """Return a token that is good, logging in first where there is a login and no token that will last."""

@@ -67,7 +67,7 @@ def _of_login(answer: Answer, settings: ConnectionSettings) -> Verdict:
     if not 200 <= answer.status < 300:
         return _not_crux_connect(answer, settings)
     try:
-        answers.auth_token(answer, secrets=(settings.secret,))
+        answers.auth_token(answer, secrets=settings.secrets)
     except CruxMalformedAnswerError:
         return _not_crux_connect(answer, settings)
     return True, f"Logged in to {settings.base_url}"
@@ -96,7 +96,7 @@ def _is_json_object(answer: Answer) -> bool:
 
 def _not_crux_connect(answer: Answer, settings: ConnectionSettings) -> Verdict:
     # of the body nothing is shown: in it may stand a token under a name that we do not know
-    kind = excerpt(answer.headers.get("content-type", "no content type"), secrets=(settings.secret,))
+    kind = excerpt(answer.headers.get("content-type", "no content type"), secrets=settings.secrets)
     return False, (
         f"{settings.base_url} does not answer as Crux Connect does ({answer.status}, {kind}): "
         "correct the host (empty for production), or the proxy"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_crux.api.answers import is_token
 from airflow_provider_crux.api.repetition import MAX_RETRIES
@@ -53,6 +54,24 @@ class ConnectionSettings:
     def answer_timeout(self) -> float:
         """Seconds after which an answer that still drips counts as lost, however steadily: twice the read timeout."""
         return 2 * self.read_timeout
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the connection must not be seen in any text."""
+        return (self.secret, *_secrets_of_proxy(self.proxy))
+
+
+def _secrets_of_proxy(proxy: str | None) -> tuple[str, ...]:
+    """Return what would give a proxy's credentials away: its URL, and they as they are meant and as they are sent."""
+    if proxy is None:
+        return ()
+    parts = urlsplit(proxy)
+    spelled = parts.password or parts.username
+    if not spelled:
+        return (proxy,)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    sent = base64.b64encode(f"{user}:{password}".encode("latin-1", errors="replace")).decode()
+    return proxy, spelled, unquote(spelled), sent
 
 
 def _boolean(value: object) -> bool:

@@ -62,7 +62,7 @@ def _wait(state: RetryCallState) -> float:
     return grown if asked is None else asked + wait_random(0, _FIRST_WAIT)(state)
 
 
-def repetition(call: Call, *, max_retries: int = MAX_RETRIES) -> dict[str, Any]:
+def repetition(call: Call, *, max_retries: int = MAX_RETRIES, spent: float = 0.0) -> dict[str, Any]:
     """
     Return the arguments of ``tenacity.Retrying`` for one call.
 
@@ -73,6 +73,7 @@ def repetition(call: Call, *, max_retries: int = MAX_RETRIES) -> dict[str, Any]:
 
     :param call: what is to be sent.
     :param max_retries: how often it may be sent again; default 3.
+    :param spent: seconds of the budget that are over already; default 0.
     """
     from tenacity import (
         retry_if_exception_type,
@@ -85,6 +86,6 @@ def repetition(call: Call, *, max_retries: int = MAX_RETRIES) -> dict[str, Any]:
         "retry": retry_if_exception_type(CruxTransientError)
         | retry_if_result(lambda answer: failures.worth_repeating(call, answer)),
         "wait": _wait,
-        "stop": stop_after_attempt(max_retries + 1) | stop_before_delay(BUDGET),
+        "stop": stop_after_attempt(max_retries + 1) | stop_before_delay(BUDGET - spent),
         "retry_error_callback": lambda state: state.outcome.result(),
     }

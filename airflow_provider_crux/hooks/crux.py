@@ -207,9 +207,8 @@ class CruxHook(BaseHook):
 
         connection = self.get_connection(self.crux_conn_id)
         found = settings_of(connection, connection.extra_dejson)
-        mask_secret(found.secret)
-        if found.proxy is not None:
-            mask_secret(found.proxy)
+        for secret in found.secrets:
+            mask_secret(secret)
         if found.unknown_extras:
             self.log.warning(
                 "Connection %r has extras that mean nothing here: %s",
@@ -226,6 +225,7 @@ class CruxHook(BaseHook):
             conn_id=self.crux_conn_id,
             username=self.settings.username,
             secret=self.settings.secret,
+            others=self.settings.secrets,
             on_login=mask_secret,
         )
 

@@ -8,6 +8,7 @@ the worker's hook.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,12 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_crux.api import answers, calls, failures
 from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
-from airflow_provider_crux.exceptions import CruxBadCredentialsError, CruxError, CruxInvalidConnectionError
+from airflow_provider_crux.exceptions import (
+    CruxBadCredentialsError,
+    CruxError,
+    CruxInvalidConnectionError,
+    CruxTransientError,
+)
 from airflow_provider_crux.hooks.crux import settings_of
 from airflow_provider_crux.hooks.transport import user_agent
 
@@ -138,21 +144,22 @@ class CruxAsyncHook(BaseHook):
             connection = await get_async_connection(self.crux_conn_id)
             settings = settings_of(connection, await get_async_extra_dejson(connection))
             if self._access is None or settings != self._access.settings:
-                self._mask(settings.secret)
-                self._mask(settings.proxy)
+                for secret in settings.secrets:
+                    self._mask(secret)
                 proxy, ssl = await asyncio.to_thread(_network, self.crux_conn_id, settings)
                 authorization = Authorization(
                     conn_id=self.crux_conn_id,
                     username=settings.username,
                     secret=settings.secret,
+                    others=settings.secrets,
                     on_login=self._mask,
                 )
                 self._access = _Access(settings, authorization, proxy, ssl)
             return self._access
 
-    def _mask(self, secret: str | None) -> None:
+    def _mask(self, secret: str) -> None:
         """Have a secret masked in logs before the next call; the masker may block, so it is not called here."""
-        if secret and secret not in self._masked:
+        if secret not in self._masked:
             self._masked.add(secret)
             self._to_mask.append(secret)
 
@@ -174,15 +181,43 @@ class CruxAsyncHook(BaseHook):
             return end.value  # type: ignore[no-any-return]
 
     async def _send(self, access: _Access, call: Call) -> Answer:
-        from airflow.providers.common.compat.sdk import mask_secret
+        """Send a call, and send it again where that is right."""
+        if self._to_mask:
+            await self._have_masked()
+        began = time.monotonic()
+        first: Answer | CruxTransientError
+        try:
+            first = await self._exchange(access, call)
+        except CruxTransientError as error:
+            first = error
+        if isinstance(first, Answer) and not failures.worth_repeating(call, first):
+            # as nearly always: tenacity, which is asked now, costs as much as half of the exchange
+            return first
+
         from tenacity import AsyncRetrying
 
         from airflow_provider_crux.api.repetition import repetition
 
+        told = [first]
+
+        async def exchange() -> Answer:
+            if not told:
+                return await self._exchange(access, call)
+            if isinstance(outcome := told.pop(), Answer):
+                return outcome
+            raise outcome
+
+        spent = time.monotonic() - began
+        return await AsyncRetrying(**repetition(call, max_retries=access.settings.max_retries, spent=spent))(exchange)
+
+    async def _have_masked(self) -> None:
+        from airflow.providers.common.compat.sdk import mask_secret
+        from asgiref.sync import sync_to_async
+
         while self._to_mask:
-            await asyncio.to_thread(mask_secret, self._to_mask.pop())
-        again = AsyncRetrying(**repetition(call, max_retries=access.settings.max_retries))
-        return await again(self._exchange, access, call)
+            # Not by asyncio.to_thread: in Airflow before 3.2 the masker speaks to the triggerer's supervisor through
+            # asgiref, which would open another event loop there, and the triggerer would end at the stray answer.
+            await sync_to_async(mask_secret)(self._to_mask.pop())
 
     async def _exchange(self, access: _Access, call: Call) -> Answer:
         """Send one request and read its answer; errors say only whether the request can have been processed."""

@@ -52,8 +52,8 @@ def opened(url: str, settings: ConnectionSettings) -> Iterator[Iterator[bytes]]:
 
     from airflow_provider_crux.api.repetition import repetition
 
-    file = _File(files.checked_url(url))
-    with _unseen_in_logs(file.secrets), transport.new_session(settings) as session:
+    file = _File(files.checked_url(url), settings)
+    with _unseen_in_logs(file.secrets_of_url), transport.new_session(settings) as session:
         again = Retrying(**repetition(files.FETCH, max_retries=settings.max_retries), before_sleep=_tell_of_wait)
         answer = again(_ask, files.FETCH, file, session, settings)
         if answer.status != 200:
@@ -70,7 +70,7 @@ class _File:
     requests may spell a URL in another way than it came; urllib3 logs it at DEBUG as it is sent.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, settings: ConnectionSettings) -> None:
         import requests
         from airflow.providers.common.compat.sdk import mask_secret
 
@@ -79,8 +79,10 @@ class _File:
         except requests.RequestException:
             raise files.unusable("no request can be made of it") from None
         self.host = urlsplit(self.url).netloc
-        self.secrets = tuple({*files.secrets_of(url), *files.secrets_of(self.url)})
-        for secret in self.secrets:
+        self.secrets_of_url = tuple({*files.secrets_of(url), *files.secrets_of(self.url)})
+        # a proxy on the way may repeat its password
+        self.secrets = (*self.secrets_of_url, *settings.secrets)
+        for secret in self.secrets_of_url:
             mask_secret(secret)
 
 

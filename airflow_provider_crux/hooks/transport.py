@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def user_agent() -> str:
     """Return how we introduce ourselves: provider and Airflow, each with its version."""
-    from importlib.metadata import version
+    from airflow import __version__ as airflow_version
 
     from airflow_provider_crux import __version__
 
-    return f"airflow-provider-crux/{__version__} apache-airflow/{version('apache-airflow')}"
+    return f"airflow-provider-crux/{__version__} apache-airflow/{airflow_version}"
 
 
 def new_session(settings: ConnectionSettings) -> Session:

@@ -100,5 +100,19 @@ def test_extras_come_as_text_or_as_null_from_airflows_forms() -> None:
     assert "hunter2" not in repr(found)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "secrets"),
+    [
+        (None, ()),
+        ("http://proxy.example:3128", ()),
+        ("http://ada:hunter%202@proxy.example:3128", ("hunter%202", "hunter 2", "YWRhOmh1bnRlciAy")),
+        ("http://a-token@proxy.example:3128", ("a-token", "YS10b2tlbjo=")),
+    ],
+)
+def test_the_proxys_credentials_are_secrets_however_they_are_sent(proxy: str | None, secrets: tuple[str, ...]) -> None:
+    found = read(password="t0ken", extra={"proxy": proxy}).secrets
+    assert set(found) == {"t0ken", *filter(None, [proxy]), *secrets}
+
+
 def test_extras_that_mean_nothing_are_named() -> None:
     assert read(extra={"timeout": 3, "verify": False, "unset": None}).unknown_extras == ("timeout", "verify")

@@ -40,6 +40,11 @@ class Airflow2(AirflowInstance):
         run_airflow(arguments, self.environment)
         return run_id
 
+    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
+        # returns when all has run
+        dates = ["--start-date", first.isoformat(), "--end-date", last.isoformat()]
+        run_airflow(["dags", "backfill", dag_id, *dates], self.environment)
+
     def dag_runs(self, dag_id: str) -> list[DagRun]:
         rows = self._rows("SELECT * FROM dag_run WHERE dag_id = ? ORDER BY execution_date", dag_id)
         return [

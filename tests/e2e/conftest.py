@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.e2e.instance import AirflowInstance
 
 DAGS = Path(__file__).parent / "dags"
-EXAMPLE = PROJECT / "dags_examples" / "crux_orders_export.py"
+EXAMPLES = PROJECT / "dags_examples"
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,11 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Iterator[AirflowInstance]:
-    """Run a real Airflow with the DAGs of this folder and the project's example, connected to the sandbox."""
-    too_new = set() if AIRFLOW_VERSION >= (3, 2) else {"airflow_3_2.py"}
-    dag_files = [file for file in DAGS.glob("*.py") if file.name not in too_new]
-    with connected_airflow(tmp_path_factory.mktemp("e2e"), [*dag_files, EXAMPLE], sandbox) as instance:
+    """Run a real Airflow with the DAGs of this folder and the project's examples, connected to the sandbox."""
+    since = {"airflow_3_2.py": (3, 2), "airflow_3_3.py": (3, 3)}
+    dag_files = [file for file in DAGS.glob("*.py") if since.get(file.name, (2, 11)) <= AIRFLOW_VERSION]
+    env = {"AIRFLOW_VAR_CRUX_ORDERS_FOLDER": tmp_path_factory.mktemp("orders").as_uri()}
+    with connected_airflow(
+        tmp_path_factory.mktemp("e2e"), [*dag_files, *EXAMPLES.glob("*.py")], sandbox, env, triggerer=True
+    ) as instance:
         yield instance

@@ -82,6 +82,10 @@ class AirflowInstance(ABC):
         """
 
     @abstractmethod
+    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
+        """Have the runs made that the DAG's schedule has from one date to another, both included."""
+
+    @abstractmethod
     def dag_runs(self, dag_id: str) -> list[DagRun]:
         """Return every run of the DAG, in the order in which they were due."""
 
@@ -240,10 +244,6 @@ class AirflowInstance(ABC):
         """Return the last lines of each task log of the run, read from the log folder."""
         folder = self.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
         return "\n".join(f"--- {log}\n{tail(log)}" for log in sorted(folder.rglob("*.log*")) if log.is_file())
-
-    def log_files(self) -> list[Path]:
-        """Return every log: of the parts, of the tasks, and what the triggerer wrote on behalf of the tasks."""
-        return sorted(path for path in self.home.rglob("*.log*") if path.is_file())
 
     def _refuse_others(self, runs: Sequence[DagRun], state: str) -> None:
         for run in runs:

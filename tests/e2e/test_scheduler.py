@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from tests.e2e import versions
 from tests.e2e.airflow_instance import AIRFLOW_3, AIRFLOW_VERSION
 from tests.e2e.instance import AirflowInstance, DagRun
+from tests.e2e.versions import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_provider_crux.sandbox.state import Sandbox
     from tests.e2e.airflow_3 import Airflow3
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLE = "crux_orders_export"
+EXAMPLE, STORING, ARRIVED, BY_HAND = (
+    "crux_orders_export",
+    "crux_orders_to_storage",
+    "crux_orders_arrived",
+    "crux_orders_manual",
+)
 since_3_2 = pytest.mark.skipif(AIRFLOW_VERSION < (3, 2), reason="the schedule exists since Airflow 3.2")
+since_3_3 = pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="a task knows its partition's date since Airflow 3.3")
 
 # What is sent for a run, by the date on which it is due. Airflow 2 gives a run of these three the period that begins on
 # that date; Airflow 3 gives it an interval of no length, and what is exported is the period that ended there.
@@ -52,40 +60,59 @@ MULTIPLE_CRON = {
 }
 PARTITION = {"2025-09-10": ("2025-09-09", "2025-09-10"), "2025-09-11": ("2025-09-10", "2025-09-11")}
 
-# How many runs each DAG gets.
+# How many runs each DAG gets that exports.
 RUNS = {"e2e_daily": 3, "e2e_six_hours": 2, "e2e_berlin": 2, "e2e_mapped": 2, "e2e_asset_or_time": 2}
-RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 2}
+RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 5, STORING: 2, BY_HAND: 2}
 if AIRFLOW_VERSION >= (3, 2):
-    RUNS |= {"e2e_multiple_cron": 2, "e2e_partition": 2}
+    RUNS |= {"e2e_multiple_cron": 2}
+if AIRFLOW_VERSION >= (3, 3):
+    RUNS |= {"e2e_partition": 2}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def table(airflow: AirflowInstance) -> Iterator[None]:
-    """Print what every run sent, when all tests are through."""
-    yield
-    rows = [
-        [run.dag_id, run.run_type, _short(run.logical_date), _interval(run), interval]
-        for dag_id in sorted(RUNS)
-        for run in airflow.dag_runs(dag_id)
-        for interval in _intervals_sent(airflow, run)
-    ]
-    rows.insert(0, ["dag", "run type", "logical date", "data interval", "interval sent"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    print("\n" + "\n".join(lines))  # noqa: T201 - asked for with pytest -s
+# What stands in docs/versions.md, in this order: schedules by the name that Airflow 3 has for them.
+SCHEDULES = {
+    EXAMPLE: "@daily",
+    STORING: "@daily",
+    ARRIVED: "[Asset]",
+    BY_HAND: "None",
+    "e2e_daily": "@daily",
+    "e2e_six_hours": "timedelta(hours=6)",
+    "e2e_berlin": 'CronTriggerTimetable("0 0 * * *", timezone="Europe/Berlin")',
+    "e2e_multiple_cron": 'MultipleCronTriggerTimetable("0 6 * * *", "30 18 * * *", timezone="UTC")',
+    "e2e_partition": 'CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1)',
+    "e2e_asset_or_time": "AssetOrTimeSchedule(CronTriggerTimetable(...), [Asset])",
+    "e2e_consumer": "[Asset]",
+}
+# What the test says of a run beyond how it came about.
+HOW = {"e2e_consumer": ", with `lookback` 1 h"}
 
 
 @pytest.fixture(scope="module")
 def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
     """Start every manual run at once, so that they run beside the scheduled ones; return the run_ids."""
-    airflow.wait_for_dags(set(RUNS))
+    airflow.wait_for_dags({*RUNS, ARRIVED})
     parameters = {"interval_start": "2025-05-01T00:00:00Z", "interval_end": "2025-05-02T12:30:00+02:00"}
-    return {
+    conf = {"interval_start": "2026-01-01T00:00:00Z", "interval_end": "2026-01-02T00:00:00Z"}
+    started = {
         "e2e_producer": airflow.trigger("e2e_producer"),
         "e2e_manual": airflow.trigger("e2e_manual", conf=parameters),
         "e2e_daily": airflow.trigger("e2e_daily", datetime(2025, 1, 10, 15, 30, tzinfo=UTC)),
         EXAMPLE: airflow.trigger(EXAMPLE),
+        f"{EXAMPLE} on a date": airflow.trigger(EXAMPLE, datetime(2026, 2, 10, 15, 30, tzinfo=UTC)),
+        BY_HAND: airflow.trigger(BY_HAND),
+        f"{BY_HAND} with an interval": airflow.trigger(BY_HAND, conf=conf),
     }
+    airflow.backfill(EXAMPLE, utc("2026-03-01"), utc("2026-03-02"))
+    return started
+
+
+@pytest.fixture(scope="module")
+def stored_runs(airflow: AirflowInstance, manual_runs: dict[str, str]) -> list[DagRun]:
+    """Return the runs that wait in the triggerer and store: today's, and then one by hand."""
+    # One after the other: Airflow may start one run of the reader for two files.
+    airflow.wait_for_runs(ARRIVED, 1)
+    airflow.trigger(STORING, datetime(2026, 1, 10, tzinfo=UTC))
+    airflow.wait_for_runs(ARRIVED, 2)
+    return airflow.wait_for_runs(STORING, 2)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +123,7 @@ def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
         ("e2e_berlin", BERLIN),
         ("e2e_asset_or_time", ASSET_OR_TIME),
         pytest.param("e2e_multiple_cron", MULTIPLE_CRON, marks=since_3_2),
-        pytest.param("e2e_partition", PARTITION, marks=since_3_2),
+        pytest.param("e2e_partition", PARTITION, marks=since_3_3),
     ],
 )
 def test_scheduled_run_exports_its_period(
@@ -177,6 +204,15 @@ def test_example_exports_the_day_and_hands_the_uuid_on(airflow: AirflowInstance,
         assert [airflow.xcom(run, "announce")] == xcoms(airflow, run, "return_value")
 
 
+def test_examples_wait_in_the_triggerer_and_store_their_files(
+    airflow: AirflowInstance, manual_runs: dict[str, str], stored_runs: list[DagRun]
+) -> None:
+    for run in [*stored_runs, *airflow.wait_for_runs(BY_HAND, 2)]:
+        file = airflow.xcom(run, "store_orders", "export_file")
+        assert [file["export_uuid"]] == xcoms(airflow, run, "return_value")
+        assert Path(urlsplit(file["path"]).path).stat().st_size == file["bytes"] > 0
+
+
 @pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 shows the arguments as they were rendered")
 def test_rendered_fields_show_what_was_exported_though_nothing_was_given(
     airflow: Airflow3, manual_runs: dict[str, str]
@@ -188,7 +224,21 @@ def test_rendered_fields_show_what_was_exported_though_nothing_was_given(
     assert (fields["interval_start"], fields["interval_end"]) == (exported["start_date"], exported["end_date"])
 
 
-def test_nothing_was_sent_twice(airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str]) -> None:
+def test_the_page_says_which_interval_each_logical_date_was_given(
+    airflow: AirflowInstance, manual_runs: dict[str, str], stored_runs: list[DagRun]
+) -> None:
+    for dag_id, count in RUNS.items():
+        airflow.wait_for_runs(dag_id, count)
+    seen = versions.table(row(airflow, manual_runs, run) for dag_id in SCHEDULES for run in page_runs(airflow, dag_id))
+
+    if versions.RECORD:
+        versions.record(seen)
+    assert versions.on_page() == seen, "run make versions, and read what has changed"
+
+
+def test_nothing_was_sent_twice(
+    airflow: AirflowInstance, sandbox: Sandbox, manual_runs: dict[str, str], stored_runs: list[DagRun]
+) -> None:
     runs = [run for dag_id, count in RUNS.items() for run in airflow.wait_for_runs(dag_id, count)]
 
     asked = [entry for entry in sandbox.requests if entry["path"] == "/api/orders/export/"]
@@ -218,7 +268,7 @@ def requests_of(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
 
 def xcoms(airflow: AirflowInstance, run: DagRun, key: str) -> list[Any]:
     """Return an XCom of each task instance of the run."""
-    task_id = "export_orders" if run.dag_id == EXAMPLE else "export"
+    task_id = "export_orders" if run.dag_id.startswith("crux_") else "export"
     map_indexes = (0, 1) if run.dag_id == "e2e_mapped" else (-1,)
     return [airflow.xcom(run, task_id, key, index) for index in map_indexes]
 
@@ -250,16 +300,22 @@ def canonical(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
 
 
-def _short(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
+def page_runs(airflow: AirflowInstance, dag_id: str) -> list[DagRun]:
+    """Return the runs of a DAG that this Airflow has, by date and not by who came first."""
+    runs = airflow.dag_runs(dag_id) if dag_id in {*RUNS, ARRIVED} else []
+    return sorted(runs, key=lambda run: (run.run_type, run.logical_date or utc("9999-01-01"), run.run_after))
 
 
-def _interval(run: DagRun) -> str:
-    return f"{_short(run.data_interval_start)} .. {_short(run.data_interval_end)}"
-
-
-def _intervals_sent(airflow: AirflowInstance, run: DagRun) -> list[str]:
-    try:
-        return [f"{body['start_date']} .. {body['end_date']}" for body in requests_of(airflow, run)]
-    except LookupError:  # a run that failed
-        return ["-"]
+def row(airflow: AirflowInstance, manual_runs: dict[str, str], run: DagRun) -> Row:
+    """Return what the page says of a run."""
+    how = HOW.get(run.dag_id, "")
+    if run.run_id == manual_runs[f"{BY_HAND} with an interval"]:
+        how = ", with an interval"
+    if run.partition_key:
+        how = f", partition {run.partition_key}"
+    if run.dag_id == ARRIVED:
+        ((start, end),) = (told.split(" from ")[1].split(" to ") for told in airflow.xcom(run, "announce"))
+    else:
+        (body,) = requests_of(airflow, run)
+        start, end = body["start_date"], body["end_date"]
+    return Row(SCHEDULES[run.dag_id], run, (datetime.fromisoformat(start), datetime.fromisoformat(end)), how)

@@ -229,6 +229,13 @@ def test_a_proxy_that_is_not_there_sent_nothing_and_its_password_is_not_shown(co
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_proxy_that_repeats_its_password_is_not_quoted(connect, requests_mock) -> None:
+    connect(password=TOKEN, extra={"proxy": "http://ada:hunter2@proxy.example:3128"})
+    requests_mock.post(EXPORT, status_code=407, text="not you: ada, hunter2, YWRhOmh1bnRlcjI=")
+    with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ada, ***, ***'")):
+        CruxHook().export_orders(REQUEST)
+
+
 def test_a_certificate_that_is_not_trusted_sent_nothing_and_names_the_remedy(hook: CruxHook, requests_mock) -> None:
     import ssl
 

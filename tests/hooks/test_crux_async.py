@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 from airflow.providers.common.compat import sdk
+from asgiref.sync import async_to_sync
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +29,7 @@ from airflow_provider_crux.exceptions import (
     CruxInvalidConnectionError,
     CruxMalformedAnswerError,
     CruxNotFoundError,
+    CruxRequestRefusedError,
     CruxUnavailableError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -197,6 +200,21 @@ def test_a_token_is_masked_before_it_is_used(sandbox: Sandbox, uuid: str, login,
     assert after_login == before + 1
 
 
+def test_the_masker_can_speak_to_the_triggerers_supervisor(sandbox: Sandbox, uuid: str, monkeypatch) -> None:
+    """As it does in Airflow 3.0 and 3.1, over streams that belong to the triggerer's event loop."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def speak() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    async def scenario() -> asyncio.AbstractEventLoop:
+        await look(uuid)
+        return asyncio.get_running_loop()
+
+    monkeypatch.setattr(sdk, "mask_secret", lambda secret: async_to_sync(speak)())
+    assert [asyncio.run(scenario())] == loops
+
+
 def test_a_password_from_netrc_never_takes_the_tokens_place(
     sandbox: Sandbox, uuid: str, monkeypatch, tmp_path: Path
 ) -> None:
@@ -246,6 +264,20 @@ def test_a_proxy_is_used_wherever_it_is_named(connect, monkeypatch, named: str) 
 
     asyncio.run(scenario())
     assert seen == [f"http://crux.invalid/api/data/export/{UUID}/"]
+
+
+def test_a_proxy_that_repeats_its_password_is_not_quoted(connect) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=407, text=f"not you: {request.headers['Proxy-Authorization'].split()[1]}, hunter2")
+
+    async def scenario() -> None:
+        async with server(answer) as proxy:
+            extra = {"allow_http": True, "proxy": proxy.replace("http://", "http://ada:hunter2@")}
+            connect(host="http://crux.invalid", password=TOKEN, extra=extra)
+            with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ***, ***'")):
+                await look()
+
+    asyncio.run(scenario())
 
 
 def test_a_proxy_that_is_not_of_http_is_refused_with_a_remedy(connect) -> None:

@@ -261,10 +261,8 @@ def test_what_storage_repeats_of_the_url_is_not_shown() -> None:
 
 
 def masked(text: str) -> str:
-    try:
-        from airflow.sdk._shared.secrets_masker import redact
-    except ImportError:
-        from airflow.utils.log.secrets_masker import redact
+    from airflow.providers.common.compat.sdk import redact
+
     return str(redact(text))
 
 
@@ -311,6 +309,15 @@ def test_a_certificate_that_is_not_trusted_names_the_remedy(requests_mock, waits
     with pytest.raises(CruxInvalidConnectionError, match="ca_bundle"):
         fetched(f"https://files.example{SIGNED}")
     assert waits == []
+
+
+def test_a_proxy_that_repeats_its_password_is_not_quoted(requests_mock) -> None:
+    settings = ConnectionSettings(
+        base_url="", username=None, secret=TOKEN, proxy="http://ada:hunter2@proxy.example:3128", max_retries=0
+    )
+    requests_mock.get("https://files.example/a", status_code=407, text="not you: hunter2, YWRhOmh1bnRlcjI=")
+    with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ***, ***'")):
+        fetched("https://files.example/a", settings)
 
 
 def test_the_connections_way_through_the_network_goes_before_the_environments(requests_mock, monkeypatch) -> None:

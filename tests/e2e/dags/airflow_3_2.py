@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, CronPartitionTimetable, MultipleCronTriggerTimetable
+from airflow.sdk import DAG, MultipleCronTriggerTimetable
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
@@ -11,16 +11,6 @@ with DAG(
     schedule=MultipleCronTriggerTimetable("0 6 * * *", "30 18 * * *", timezone="UTC"),
     start_date=datetime(2025, 8, 10, 6, tzinfo=UTC),
     end_date=datetime(2025, 8, 10, 19, tzinfo=UTC),
-    catchup=True,
-):
-    CruxOrdersExportOperator(task_id="export")
-
-# Each midnight it is the turn of the partition of the day before.
-with DAG(
-    "e2e_partition",
-    schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1),
-    start_date=datetime(2025, 9, 10, tzinfo=UTC),
-    end_date=datetime(2025, 9, 11, tzinfo=UTC),
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")

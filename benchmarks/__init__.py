@@ -1,0 +1,1 @@
+"""What the provider costs, against what a user would pick instead."""

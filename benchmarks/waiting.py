@@ -1,0 +1,150 @@
+"""
+Ten thousand waits in one event loop, as in a triggerer, each for several looks at a server that answers after 100 ms.
+
+Ours against the triggers of the HTTP provider and of dbt Cloud, each in a fresh process. ``python -m
+benchmarks.waiting WHOSE URL WAITS`` runs one of them and prints its figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from benchmarks import server
+
+WAITS = 10_000
+LOOKS = 3
+INTERVAL = 25.0
+"""Seconds between two looks at one export: 50 connections make 10,000 looks of 100 ms in 20."""
+LATENCY = 0.1
+
+
+def ours(number: int) -> Any:
+    """Return our trigger."""
+    from airflow_provider_crux.triggers.exports import CruxExportTrigger
+
+    now = time.time()
+    return CruxExportTrigger(
+        crux_conn_id="benchmark",
+        export_uuid=str(UUID(int=number)),
+        asked_at=now,
+        deadline=now + 3600,
+        poll_interval=INTERVAL,
+    )
+
+
+def http(number: int) -> Any:
+    """Return the HTTP provider's trigger, which looks until the answer is no longer 404."""
+    from airflow.providers.http.triggers.http import HttpSensorTrigger
+
+    return HttpSensorTrigger(endpoint=f"/api/jobs/{number}/", http_conn_id="benchmark", poke_interval=INTERVAL)
+
+
+def dbt_cloud(number: int) -> Any:
+    """Return dbt Cloud's trigger."""
+    from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
+
+    return DbtCloudRunJobTrigger(
+        conn_id="benchmark", run_id=number, account_id=1, end_time=time.time() + 3600, poll_interval=INTERVAL
+    )
+
+
+TRIGGERS: dict[str, Callable[[int], Any]] = {"ours": ours, "HTTP provider": http, "dbt Cloud": dbt_cloud}
+
+
+def connection(whose: str, url: str) -> dict[str, Any]:
+    """Return the Airflow connection to the server, as each provider wants it."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    match whose:
+        case "ours":
+            return {"conn_type": "crux", "host": url, "login": "benchmark", "password": "benchmark"}
+        case "HTTP provider":
+            return {"conn_type": "http", "host": host, "port": int(port)}
+        case _:
+            return {"conn_type": "dbt_cloud", "host": f"{host}:{port}", "login": "1", "password": "benchmark"}
+
+
+def over_http(whose: str) -> None:
+    """Let dbt Cloud's hook speak plain http as the others do: it knows https only, which would cost it more."""
+    if whose == "dbt Cloud":
+        from airflow.providers.dbt.cloud.hooks.dbt import DbtCloudHook
+
+        https = DbtCloudHook.get_request_url_params
+
+        def plain(*given: Any, **named: Any) -> tuple[str, dict[str, Any]]:
+            url, data = https(*given, **named)
+            return url.replace("https://", "http://"), data
+
+        DbtCloudHook.get_request_url_params = staticmethod(plain)
+
+
+async def measure(whose: str, waits: int) -> dict[str, float]:
+    """Run the waits, and watch the event loop meanwhile."""
+    import psutil
+
+    me, lags, sockets = psutil.Process(), [0.0], [0]
+    make = TRIGGERS[whose]
+    over_http(whose)
+    make(0)  # imports what it needs
+    before = me.memory_info().rss
+
+    async def wait(number: int) -> None:
+        trigger = make(number)
+        if whose != "ours":  # the others all look at once, which no triggerer would survive: spread for them
+            await asyncio.sleep(random.uniform(0, INTERVAL))
+        async for _ in trigger.run():
+            pass
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.02
+            await asyncio.sleep(0.02)
+            lags.append(time.monotonic() - due)
+            if len(lags) % 100 == 0:
+                sockets.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - not a path: what is open
+
+    watching = asyncio.create_task(watch())
+    idle = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    cpu = time.process_time()
+    await asyncio.gather(*(wait(number) for number in range(1, waits + 1)))
+    cpu = time.process_time() - cpu
+    watching.cancel()
+    lags.sort()
+    return {
+        "CPU seconds": cpu,
+        "lag p99 in ms": 1000 * lags[int(0.99 * (len(lags) - 1))],
+        "sockets": max(sockets) - idle,
+        "KiB per wait": (me.memory_info().rss - before) / waits / 1024,
+    }
+
+
+def run(whose: str, waits: int = WAITS) -> dict[str, float]:
+    """Measure in a fresh process, against a fresh server."""
+    with server.running(latency=LATENCY, looks=LOOKS) as url, tempfile.TemporaryDirectory() as home:
+        environment = {
+            **os.environ,
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
+            "AIRFLOW_CONN_BENCHMARK": json.dumps(connection(whose, url)),
+        }
+        command = [sys.executable, "-m", "benchmarks.waiting", whose, str(waits)]
+        printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found: dict[str, float] = json.loads(printed.splitlines()[-1])
+        counted = server.counts(url)
+    found["CPU s per 10,000 looks"] = found.pop("CPU seconds") / counted["looks"] * 10_000
+    return found | {"looks": counted["looks"], "logins": counted["organizations"]}
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    print(json.dumps(asyncio.run(measure(sys.argv[1], int(sys.argv[2])))))
