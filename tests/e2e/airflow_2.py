@@ -40,9 +40,9 @@ class Airflow2(AirflowInstance):
         run_airflow(arguments, self.environment)
         return run_id
 
-    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
-        # returns when all has run
-        dates = ["--start-date", first.isoformat(), "--end-date", last.isoformat()]
+    def backfill(self, dag_id: str, date: datetime) -> None:
+        # returns when it has run
+        dates = ["--start-date", date.isoformat(), "--end-date", date.isoformat()]
         run_airflow(["dags", "backfill", dag_id, *dates], self.environment)
 
     def dag_runs(self, dag_id: str) -> list[DagRun]:

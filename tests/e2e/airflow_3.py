@@ -14,7 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tests.e2e.instance import AirflowInstance, DagRun, TaskInstance, moment
+from tests.e2e.instance import RUN_SECONDS, AirflowInstance, DagRun, TaskInstance, moment
 from tests.e2e.processes import AirflowTestError
 
 
@@ -71,15 +71,22 @@ class Airflow3(AirflowInstance):
             self._check(response)
         return run_id
 
-    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
-        response = self._session.post(
-            f"{self.base_url}/api/v2/backfills",
-            json={"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()},
-            timeout=30,
-        )
-        # each test asks for it once, so a conflict is the answer to a request that was sent again after it had worked
-        if response.status_code != 409:
-            self._check(response)
+    def backfill(self, dag_id: str, date: datetime) -> None:
+        # Airflow reads and then writes in one transaction: who writes in between has SQLite refuse it at once. What is
+        # left is a backfill without a run, in the way of the next until it is cancelled.
+        body = {"dag_id": dag_id, "from_date": date.isoformat(), "to_date": date.isoformat()}
+
+        def refused() -> str:
+            response = self._impatient_session.post(
+                f"{self.base_url}/api/v2/backfills", json=body, headers=dict(self._session.headers), timeout=30
+            )
+            if response.ok:
+                return ""
+            for left in self._get("backfills", dag_id=dag_id)["backfills"]:
+                self._session.put(f"{self.base_url}/api/v2/backfills/{left['id']}/cancel", timeout=30)
+            return f"no backfill of {dag_id}: {response.status_code} {response.text[:200]}"
+
+        self.wait(refused, RUN_SECONDS)
 
     def dag_runs(self, dag_id: str) -> list[DagRun]:
         runs = self._get(f"dags/{dag_id}/dagRuns", limit=100, order_by="run_after")["dag_runs"]

@@ -82,8 +82,8 @@ class AirflowInstance(ABC):
         """
 
     @abstractmethod
-    def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
-        """Have the runs made that the DAG's schedule has from one date to another, both included."""
+    def backfill(self, dag_id: str, date: datetime) -> None:
+        """Have the run made that the DAG's schedule has on a date."""
 
     @abstractmethod
     def dag_runs(self, dag_id: str) -> list[DagRun]:

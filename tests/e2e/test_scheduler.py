@@ -63,7 +63,7 @@ PARTITION = {"2025-09-10": ("2025-09-09", "2025-09-10"), "2025-09-11": ("2025-09
 
 # How many runs each DAG gets that exports.
 RUNS = {"e2e_daily": 3, "e2e_six_hours": 2, "e2e_berlin": 2, "e2e_mapped": 2, "e2e_asset_or_time": 2}
-RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 5, STORING: 2, BY_HAND: 2}
+RUNS |= {"e2e_manual": 1, "e2e_producer": 1, "e2e_consumer": 1, EXAMPLE: 4, STORING: 2, BY_HAND: 2}
 if AIRFLOW_VERSION >= (3, 2):
     RUNS |= {"e2e_multiple_cron": 2}
 if AIRFLOW_VERSION >= (3, 3):
@@ -102,7 +102,7 @@ def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
         BY_HAND: airflow.trigger(BY_HAND),
         f"{BY_HAND} with an interval": airflow.trigger(BY_HAND, conf=conf),
     }
-    airflow.backfill(EXAMPLE, utc("2026-03-01"), utc("2026-03-02"))
+    airflow.backfill(EXAMPLE, utc("2026-03-01"))
     return started
 
 
@@ -257,7 +257,8 @@ def test_airflow_listens_on_this_machine_only(airflow: AirflowInstance) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):  # a task's process may end meanwhile
             sockets += process.net_connections("inet")
-    assert sockets
+    assert processes
+    assert sockets or not AIRFLOW_3  # the parts of Airflow 2 need none
     assert {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN} <= {"127.0.0.1"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -140,9 +141,11 @@ def test_no_secret_is_left_in_log_database_or_output(connect, run, capfd, caplog
         run("daily.py", at=LOGICAL_DATE.add(days=1), state="failed")
         assert [request["status"] for request in sandbox.requests] == [200, 200, 200, 400]
     shown = capfd.readouterr()
-    seen = [shown.err, caplog.text]
-    if AIRFLOW != (3, 0):  # whose dag.test() prints unmasked what is to be masked, see docs/versions.md
-        seen.append(shown.out)
+    if AIRFLOW == (3, 0):
+        # Its dag.test() prints what it is told to mask, and the local variables of a traceback: see docs/versions.md
+        its_own = re.compile(r"^(.*Sending request +msg=MaskSecret\(|│ │).*$", re.MULTILINE)
+        shown = shown._replace(out=its_own.sub("", shown.out))
+    seen = [shown.out, shown.err, caplog.text]
     seen += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
     for looked_in_the_right_place in ("Asking for an export of the orders", "you sent", "export_request"):
         assert any(looked_in_the_right_place in text for text in seen)
