@@ -80,9 +80,7 @@ def rows() -> list[Row]:
             "AIRFLOW_CONN_OURS": json.dumps(token),
             "AIRFLOW_CONN_HTTP": json.dumps({"conn_type": "http", "host": host, "port": int(port)}),
         }
-        found = fresh.value_of(
-            f"import runpy, sys; sys.argv = ['', {url!r}]; runpy.run_module({__name__!r}, run_name='__main__')", env
-        )
+        found = fresh.value_of("-m", "benchmarks.execution", url, env=env)
     ours, bare, http = (quartiles(found[name]) for name in ("ours", "bare", "http"))
     return [
         Row("execute of one export (quartiles)", "ms", ours, "requests.post", bare, Goal(1.25)),

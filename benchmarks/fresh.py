@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def value_of(code: str, env: Mapping[str, str] | None = None) -> Any:
-    """Run code whose last printed line is JSON, in an Airflow home of its own, and return what that says."""
+def value_of(*arguments: str, env: Mapping[str, str] | None = None) -> Any:
+    """Run Python, in an Airflow home of its own, and return what the last printed line says, which is JSON."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL", **(env or {})}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, text=True
-        )
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

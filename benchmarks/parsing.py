@@ -37,7 +37,7 @@ PARSE_THEIRS = PARSE.format(
 
 def in_turn(*codes: str) -> list[list[float]]:
     """Run each code in a fresh process, in turn, and return the values of each."""
-    values = [[fresh.value_of(code) for code in codes] for _ in range(TIMES + 1)]
+    values = [[fresh.value_of("-c", code) for code in codes] for _ in range(TIMES + 1)]
     # the first of each may have had to write its bytecode
     return [list(of_one) for of_one in zip(*values[1:], strict=True)]
 

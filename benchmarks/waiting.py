@@ -2,7 +2,7 @@
 Ten thousand waits in one event loop, as in a triggerer, each for several looks at a server that answers after 100 ms.
 
 Ours against the triggers of the HTTP provider and of dbt Cloud, each in a fresh process. ``python -m
-benchmarks.waiting WHOSE URL WAITS`` runs one of them and prints its figures.
+benchmarks.waiting WHOSE WAITS`` runs one of them and prints its figures.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import json
 import logging
 import os
 import random
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from benchmarks import server
+from benchmarks import fresh, server
 
 WAITS = 10_000
 LOOKS = 3
@@ -130,16 +128,9 @@ async def measure(whose: str, waits: int) -> dict[str, float]:
 
 def run(whose: str, waits: int = WAITS) -> dict[str, float]:
     """Measure in a fresh process, against a fresh server."""
-    with server.running(latency=LATENCY, looks=LOOKS) as url, tempfile.TemporaryDirectory() as home:
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": home,
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
-            "AIRFLOW_CONN_BENCHMARK": json.dumps(connection(whose, url)),
-        }
-        command = [sys.executable, "-m", "benchmarks.waiting", whose, str(waits)]
-        printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-        found: dict[str, float] = json.loads(printed.splitlines()[-1])
+    with server.running(latency=LATENCY, looks=LOOKS) as url:
+        env = {"AIRFLOW_CONN_BENCHMARK": json.dumps(connection(whose, url))}
+        found: dict[str, float] = fresh.value_of("-m", "benchmarks.waiting", whose, str(waits), env=env)
         counted = server.counts(url)
     found["CPU s per 10,000 looks"] = found.pop("CPU seconds") / counted["looks"] * 10_000
     return found | {"looks": counted["looks"], "logins": counted["organizations"]}

@@ -58,7 +58,12 @@ class ConnectionSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What of the connection must not be seen in any text."""
-        return (self.secret, *_secrets_of_proxy(self.proxy))
+        return (self.secret, *self.secrets_of_proxy)
+
+    @property
+    def secrets_of_proxy(self) -> tuple[str, ...]:
+        """What of that belongs to the proxy; empty where there is none."""
+        return _secrets_of_proxy(self.proxy)
 
 
 def _secrets_of_proxy(proxy: str | None) -> tuple[str, ...]:

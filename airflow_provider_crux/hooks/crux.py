@@ -225,7 +225,7 @@ class CruxHook(BaseHook):
             conn_id=self.crux_conn_id,
             username=self.settings.username,
             secret=self.settings.secret,
-            others=self.settings.secrets,
+            others=self.settings.secrets_of_proxy,
             on_login=mask_secret,
         )
 

@@ -151,7 +151,7 @@ class CruxAsyncHook(BaseHook):
                     conn_id=self.crux_conn_id,
                     username=settings.username,
                     secret=settings.secret,
-                    others=settings.secrets,
+                    others=settings.secrets_of_proxy,
                     on_login=self._mask,
                 )
                 self._access = _Access(settings, authorization, proxy, ssl)
@@ -198,6 +198,7 @@ class CruxAsyncHook(BaseHook):
 
         from airflow_provider_crux.api.repetition import repetition
 
+        # tenacity is to count and judge the first exchange as it does the later ones: it is told of it again
         told = [first]
 
         async def exchange() -> Answer:
