@@ -2,6 +2,7 @@
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
 DAY ?= 2026-01-02
+INTERVALS ?= 200
 
 # every version that is tested; first the one that takes longest
 VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo test matrix $(VERSIONS:%=matrix-%) versions e2e ui lint reliability constraints clean
+.PHONY: demo test matrix $(VERSIONS:%=matrix-%) versions e2e ui celery lint reliability constraints clean
 
 demo: $(READY)
 	@.demo/run.sh "$(BIN)" "$(DAY)"
@@ -49,6 +50,16 @@ ui: $(VENV)/.installed-ui
 
 $(VENV)/.installed-ui: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group ui
+	@touch $@
+
+# A backfill on PostgreSQL, Redis, CeleryExecutor and two workers, some of it killed. Installs both (root, apt).
+celery: $(VENV)/.installed-celery
+	@.celery/services.sh
+	INTERVALS=$(INTERVALS) timeout --foreground --kill-after=60 3600 \
+	  $(BIN)/python -m pytest -s tests/celery/test_backfill.py $(ARGS)
+
+$(VENV)/.installed-celery: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group celery
 	@touch $@
 
 lint: $(READY)

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         token_lifetime=options.token_lifetime,
         export_seconds=options.export_seconds,
         url_lifetime=options.url_lifetime,
+        answer_seconds=options.answer_seconds,
     )
     try:
         server = SandboxServer(options.port, settings, on_ready=lambda: _announce(server.sandbox.url))
@@ -67,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole_seconds,
         default=defaults.url_lifetime,
         help="seconds a presigned URL lives",
+    )
+    parser.add_argument(
+        "--answer-seconds",
+        type=_seconds,
+        default=defaults.answer_seconds,
+        help="seconds until a request that was carried out is answered",
     )
     return parser
 

@@ -3,6 +3,7 @@
 The journal holds no secret, so it may be printed, kept and compared: no password, no token, no signature.
 """
 
+import asyncio
 import json
 from typing import Any
 
@@ -45,6 +46,7 @@ class Journal:
         async def send_noted(message: Message) -> None:
             # noted before it is sent: whoever has the answer finds its status in the journal
             if message["type"] == "http.response.start":
+                await asyncio.sleep(self._sandbox.settings.answer_seconds)
                 self._sandbox.note_answer(entry, message["status"])
             await send(message)
 

@@ -20,6 +20,7 @@ class SandboxSettings:
     :param export_seconds: seconds from the call for an export until it is done; None for never by itself, only
         by :meth:`~airflow_provider_crux.sandbox.state.Sandbox.finish_export` (default 0: done when first asked)
     :param url_lifetime: whole seconds that a presigned URL is accepted (default 300)
+    :param answer_seconds: seconds from when a request has been carried out until its answer is sent (default 0)
     """
 
     token: str = field(default="d7bb2fbb0c666dee5a5a36634baac3114e08ba9c", repr=False)
@@ -31,3 +32,4 @@ class SandboxSettings:
     token_lifetime: float = 7200
     export_seconds: float | None = 0
     url_lifetime: int = 300
+    answer_seconds: float = 0

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.e2e.airflow_2 import Airflow2
 from tests.e2e.airflow_3 import Airflow3
 from tests.e2e.instance import AirflowInstance
-from tests.e2e.processes import STARTUP_SECONDS, Part, run_airflow, stop
+from tests.e2e.processes import STARTUP_SECONDS, Part, airflow_command, ending, run_airflow
 
 AIRFLOW_VERSION = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:2])
 AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
@@ -53,40 +52,41 @@ Not for others, since a machine under load is silent for a while too."""
 
 @contextlib.contextmanager
 def running_airflow(
-    home: Path, dags_folder: Path, env: Mapping[str, str], *, triggerer: bool = False
+    home: Path,
+    dags_folder: Path,
+    env: Mapping[str, str],
+    *,
+    triggerer: bool = False,
+    workers: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[AirflowInstance]:
     """Run the Airflow of this interpreter's environment in a fresh `home` until the block is left.
 
     `env` is added to the environment of every process, and wins over the settings made here; a test that kills gives
-    QUICK_TO_NOTICE. `triggerer` says whether there is to be one. Raises AirflowTestError if Airflow is not healthy
-    within STARTUP_SECONDS. While it runs, SIGTERM is taken for Ctrl-C, so that a test session that is cancelled leaves
-    no process behind.
+    QUICK_TO_NOTICE. `triggerer` says whether there is to be one; `workers` gives more parts, by name, the arguments of
+    each. The database is SQLite unless `env` names another. Raises AirflowTestError if Airflow is not healthy within
+    STARTUP_SECONDS.
     """
     home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     settings = _settings(home, dags_folder, port) | (DEFERRING if triggerer else {})
     environment = {**_clean_environment(), **settings, **env}
     run_airflow(["db", "migrate"], environment)
-    # Readers and one writer side by side, so that hardly anything is ever locked; the file remembers it.
-    with contextlib.closing(sqlite3.connect(home / "airflow.db")) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+    sqlite = DATABASE not in env
+    if sqlite:
+        # Readers and one writer side by side, so that hardly anything is ever locked; the file remembers it.
+        with contextlib.closing(sqlite3.connect(home / "airflow.db")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
 
     instance = (Airflow3 if AIRFLOW_3 else Airflow2)(home, environment)
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        for arguments in _parts(port, triggerer):
-            patience = API_PATIENCE_SECONDS if arguments[0] == "api-server" else WRITER_PATIENCE_SECONDS
-            own = {DATABASE: _database(home, patience)}
-            instance.parts.append(Part(arguments, environment | own, home / f"{arguments[0]}.log"))
+    parts = {arguments[0]: arguments for arguments in _parts(port, triggerer)} | dict(workers or {})
+    with ending(instance.parts):
+        for name, arguments in parts.items():
+            patience = API_PATIENCE_SECONDS if name == "api-server" else WRITER_PATIENCE_SECONDS
+            own = {DATABASE: _database(home, patience)} if sqlite else {}
+            command = airflow_command(arguments)
+            instance.parts.append(Part(name, command, environment | own, home / f"{name}.log"))
         instance.wait(instance.unhealthy, STARTUP_SECONDS)
         yield instance
-    finally:
-        # a second signal must not interrupt what ends the processes
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stop(instance.parts)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _parts(port: int, triggerer: bool) -> list[list[str]]:
@@ -151,7 +151,8 @@ def _database(home: Path, patience: int) -> str:
     return f"sqlite:///{home / 'airflow.db'}?timeout={patience}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

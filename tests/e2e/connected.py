@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import airflow_provider_crux
@@ -25,10 +25,11 @@ def connected_airflow(
     env: Mapping[str, str] | None = None,
     *,
     triggerer: bool = False,
+    workers: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[AirflowInstance]:
     """Run Airflow with copies of these DAG files in an empty `folder`; `crux_default` is the sandbox.
 
-    `env` and `triggerer` are those of `running_airflow`.
+    `env`, `triggerer` and `workers` are those of `running_airflow`.
     """
     dags = folder / "dags"
     dags.mkdir()
@@ -41,5 +42,5 @@ def connected_airflow(
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
         **(env or {}),
     }
-    with running_airflow(folder / "home", dags, environment, triggerer=triggerer) as instance:
+    with running_airflow(folder / "home", dags, environment, triggerer=triggerer, workers=workers) as instance:
         yield instance

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ class AirflowTestError(Exception):
 
 
 class Part:
-    """One process of Airflow's, leader of a session of its own, so that all it starts can be found and ended."""
+    """One process of Airflow's or of what it needs, leader of a session, so that all it starts can be found and ended."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.name = arguments[0]
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
+    ) -> None:
+        self.name = name
         self.log = log
-        self._arguments = list(arguments)
+        self._command = list(command)
         self._environment = dict(environment)
+        self._user = user
         self.start()
 
     def start(self) -> None:
@@ -42,8 +45,9 @@ class Part:
         self.killed = False
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *self._arguments],
+                self._command,
                 env=self._environment,
+                user=self._user,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -59,6 +63,12 @@ class Part:
                     process.kill()
             time.sleep(POLL_SECONDS)
         self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop the process and all it started where they are, so that a test can look before it kills them."""
+        for process in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     @property
     def ended_too_early(self) -> bool:
@@ -104,10 +114,33 @@ def stop(parts: Sequence[Part]) -> None:
         part.kill()
 
 
+@contextlib.contextmanager
+def ending(parts: Sequence[Part]) -> Iterator[None]:
+    """End these parts, and those that are added meanwhile, when the block is left.
+
+    Until then SIGTERM is taken for Ctrl-C, so that a test session that is cancelled leaves no process behind.
+    """
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        # a second signal must not interrupt what ends the processes
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(parts)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, handler)
+
+
+def airflow_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line of one airflow command, in this interpreter's environment."""
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
 def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """Run one command of the airflow command line and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "airflow", *arguments],
+        airflow_command(arguments),
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -257,6 +257,15 @@ def test_a_content_length_too_great_cuts_the_connection(sandbox: Sandbox, crux: 
     assert len(sandbox.exports) == 1
 
 
+def test_a_late_answer_comes_after_the_request_was_carried_out(http: requests.Session):
+    with running_sandbox(SandboxSettings(answer_seconds=3600)) as slow:
+        http.headers["Authorization"] = f"Token {slow.settings.token}"
+        with pytest.raises(requests.ReadTimeout):
+            http.post(f"{slow.url}/api/orders/export/", json={}, timeout=2)
+        assert len(slow.exports) == 1
+        assert slow.requests[0]["status"] is None
+
+
 def test_the_sandbox_ends_with_the_with(http: requests.Session):
     with running_sandbox() as sandbox:
         assert sandbox.url.startswith("http://127.0.0.1:")
