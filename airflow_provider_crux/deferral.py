@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_crux.api import waiting
+from airflow_provider_crux.api.polling import POLL_INTERVAL
 from airflow_provider_crux.api.repetition import BUDGET
 from airflow_provider_crux.api.waiting import Pause, Wait, WaitState
 from airflow_provider_crux.exceptions import CruxError
@@ -95,7 +96,7 @@ def resume(event: object, hook: CruxHook, *, export_uuid: str, asked_at: float) 
         case WaitState.TIMEOUT:
             raise waiting.timed_out(export_uuid)
         case WaitState.ERROR:
-            wait = Wait(export_uuid, asked_at, deadline=float("inf"), poll_interval=waiting.POLL_INTERVAL)
+            wait = Wait(export_uuid, asked_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
             judged = wait.judge(hook.look(export_uuid), time.time())
             if isinstance(judged, Pause):
                 raise waiting.lost_sight(export_uuid, judged.remark)

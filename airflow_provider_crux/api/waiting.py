@@ -24,12 +24,6 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 
-POLL_INTERVAL: Final = 30.0
-"""Seconds between two looks, unless the task says otherwise."""
-
-TIMEOUT: Final = 60 * 60.0
-"""Seconds until an export counts as late, unless the task says otherwise."""
-
 GRACE: Final = 60.0
 """Seconds after the request in which an export that is not found may only not be known yet."""
 
@@ -37,15 +31,6 @@ MAX_FAILURES: Final = 5
 """How many looks in a row may fail for a passing reason; the last of them ends the wait."""
 
 _JITTER: Final = 0.1
-
-
-def violations(poll_interval: object, timeout: object) -> list[str]:
-    """Return what is wrong with the arguments of a wait, each sentence with field, value and remedy."""
-    return [
-        f"{name}: {value!r} is not a number of seconds above 0; give one, for example {example:g}"
-        for name, value, example in (("poll_interval", poll_interval, POLL_INTERVAL), ("timeout", timeout, TIMEOUT))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf")
-    ]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import http.client
 import io
 import ssl
 import time
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 # here at the top: this module is imported by whoever sends, not by a DAG file
@@ -45,9 +45,8 @@ class Adapter(HTTPAdapter):
         """Return the connections to one host, or to the proxy before it."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         kind: type[Any] = pool.ConnectionCls
-        if not issubclass(kind, _Connection):  # that of SOCKS is another one, so it is only added to
-            answers = {"response_class": partial(_Response, answer_timeout=self._answer_timeout)}
-            pool.ConnectionCls = type(kind.__name__, (_Connection, kind), answers)
+        if not issubclass(kind, _Connection):
+            pool.ConnectionCls = _connections(kind, self._answer_timeout)
         return pool
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -56,6 +55,13 @@ class Adapter(HTTPAdapter):
             return super().send(*args, **kwargs)
         except requests.exceptions.InvalidHeader as error:  # requests' word for a fault of ours; this is the answer's
             raise requests.exceptions.ChunkedEncodingError(*error.args) from None
+
+
+@cache
+def _connections(kind: type[Any], answer_timeout: float) -> type[Any]:
+    """Return a class that adds to urllib3's; that of SOCKS is another one, so it is only added to."""
+    answers = {"response_class": partial(_Response, answer_timeout=answer_timeout)}
+    return type(kind.__name__, (_Connection, kind), answers)
 
 
 class _Connection:

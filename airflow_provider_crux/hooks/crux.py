@@ -20,7 +20,8 @@ from airflow_provider_crux.api.authorization import Authorization
 from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
 from airflow_provider_crux.api.check import check, verdict_of
 from airflow_provider_crux.api.connection import ConnectionSettings, settings
-from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Pause, Wait
+from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT
+from airflow_provider_crux.api.waiting import Pause, Wait
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxInvalidConnectionError,

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_crux.api import waiting
-from airflow_provider_crux.api.answers import ExportState
-from airflow_provider_crux.api.orders import OrdersExportRequest, violations
-from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Wait
-from airflow_provider_crux.deferral import defer, failing_at_once, resume
+# What only an execution needs is imported where it is used: a DAG file is parsed every thirty seconds.
+from airflow_provider_crux.api import orders, polling
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxIntervalError,
@@ -23,16 +20,13 @@ from airflow_provider_crux.exceptions import (
     CruxNotFoundError,
     CruxPermanentError,
 )
-from airflow_provider_crux.params import given_in
 from airflow_provider_crux.rendering import from_text, if_set, is_literal
-from airflow_provider_crux.resumption import AskedFor, ExportMemory, fingerprint
-from airflow_provider_crux.window import Interval, instant, resolve
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_crux.api.orders import Sort
     from airflow_provider_crux.hooks.crux import CruxHook
+    from airflow_provider_crux.resumption import AskedFor
 
 
 # Arguments that go into the request under their own names.
@@ -110,13 +104,13 @@ class CruxOrdersExportOperator(BaseOperator):
         lookback: timedelta | None = None,
         start: int | str | None = None,
         limit: int | str | None = None,
-        sort: Sort | Mapping[str, str] | str | None = None,
+        sort: orders.Sort | Mapping[str, str] | str | None = None,
         line_item_status: Sequence[str] | str | None = None,
         status_conjunction: str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = POLL_INTERVAL,
-        timeout: float = TIMEOUT,
+        poll_interval: float = polling.POLL_INTERVAL,
+        timeout: float = polling.TIMEOUT,
         durable: bool = True,
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
@@ -150,6 +144,9 @@ class CruxOrdersExportOperator(BaseOperator):
         :raises CruxExportFailedError: when the export failed; a retry asks for another.
         :raises CruxExportTimeoutError: when it is not done in time; on Airflow 3.3 a retry goes on waiting for it.
         """
+        from airflow_provider_crux.api.waiting import Wait
+        from airflow_provider_crux.deferral import defer, failing_at_once
+
         with failing_at_once(CruxPermanentError):
             body, asked = self._ask(context)
             if self.wait_for_completion:
@@ -177,8 +174,11 @@ class CruxOrdersExportOperator(BaseOperator):
         body: Mapping[str, Any] | None = None,
     ) -> str:
         """Go on when the trigger has fired; see :meth:`execute`."""
+        from airflow_provider_crux.api.waiting import uuid_in
+        from airflow_provider_crux.deferral import failing_at_once, resume
+
         # dag.test() hands on the event, and nothing of what the task deferred with
-        uuid = export_uuid or waiting.uuid_in(event) or ""
+        uuid = export_uuid or uuid_in(event) or ""
         self._export_uuid = uuid
         with failing_at_once(CruxPermanentError):
             resume(event, self._hook, export_uuid=uuid, asked_at=asked_at)
@@ -196,6 +196,8 @@ class CruxOrdersExportOperator(BaseOperator):
 
     def _ask(self, context: Context) -> tuple[dict[str, Any], AskedFor]:
         """Return the body of the request, and the export of it: one that an earlier try asked for, or a new one."""
+        from airflow_provider_crux.resumption import AskedFor, ExportMemory, fingerprint
+
         request = self._request(context)
         body = request.as_json()
         # Before the request, not after it: a failure to store this must not lead to a second e-mail.
@@ -231,8 +233,11 @@ class CruxOrdersExportOperator(BaseOperator):
 
         :raises CruxError: where nobody knows: then it is not for this try to ask for another.
         """
+        from airflow_provider_crux.api.answers import ExportState
+        from airflow_provider_crux.api.waiting import may_appear
+
         seen = self._hook.look(asked.export_uuid)
-        if waiting.may_appear(seen, asked_at=asked.asked_at, now=time.time()):
+        if may_appear(seen, asked_at=asked.asked_at, now=time.time()):
             return True
         if isinstance(seen, CruxNotFoundError):
             self.log.warning("Crux Connect no longer knows export %s of an earlier try", asked.export_uuid)
@@ -245,6 +250,8 @@ class CruxOrdersExportOperator(BaseOperator):
         return True
 
     def _done(self, context: Context, export_uuid: str, body: Mapping[str, Any]) -> str:
+        from airflow_provider_crux.resumption import ExportMemory
+
         if self.do_xcom_push:
             window = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
             context["ti"].xcom_push(key="export_window", value={"export_uuid": export_uuid, **window})
@@ -259,8 +266,10 @@ class CruxOrdersExportOperator(BaseOperator):
 
         return CruxHook(self.crux_conn_id)
 
-    def _request(self, context: Context) -> OrdersExportRequest:
+    def _request(self, context: Context) -> orders.OrdersExportRequest:
+        from airflow_provider_crux.params import given_in
         from airflow_provider_crux.schedule import run_of
+        from airflow_provider_crux.window import instant, resolve
 
         given = given_in(context["params"]) | {
             name: value
@@ -274,7 +283,7 @@ class CruxOrdersExportOperator(BaseOperator):
                 "The interval ends in the future, at %s: orders that are created after this export are not in it",
                 interval.end.isoformat(),
             )
-        return OrdersExportRequest(start_date=interval.start, end_date=interval.end, **from_text(given))
+        return orders.OrdersExportRequest(start_date=interval.start, end_date=interval.end, **from_text(given))
 
     def _show(self, body: Mapping[str, Any]) -> None:
         """Let the tab of rendered templates show what is exported (Airflow 3), and not what was left open."""
@@ -286,24 +295,30 @@ class CruxOrdersExportOperator(BaseOperator):
         """Refuse what is wrong already when the DAG is parsed; a template is checked when it is rendered."""
         unknown = frozenset(name for name in self.template_fields if not is_literal(getattr(self, name)))
         known = {name: if_set(getattr(self, name)) for name in _FILTERS if name not in unknown}
-        told = violations(from_text(known), unknown=unknown)
-        told += waiting.violations(self.poll_interval, self.timeout)
+        told = orders.violations(from_text(known), unknown=unknown)
+        told += polling.violations(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_length(self.lookback):
             told.append(f"lookback: {self.lookback!r} is not a length of time; give a timedelta above 0")
         if not self.crux_conn_id:
             told.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; give one")
-        try:
-            ends = {
-                name: instant(name, value)
-                for name in ("interval_start", "interval_end")
-                if name not in unknown and (value := if_set(getattr(self, name))) is not None
-            }
-            if len(ends) == 2:
-                Interval(*ends.values())
-        except CruxIntervalError as error:
-            told.append(str(error))
+        ends = {name: if_set(getattr(self, name)) for name in ("interval_start", "interval_end") if name not in unknown}
+        told += _wrong_ends({name: value for name, value in ends.items() if value is not None})
         if told:
             raise CruxInvalidRequestError(f"Task {self.task_id!r}: {'; '.join(told)}")
+
+
+def _wrong_ends(given: Mapping[str, str | datetime]) -> list[str]:
+    if not given:
+        return []
+    from airflow_provider_crux.window import Interval, instant
+
+    try:
+        ends = [instant(name, value) for name, value in given.items()]
+        if len(ends) == 2:
+            Interval(*ends)
+    except CruxIntervalError as error:
+        return [str(error)]
+    return []
 
 
 def _is_length(value: object) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
 
-from airflow_provider_crux.api.waiting import Pause, Wait
-from airflow_provider_crux.deferral import defer, failing_at_once, resume
+# What only an execution needs is imported where it is used: a DAG file is parsed every thirty seconds.
 from airflow_provider_crux.exceptions import (
     CruxExportFailedError,
     CruxExportTimeoutError,
@@ -22,6 +20,7 @@ from airflow_provider_crux.exceptions import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_crux.api.waiting import Wait
     from airflow_provider_crux.hooks.crux import CruxHook
 
 
@@ -68,12 +67,19 @@ class CruxExportSensor(BaseSensorOperator):
         """
         # a first look from here: an export that is done, or cannot be, costs the triggerer nothing
         if self.deferrable and not self.poke(context):
+            from dataclasses import replace
+
+            from airflow_provider_crux.deferral import defer
+
             defer(self, replace(self._wait, deadline=time.time() + self.timeout), self.crux_conn_id)
         if not self.deferrable:
             super().execute(context)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Look once, and tell whether the export is done."""
+        from airflow_provider_crux.api.waiting import Pause
+        from airflow_provider_crux.deferral import failing_at_once
+
         with failing_at_once(CruxPermanentError, CruxExportFailedError):
             while isinstance(judged := self._wait.judge(seen := self._hook.look(self.export_uuid), time.time()), Pause):
                 if judged.remark is not None:
@@ -87,6 +93,8 @@ class CruxExportSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None, *, asked_at: float = 0.0) -> None:  # noqa: ARG002
         """Go on when the trigger has fired; see :meth:`execute`."""
+        from airflow_provider_crux.deferral import failing_at_once, resume
+
         try:
             with failing_at_once(CruxPermanentError, CruxExportFailedError):
                 resume(event, self._hook, export_uuid=self.export_uuid, asked_at=asked_at)
@@ -96,6 +104,8 @@ class CruxExportSensor(BaseSensorOperator):
     @cached_property
     def _wait(self) -> Wait:
         """The wait as this process knows it; that it takes too long is Airflow's to say, or the trigger's."""
+        from airflow_provider_crux.api.waiting import Wait
+
         return Wait(self.export_uuid, time.time(), deadline=float("inf"), poll_interval=self.poke_interval)
 
     @cached_property

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, BaseOperator, conf
 
-from airflow_provider_crux.api import waiting
-from airflow_provider_crux.api.waiting import POLL_INTERVAL, TIMEOUT, Pause, Wait
-from airflow_provider_crux.deferral import defer, failing_at_once, resume
+# What only an execution needs is imported where it is used: a DAG file is parsed every thirty seconds.
+from airflow_provider_crux.api import polling
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidRequestError, CruxPermanentError
 
 if TYPE_CHECKING:
@@ -66,8 +64,8 @@ class CruxExportToObjectStorageOperator(BaseOperator):
         overwrite: bool = False,
         skip_if_empty: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = POLL_INTERVAL,
-        timeout: float = TIMEOUT,
+        poll_interval: float = polling.POLL_INTERVAL,
+        timeout: float = polling.TIMEOUT,
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
@@ -82,7 +80,7 @@ class CruxExportToObjectStorageOperator(BaseOperator):
         self.crux_conn_id = crux_conn_id
         self._killed = False
         self._stored: StoredFile | None = None
-        if told := waiting.violations(poll_interval, timeout):
+        if told := polling.violations(poll_interval, timeout):
             raise CruxInvalidRequestError(f"Task {self.task_id!r}: {'; '.join(told)}")
 
     def execute(self, context: Context) -> str:
@@ -95,6 +93,9 @@ class CruxExportToObjectStorageOperator(BaseOperator):
         :raises CruxExportTimeoutError: when the export is not done in time; a retry waits again.
         :raises CruxTransientError: where Crux Connect or the storage of its files cannot answer.
         """
+        from airflow_provider_crux.api.waiting import Pause, Wait
+        from airflow_provider_crux.deferral import defer, failing_at_once
+
         with failing_at_once(CruxPermanentError, CruxExportFailedError):
             self._check_path()
             now = time.time()
@@ -110,6 +111,8 @@ class CruxExportToObjectStorageOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None, *, asked_at: float = 0.0) -> str:
         """Go on when the trigger has fired; see :meth:`execute`."""
+        from airflow_provider_crux.deferral import failing_at_once, resume
+
         with failing_at_once(CruxPermanentError, CruxExportFailedError):
             self._check_path()
             resume(event, self._hook, export_uuid=self.export_uuid, asked_at=asked_at)
@@ -127,6 +130,8 @@ class CruxExportToObjectStorageOperator(BaseOperator):
             )
 
     def _store(self, context: Context, export: Export) -> str:
+        from dataclasses import asdict
+
         from airflow_provider_crux.transfers.storage import store
 
         with self._hook.open_file(export) as chunks:

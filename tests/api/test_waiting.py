@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api import waiting
+from airflow_provider_crux.api import polling, waiting
 from airflow_provider_crux.api.answers import Export
 from airflow_provider_crux.api.waiting import Pause, Wait, WaitState
 from airflow_provider_crux.exceptions import (
@@ -139,11 +139,11 @@ def test_an_event_that_cannot_be_believed_means_look_yourself(event: object) -> 
 
 @pytest.mark.parametrize("value", [0, -1, True, "30", None, float("nan"), float("inf")])
 def test_intervals_that_are_no_seconds_are_named(value: object) -> None:
-    (told,) = waiting.violations(value, 3600)
+    (told,) = polling.violations(value, 3600)
     assert told.startswith(f"poll_interval: {value!r} ")
-    (told,) = waiting.violations(30, value)
+    (told,) = polling.violations(30, value)
     assert told.startswith(f"timeout: {value!r} ")
 
 
 def test_seconds_may_be_fractions() -> None:
-    assert waiting.violations(0.1, 1) == []
+    assert polling.violations(0.1, 1) == []

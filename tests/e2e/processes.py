@@ -28,7 +28,7 @@ class AirflowTestError(Exception):
 
 
 class Part:
-    """One process of Airflow's or of what it needs, leader of a session, so that all it starts can be found and ended."""
+    """One process of Airflow's or of what it needs, leader of a session: all it starts can be found and ended."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
