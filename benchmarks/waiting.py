@@ -19,15 +19,18 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks import fresh, server
+from benchmarks.figures import Goal, Row
 
 WAITS = 10_000
+FEWER, TIMES = 2_000, 3
+"""As many waits, so often: their CPU time spreads as that of many more does."""
 LOOKS = 3
-INTERVAL = 25.0
-"""Seconds between two looks at one export: 50 connections make 10,000 looks of 100 ms in 20."""
+LOOKS_A_SECOND = 400
+"""Of all waits together: 50 connections make 500 looks of 100 ms."""
 LATENCY = 0.1
 
 
-def ours(number: int) -> Any:
+def ours(number: int, interval: float) -> Any:
     """Return our trigger."""
     from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
@@ -37,27 +40,27 @@ def ours(number: int) -> Any:
         export_uuid=str(UUID(int=number)),
         asked_at=now,
         deadline=now + 3600,
-        poll_interval=INTERVAL,
+        poll_interval=interval,
     )
 
 
-def http(number: int) -> Any:
+def http(number: int, interval: float) -> Any:
     """Return the HTTP provider's trigger, which looks until the answer is no longer 404."""
     from airflow.providers.http.triggers.http import HttpSensorTrigger
 
-    return HttpSensorTrigger(endpoint=f"/api/jobs/{number}/", http_conn_id="benchmark", poke_interval=INTERVAL)
+    return HttpSensorTrigger(endpoint=f"/api/jobs/{number}/", http_conn_id="benchmark", poke_interval=interval)
 
 
-def dbt_cloud(number: int) -> Any:
+def dbt_cloud(number: int, interval: float) -> Any:
     """Return dbt Cloud's trigger."""
     from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
 
     return DbtCloudRunJobTrigger(
-        conn_id="benchmark", run_id=number, account_id=1, end_time=time.time() + 3600, poll_interval=INTERVAL
+        conn_id="benchmark", run_id=number, account_id=1, end_time=time.time() + 3600, poll_interval=interval
     )
 
 
-TRIGGERS: dict[str, Callable[[int], Any]] = {"ours": ours, "HTTP provider": http, "dbt Cloud": dbt_cloud}
+TRIGGERS: dict[str, Callable[[int, float], Any]] = {"ours": ours, "HTTP provider": http, "dbt Cloud": dbt_cloud}
 
 
 def connection(whose: str, url: str) -> dict[str, Any]:
@@ -90,16 +93,16 @@ async def measure(whose: str, waits: int) -> dict[str, float]:
     """Run the waits, and watch the event loop meanwhile."""
     import psutil
 
-    me, lags, sockets = psutil.Process(), [0.0], [0]
+    me, lags, sockets, interval = psutil.Process(), [0.0], [0], waits / LOOKS_A_SECOND
     make = TRIGGERS[whose]
     over_http(whose)
-    make(0)  # imports what it needs
+    make(0, interval)  # imports what it needs
     before = me.memory_info().rss
 
     async def wait(number: int) -> None:
-        trigger = make(number)
+        trigger = make(number, interval)
         if whose != "ours":  # the others all look at once, which no triggerer would survive: spread for them
-            await asyncio.sleep(random.uniform(0, INTERVAL))
+            await asyncio.sleep(random.uniform(0, interval))
         async for _ in trigger.run():
             pass
 
@@ -134,6 +137,42 @@ def run(whose: str, waits: int = WAITS) -> dict[str, float]:
         counted = server.counts(url)
     found["CPU s per 10,000 looks"] = found.pop("CPU seconds") / counted["looks"] * 10_000
     return found | {"looks": counted["looks"], "logins": counted["organizations"]}
+
+
+def rows() -> list[Row]:
+    """Measure."""
+    cpu = "CPU s per 10,000 looks"
+    rounds = [{whose: run(whose, FEWER)[cpu] for whose in TRIGGERS} for _ in range(TIMES)]
+    all_of = {whose: run(whose) for whose in TRIGGERS}
+    mine, many = [each["ours"] for each in rounds], f"{WAITS:,} waits: "
+    others = [whose for whose in TRIGGERS if whose != "ours"]
+    return [
+        *(
+            Row("CPU time per 10,000 looks", "s", mine, whose, [each[whose] for each in rounds], Goal(1 / 3))
+            for whose in others
+        ),
+        *(
+            Row(f"{many}the same", "s", [all_of["ours"][cpu]], whose, [all_of[whose][cpu]], Goal(1 / 3))
+            for whose in others
+        ),
+        Row(f"{many}lag of the event loop, p99", "ms", [all_of["ours"]["lag p99 in ms"]], goal=Goal(20)),
+        *(
+            Row(f"{many}the same", "ms", [all_of["ours"]["lag p99 in ms"]], whose, [all_of[whose]["lag p99 in ms"]])
+            for whose in others
+        ),
+        Row(f"{many}open sockets at most", "", [all_of["ours"]["sockets"]], goal=Goal(50)),
+        Row(f"{many}logins", "", [all_of["ours"]["logins"]], goal=Goal(1)),
+        *(
+            Row(
+                f"{many}memory of a wait",
+                "KiB",
+                [all_of["ours"]["KiB per wait"]],
+                whose,
+                [all_of[whose]["KiB per wait"]],
+            )
+            for whose in others
+        ),
+    ]
 
 
 if __name__ == "__main__":
