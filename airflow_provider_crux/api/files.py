@@ -182,9 +182,6 @@ class RecordCount:
 
 def _lines_ended(text: bytes) -> int:
     """Count the lines that are not blank and have an end."""
-    if any(blank in text for blank in (b"\n\n", b"\n\r", b"\r\r")):  # looking is cheaper than replacing
-        text = text.replace(b"\r", b"\n")
-        while b"\n\n" in text:
-            text = text.replace(b"\n\n", b"\n")
-    ends = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
-    return ends - text.startswith((b"\n", b"\r"))
+    lines = text.splitlines()
+    unended = bool(lines) and not text.endswith((b"\r", b"\n"))
+    return len(lines) - lines.count(b"") - unended
