@@ -44,7 +44,7 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the connections to one host, or to the proxy before it."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        kind: type[Any] = pool.ConnectionCls
+        kind: Any = pool.ConnectionCls
         if not issubclass(kind, _Connection):
             pool.ConnectionCls = _connections(kind, self._answer_timeout)
         return pool
@@ -74,7 +74,7 @@ class _Connection:
             super().connect()  # type: ignore[misc]
         except ssl.SSLCertVerificationError:
             raise
-        except (ssl.SSLError, TimeoutError, ConnectionError) as error:
+        except (ssl.SSLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:  # a proxy's the last
             raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error  # type: ignore[arg-type]
 
 

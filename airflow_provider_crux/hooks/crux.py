@@ -46,6 +46,7 @@ def settings_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionS
     """
     Read the fields of an Airflow connection.
 
+    :param connection: which.
     :param extra: its extra, which an event loop has to read in another way than a worker.
     :raises CruxInvalidConnectionError: where one of them cannot be used.
     """

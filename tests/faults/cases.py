@@ -52,7 +52,8 @@ class Case:
     :param by_login: whether the connection has a login, whatever the call.
     :param scheme: of the URL.
     :param certificate: what is wrong with the certificate, as arguments for one; ``None`` for plain http.
-    :param place: where nobody answers, instead of a server.
+    :param place: where nobody answers, instead of a server, or of the proxy.
+    :param proxy: what the proxy does that stands before the server; ``None`` where there is none.
     :param waits: between how many seconds are waited before the call is sent again.
     :param stored: what is in the file where it is stored.
     """
@@ -67,6 +68,7 @@ class Case:
     scheme: str = "http"
     certificate: Mapping[str, object] | None = None
     place: Callable[[], AbstractContextManager[str]] | None = None
+    proxy: Fault | None = None
     waits: tuple[float, float] | None = None
     stored: bytes = field(default=CSV, repr=False)
 
@@ -156,6 +158,11 @@ def unconnected() -> Expected:
     return every(met, file=replace(met, says="it did not come whole from "))
 
 
+def proxy_broke() -> Expected:
+    """aiohttp does not say that what broke was the proxy, before anything was sent; a look may be repeated anyway."""
+    return {**unconnected(), "look, triggerer": LOST, "login, triggerer": LOST}
+
+
 def untrusted() -> Expected:
     met = Met(errors.CruxInvalidConnectionError, "the server's certificate is not trusted (")
     return every(met, file=replace(met, says="the certificate of "))
@@ -208,6 +215,7 @@ CASES: Final = (
     Case("a good certificate", first(b""), every(WORKS, file=WORKS), certificate={}),
     Case("a certificate for another host", first(b""), untrusted(), sent=False, certificate={"address": "127.0.0.2"}),
     Case("an expired certificate", first(b""), untrusted(), sent=False, certificate={"days": -1}),
+    Case("a certificate that nobody vouches for", first(b""), untrusted(), sent=False, certificate={"trusted": False}),
     Case("TLS is never answered", Wire.hold, unconnected(), sent=False, at_once=True, brief=True, scheme="https"),
     Case("reset within TLS", Wire.reset_unread, unconnected(), sent=False, at_once=True, scheme="https"),
     Case("no TLS where https is expected", says(400), unconnected(), sent=False, at_once=True, scheme="https"),
@@ -293,6 +301,14 @@ CASES: Final = (
             ),
         ),
     ),
+    # -- the proxy of the connection, to a server that would answer well
+    Case("a good proxy", first(b""), every(WORKS, file=WORKS), certificate={}, proxy=Wire.tunnel),
+    Case("there is no proxy", first(b""), unconnected(), sent=False, certificate={}, place=nobody, proxy=Wire.tunnel),
+    Case("the proxy answers 407", first(b""), unconnected(), sent=False, certificate={}, proxy=says(407)),
+    Case("the proxy answers 503", first(b""), unconnected(), sent=False, certificate={}, proxy=says(503)),
+    Case("the proxy resets", first(b""), proxy_broke(), sent=False, certificate={}, proxy=Wire.reset),
+    Case("the proxy answers half", first(b""), proxy_broke(), sent=False, certificate={}, proxy=sends(b"HTTP/1.1 20")),
+    Case("the proxy never answers", first(b""), proxy_broke(), sent=False, certificate={}, proxy=Wire.hold, brief=True),
     # -- 3xx
     *(
         Case(f"{status}: {ELSEWHERE}", says(status), refused(status, PERMANENT, PERMANENT))

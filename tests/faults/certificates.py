@@ -13,13 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate(folder: Path, *, address: str = "127.0.0.1", days: int = 1) -> tuple[ssl.SSLContext, Path]:
+def certificate(
+    folder: Path, *, address: str = "127.0.0.1", days: int = 1, trusted: bool = True
+) -> tuple[ssl.SSLContext, Path]:
     """
     Make a certificate.
 
     :param folder: where its files are put.
     :param address: for which it is.
     :param days: until it expires; below 0, since it did.
+    :param trusted: whether it stands in the bundle; else another one does.
     :returns: what a server needs, and the path of the bundle by which a client trusts it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
@@ -40,4 +43,4 @@ def certificate(folder: Path, *, address: str = "127.0.0.1", days: int = 1) -> t
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(bundle, private)
-    return tls, bundle
+    return (tls, bundle) if trusted else (tls, certificate(folder)[1])

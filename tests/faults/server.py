@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 UUID: Final = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 TOKEN: Final = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"
@@ -37,6 +38,12 @@ def answer(status: int, body: bytes = b"", *headers: str) -> bytes:
 
 def said(content: object, *headers: str) -> bytes:
     return answer(200, json.dumps(content).encode(), "Content-Type: application/json", *headers)
+
+
+def path_in(head: str) -> str:
+    """Return what a request is for; a proxy is asked for a whole URL, or for a host and its port."""
+    target = head.split()[1]
+    return urlsplit(target).path if target.startswith("http") else target
 
 
 class Wire:
@@ -68,7 +75,7 @@ class Wire:
             if not more:
                 return ""
             missing -= len(more)
-        self.path = head.split()[1].decode()
+        self.path = path_in(head.decode("latin-1"))
         self.server.came.append(head.decode("latin-1"))
         return self.path
 
@@ -110,6 +117,16 @@ class Wire:
         except TimeoutError:
             self.server.tired = True
 
+    def tunnel(self) -> None:
+        """Do what a proxy is asked to do by CONNECT: pass everything on, both ways."""
+        host, _, port = self.path.partition(":")
+        with socket.create_connection((host, int(port))) as behind:
+            self.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            there = threading.Thread(target=_pass_on, args=(self.socket, behind))
+            there.start()
+            _pass_on(behind, self.socket)
+            there.join()
+
     def reset_unread(self) -> None:
         """Break the connection off when the request has come, but was not read."""
         self.socket.recv(1, socket.MSG_PEEK)
@@ -119,6 +136,14 @@ class Wire:
         """Break the connection off: without a farewell, and without what was not sent yet."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 Fault = Callable[[Wire], None]
@@ -152,6 +177,7 @@ class Server(ThreadingTCPServer):
     :param at_once: whether the fault comes before anything was read, and so whatever was asked for.
     :param tls: certificate and key; ``None`` for plain http.
     :param scheme: what its URLs say; with ``tls`` it is https.
+    :param host: this machine, as its URLs call it.
     """
 
     daemon_threads = False
@@ -165,8 +191,10 @@ class Server(ThreadingTCPServer):
         at_once: bool = False,
         tls: ssl.SSLContext | None = None,
         scheme: str = "http",
+        host: str = "127.0.0.1",
     ) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((host, 0), _Handler)
+        self.host = host
         self.fault, self.faulty, self.at_once, self.tls = fault, faulty, at_once, tls
         self.scheme = "https" if tls else scheme
         self.connections = 0
@@ -192,7 +220,7 @@ class Server(ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://{self.host}:{self.server_address[1]}"
 
     @property
     def file_url(self) -> str:
@@ -205,7 +233,7 @@ class Server(ThreadingTCPServer):
 
     def asked(self, path: str) -> int:
         """Return how many requests for a path came whole."""
-        return sum(head.split()[1].startswith(path) for head in self.came)
+        return sum(path_in(head).startswith(path) for head in self.came)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep a mistake in a fault for the test to see: the standard library would print it and go on."""

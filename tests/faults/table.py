@@ -40,7 +40,7 @@ What holds in every row:
 before either, "file" is the fetch of a file. *Sent again* says whether the provider itself repeats the call, up to
 `max_retries` times (3 unless the connection says otherwise), before the error is raised; *exports asked for* counts
 the requests for an export that leave where `max_retries` is 1. What Airflow does with each error stands in the
-[README](../README.md#when-something-goes-wrong).
+[reference](reference.md#airflow_provider_cruxexceptions).
 
 | what happens | to | the user gets | the message goes on after "Could not ...:" | sent again | exports asked for |
 |---|---|---|---|---|---|

@@ -35,20 +35,26 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def prepared(stack: ExitStack, case: Case, way: Way, folder: Path) -> tuple[Server | None, str, dict[str, Any]]:
-    """Start what the case needs; return its server, the URL, and what the connection has to know of it."""
+def prepared(stack: ExitStack, case: Case, way: Way, folder: Path) -> tuple[list[Server], str, dict[str, Any]]:
+    """Start what the case needs; return the servers, the nearest first, the URL, and what the connection must know."""
     # generous, where no timeout is to be met; else above what a busy machine takes to connect to itself
     connect_timeout = 0.4 if case.sent else 0.1
     extra: dict[str, Any] = {"connect_timeout": connect_timeout, "read_timeout": 0.1} if case.brief else {}
     extra |= {"max_retries": 1}
-    if case.place is not None:
-        return None, stack.enter_context(case.place()), extra
+    place = case.place and stack.enter_context(case.place())
+    if place and case.proxy is None:
+        return [], place, extra
     tls = None
     if case.certificate is not None:
         tls, bundle = certificate(folder, **case.certificate)  # type: ignore[arg-type]
         extra["ca_bundle"] = str(bundle)
     server = stack.enter_context(running(case.fault, way.path, at_once=case.at_once, tls=tls, scheme=case.scheme))
-    return server, server.url, extra
+    if case.proxy is None:
+        return [server], server.url, extra
+    if place:
+        return [server], server.url, {**extra, "proxy": place}
+    proxy = stack.enter_context(running(case.proxy, ""))
+    return [proxy, server], server.url, {**extra, "proxy": proxy.url}
 
 
 # a login in the triggerer takes the way of a look there: where timeouts are met it is left out, to save their time
@@ -66,7 +72,7 @@ def test_what_the_user_gets(case: Case, way: Way, connect, tmp_path: Path, waits
     lake.mkdir()
     pki.mkdir()
     with ExitStack() as stack:
-        server, url, extra = prepared(stack, case, way, pki)
+        servers, url, extra = prepared(stack, case, way, pki)
         connect(host=url, extra=extra, **(BY_LOGIN if case.by_login else way.credentials))
         file = f"{url}{FILE}orders.csv?X-Amz-Expires=600&X-Amz-Signature={SIGNATURE}"
         got = outcome(way, file, lake)
@@ -76,15 +82,16 @@ def test_what_the_user_gets(case: Case, way: Way, connect, tmp_path: Path, waits
         if expected.again and case.waits is not None:
             assert waits
             assert all(case.waits[0] <= seconds <= case.waits[1] for seconds in waits)
-        if server is not None:
-            server.await_connections(1 + expected.again)
+        if case.place is None:
+            servers[0].await_connections(1 + expected.again)
         if way.call == "file":
             assert [found.name for found in lake.iterdir()] == ["orders.csv"]
             assert (lake / "orders.csv").read_bytes() == (BEFORE if expected.error else case.stored)
-    if server is None:
-        assert len(waits) == 1, "it was not tried again"
+    if case.place is None:
+        judge_traffic(servers, expected, case, way)
     else:
-        judge_traffic(server, expected, case, way)
+        assert len(waits) == 1, "it was not tried again"
+        assert not any(server.connections for server in servers)
 
 
 def judge(got: object, expected: Met, case: Case, way: Way, url: str) -> None:
@@ -99,22 +106,23 @@ def judge(got: object, expected: Met, case: Case, way: Way, url: str) -> None:
     assert not [secret for secret in SECRETS if secret in told.replace("X-Amz-Expires=600", "")]
 
 
-def judge_traffic(server: Server, expected: Met, case: Case, way: Way) -> None:
-    assert server.mistakes == []
-    assert not server.tired, "the server gave up before the client did"
-    assert server.may_have_started <= 1
+def judge_traffic(servers: list[Server], expected: Met, case: Case, way: Way) -> None:
+    for server in servers:
+        assert server.mistakes == []
+        assert not server.tired, "the server gave up before the client did"
+    assert sum(server.may_have_started for server in servers) <= 1
     # where timeouts are met, a client may be gone before the request is read
     all_counted = not (case.at_once or case.brief) and case.sent
-    arrived = server.asked(way.path) if all_counted else server.connections
+    arrived = sum(server.asked(way.path) for server in servers) if all_counted else servers[0].connections
     if way.by == "requests":
         assert arrived == (2 if expected.again else 1)
     else:
         # aiohttp sends a GET again by itself, once, where a connection breaks
         assert (arrived > 1) == expected.again
     if way.call == "login" and expected.error:
-        assert server.asked(EXPORT) == 0
+        assert not any(server.asked(EXPORT) for server in servers)
     if not case.sent:
-        assert server.came == []
+        assert not [head for server in servers for head in server.came if not head.startswith("CONNECT")]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

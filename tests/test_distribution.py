@@ -1,0 +1,263 @@
+"""What is uploaded to an index, and what somebody has who installs it from there."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from email import message_from_bytes
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import airflow_provider_crux
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+ROOT = Path(__file__).parent.parent
+NAME = f"airflow_provider_crux-{airflow_provider_crux.__version__}"
+DIST_INFO = f"{NAME}.dist-info"
+INSTALLED_ON = "3.3.2"
+
+# Of what is hidden, all else belongs to the repository alone.
+HIDDEN_BUT_SHIPPED = (".celery/", ".demo/", ".e2e/", ".gitignore")
+
+# What a checkout has in which somebody has worked: nothing of it may be shipped.
+DROPPINGS = (
+    ".coverage",
+    ".demo/orders/2026-01-02.csv",
+    ".hypothesis/unicode_data/charmap.json.gz",
+    ".matrix/3.3.2.log",
+    ".mypy_cache/3.11/cache.json",
+    ".pytest_cache/README.md",
+    ".ruff_cache/CACHEDIR.TAG",
+    ".venv/3.3.2/lib/README.md",
+    "airflow_provider_crux/__pycache__/window.cpython-311.pyc",
+    "airflow_provider_crux.egg-info/PKG-INFO",
+    "dist/airflow_provider_crux-0.0.1.tar.gz",
+    "docs/__pycache__/conf.cpython-311.pyc",
+    "tests/.hypothesis/examples/0f1e",
+    "tests/.pytest_cache/README.md",
+    "tests/__pycache__/conftest.cpython-311.pyc",
+)
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What was built, and the tracked files from which it was."""
+
+    tracked: frozenset[str]
+    sdist: Path
+    wheel: Path
+
+    def members_of_sdist(self) -> list[str]:
+        with tarfile.open(self.sdist) as archive:
+            return [member.name for member in archive.getmembers() if not member.isdir()]
+
+    def in_wheel(self, name: str) -> bytes:
+        with zipfile.ZipFile(self.wheel) as archive:
+            return archive.read(name)
+
+    def metadata(self) -> Message:
+        return message_from_bytes(self.in_wheel(f"{DIST_INFO}/METADATA"))
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> str:
+    """Run a command outside of the source tree, and without what this process was told to import."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=inherited | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    """Build from a copy of the tracked files: first the sdist, then the wheel out of it, as ``build`` does."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git checkout: nothing says which files are the package's")
+    listed = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    tracked = frozenset(name for name in listed if name and (ROOT / name).is_file())
+    source = tmp_path_factory.mktemp("source")
+    for name in tracked:
+        copy = source / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy)
+    for name in DROPPINGS:
+        dropping = source / name
+        dropping.parent.mkdir(parents=True, exist_ok=True)
+        dropping.write_text("not to be shipped")
+    built = tmp_path_factory.mktemp("built")
+    run(sys.executable, "-m", "build", "--outdir", built, source, cwd=built)
+    assert sorted(path.name for path in built.iterdir()) == [f"{NAME}-py3-none-any.whl", f"{NAME}.tar.gz"]
+    return Distribution(tracked, built / f"{NAME}.tar.gz", built / f"{NAME}-py3-none-any.whl")
+
+
+def test_an_index_would_take_both_and_show_their_description(distribution: Distribution) -> None:
+    told = run(
+        sys.executable,
+        *("-m", "twine", "--no-color", "check", "--strict", distribution.sdist, distribution.wheel),
+        cwd=distribution.wheel.parent,
+    )
+    assert told.count("PASSED") == 2
+
+
+def test_the_sdist_holds_every_tracked_file_but_the_repositorys_own_and_nothing_that_work_leaves(
+    distribution: Distribution,
+) -> None:
+    shipped = {name for name in distribution.tracked if not name.startswith(".") or name.startswith(HIDDEN_BUT_SHIPPED)}
+    assert sorted(distribution.members_of_sdist()) == sorted(f"{NAME}/{name}" for name in {*shipped, "PKG-INFO"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".e2e/chromium.sh",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "airflow_provider_crux/py.typed",
+        "benchmarks/__main__.py",
+        "constraints/airflow-2.11.2.txt",
+        "constraints/airflow-3.3.2.txt",
+        "dags_examples/crux_orders_export.py",
+        "docs/images/connection-form.png",
+        "docs/waiting-and-storing.md",
+        "pyproject.toml",
+        "tests/conftest.py",
+        "tests/e2e/dags/schedules.py",
+    ],
+)
+def test_who_unpacks_the_sdist_can_read_test_and_measure_it(distribution: Distribution, name: str) -> None:
+    assert f"{NAME}/{name}" in distribution.members_of_sdist()
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_else(distribution: Distribution) -> None:
+    package = {name for name in distribution.tracked if name.startswith("airflow_provider_crux/")}
+    described = {f"{DIST_INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    with zipfile.ZipFile(distribution.wheel) as archive:
+        assert sorted(archive.namelist()) == sorted(package | described | {f"{DIST_INFO}/licenses/LICENSE"})
+    assert "airflow_provider_crux/py.typed" in package
+
+
+def test_what_is_in_the_wheel_is_what_is_tracked(distribution: Distribution) -> None:
+    for name in distribution.tracked:
+        if name.startswith("airflow_provider_crux/"):
+            assert distribution.in_wheel(name) == (ROOT / name).read_bytes(), name
+    assert distribution.in_wheel(f"{DIST_INFO}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_metadata_says_version_python_airflow_and_licence(distribution: Distribution) -> None:
+    said = distribution.metadata()
+    assert said["Name"] == "airflow-provider-crux"
+    assert said["Version"] == airflow_provider_crux.__version__
+    assert said["Requires-Python"] == ">=3.11"
+    assert said["License-Expression"] == "Apache-2.0"
+    assert said.get_all("License-File") == ["LICENSE"]
+    assert said["Description-Content-Type"] == "text/markdown"
+    assert said.get_payload().strip() == (ROOT / "README.md").read_text().strip()
+    assert said.get_all("Provides-Extra") == ["sandbox"]
+    needed = [line.replace(" ", "") for line in said.get_all("Requires-Dist", []) if "extra" not in line]
+    assert "apache-airflow<4,>=2.11" in needed
+    assert {re.split(r"[<>=]", line)[0] for line in needed} == {
+        "aiohttp",
+        "apache-airflow",
+        "apache-airflow-providers-common-compat",
+        "asgiref",
+        "pendulum",
+        "requests",
+        "tenacity",
+        "urllib3",
+    }
+
+
+def test_the_entry_point_leads_airflow_to_the_provider(distribution: Distribution) -> None:
+    points = configparser.ConfigParser()
+    points.read_string(distribution.in_wheel(f"{DIST_INFO}/entry_points.txt").decode())
+    assert {section: dict(points[section]) for section in points.sections()} == {
+        "apache_airflow_provider": {"provider_info": "airflow_provider_crux.provider_info:get_provider_info"},
+    }
+    module, _, function = points["apache_airflow_provider"]["provider_info"].partition(":")
+    assert getattr(import_module(module), function)()["package-name"] == "airflow-provider-crux"
+
+
+IN_THE_FRESH_ENVIRONMENT = """
+import importlib, json, sys, sysconfig
+from pathlib import Path
+
+import airflow_provider_crux
+from airflow.providers_manager import ProvidersManager
+
+manager = ProvidersManager()
+for module, name in json.loads(sys.argv[1]):
+    getattr(importlib.import_module(module), name)
+print(json.dumps({
+    "beside": Path(airflow_provider_crux.__file__).parent.parent == Path(sysconfig.get_path("purelib")),
+    "version": manager.providers["airflow-provider-crux"].version,
+    "hook": manager.hooks["crux"].hook_class_name,
+    "hook_name": manager.hooks["crux"].hook_name,
+}))
+"""
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return module and name of all that the reference describes; that it describes all is another test's to say."""
+    found: list[tuple[str, str]] = []
+    module = ""
+    for line in (ROOT / "docs/reference.md").read_text().splitlines():
+        if heading := re.fullmatch(r"(##|###) `([\w.]+)`", line):
+            if heading[1] == "##":
+                module = heading[2]
+            else:
+                found.append((module, heading[2]))
+    return found
+
+
+@pytest.fixture(scope="session")
+def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel with Airflow's pins into an environment of its own, and return that one's Python."""
+    if version("apache-airflow") != INSTALLED_ON:
+        pytest.skip(f"takes half a minute, and is done where the tests run on Airflow {INSTALLED_ON}")
+    home = tmp_path_factory.mktemp("fresh")
+    run(sys.executable, "-m", "venv", home / "venv", cwd=home)
+    python = home / "venv/bin/python"
+    constraints = ROOT / f"constraints/airflow-{INSTALLED_ON}.txt"
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, distribution.wheel, cwd=home)
+    return python
+
+
+def test_the_installed_wheel_is_a_provider_that_airflow_knows_and_all_that_is_documented_imports(
+    fresh: Path, tmp_path: Path
+) -> None:
+    names = documented()
+    assert ("airflow_provider_crux.operators.orders", "CruxOrdersExportOperator") in names
+    told = run(
+        fresh,
+        *("-W", "error:::airflow_provider_crux", "-c", IN_THE_FRESH_ENVIRONMENT, json.dumps(names)),
+        cwd=tmp_path,
+        AIRFLOW_HOME=str(tmp_path),
+    )
+    assert json.loads(told.splitlines()[-1]) == {
+        "beside": True,
+        "version": airflow_provider_crux.__version__,
+        "hook": "airflow_provider_crux.hooks.crux.CruxHook",
+        "hook_name": "Crux Connect",
+    }
