@@ -7,6 +7,9 @@ INTERVALS ?= 200
 # every version that is tested; first the one that takes longest
 VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
+# every line and branch of the package, where the whole suite runs; the newest version has them all
+COVERAGE := $(if $(ARGS),,--cov --cov-report=term $(if $(filter 3.3.2,$(AIRFLOW)),--cov-fail-under=100))
+
 VENV := .venv/$(AIRFLOW)
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
@@ -18,7 +21,7 @@ demo: $(READY)
 	@.demo/run.sh "$(BIN)" "$(DAY)"
 
 test: $(READY)
-	EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(ARGS)
+	COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(COVERAGE) $(ARGS)
 
 # The suite on every version, two at a time: more than two cores can do would only make the tests wait for each other.
 # Each writes to a log of its own, and shows its end when it is through; at last, how each one ended.

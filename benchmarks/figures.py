@@ -19,7 +19,7 @@ class Goal:
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
-        return f"at {'least' if self.at_least else 'most'} {self.bound:g}"
+        return f"at {'least' if self.at_least else 'most'} {self.bound:.3g}"
 
 
 @dataclass(frozen=True)

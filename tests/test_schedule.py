@@ -141,3 +141,7 @@ def test_a_relative_month_is_a_month_of_the_calendar() -> None:
 
     month = DeltaTriggerTimetable(relativedelta(months=1))
     assert last_period(month, utc(2026, 3, 31)) == (utc(2026, 2, 28), utc(2026, 3, 31))
+
+
+def test_a_partition_of_what_is_no_cron_opens_no_period() -> None:
+    assert period_from(NullTimetable(), datetime(2026, 1, 1, tzinfo=UTC)) is None

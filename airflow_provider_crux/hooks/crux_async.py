@@ -252,7 +252,7 @@ class CruxAsyncHook(BaseHook):
                     headers={name.lower(): value for name, value in response.headers.items()},
                     body=await _read(response),
                 )
-        except aiohttp.InvalidURL as error:
+        except aiohttp.InvalidURL as error:  # pragma: no cover - the connection's settings refuse such hosts before
             raise failures.not_usable(call, _reason(error), conn_id=conn_id, secrets=secrets) from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise failures.not_trusted(call, _reason(error), conn_id=conn_id, secrets=secrets) from None

@@ -97,7 +97,7 @@ class _Calls:
         if denial:
             return _xml(403, denial)
         export = self._sandbox.export(request.path_params["uuid"])
-        if export is None:  # not while only this sandbox signs
+        if export is None:
             return _xml(404, Denial("NoSuchKey", "There is no such file."))
         # in a thread: the file of several years takes seconds, and other calls are not to wait for it
         file = await run_in_threadpool(lambda: write_csv(select(export.query, export.created)))

@@ -92,7 +92,7 @@ def running_sandbox(
     thread.start()
     try:
         ready.wait()
-        if not server.started:
+        if not server.started:  # pragma: no cover - only a fault of uvicorn's own leads here
             raise RuntimeError("the sandbox did not start; its thread's error says why")
         yield server.sandbox
     finally:

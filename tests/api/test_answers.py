@@ -116,3 +116,8 @@ def test_a_login_without_a_token_is_told_without_showing_the_answer(body) -> Non
 def test_what_is_no_uuid_never_gets_into_a_path(uuid) -> None:
     with pytest.raises(CruxInvalidRequestError, match="export_uuid"):
         get_export(uuid)
+
+
+def test_an_export_that_is_done_without_a_file_is_told() -> None:
+    with pytest.raises(CruxMalformedAnswerError, match="'COMPLETED', but gave no url"):
+        answers.file_url(Export(uuid=NIL_UUID, status="COMPLETED", url=None))

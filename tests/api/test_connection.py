@@ -67,6 +67,7 @@ def test_where_the_api_is(fields, url: str) -> None:
         ({"extra": {"allow_http": "perhaps"}}, "extra allow_http: 'perhaps'"),
         ({"extra": {"ca_bundle": False}}, "extra ca_bundle: False"),
         ({"extra": {"proxy": "ada:hunter2@proxy"}}, "extra proxy: the value is not"),
+        ({"extra": {"proxy": "http://ada:hunter2@[proxy"}}, "extra proxy: the value is not"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named_with_its_connection_and_without_a_secret(fields, told: str) -> None:

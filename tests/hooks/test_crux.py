@@ -346,3 +346,19 @@ def test_credentials_that_are_refused_name_the_connection(connect, requests_mock
     requests_mock.post(EXPORT, status_code=401)
     with pytest.raises(CruxBadCredentialsError, match="crux_eu"):
         CruxHook("crux_eu").export_orders(REQUEST)
+
+
+def test_a_request_that_cannot_be_made_names_the_connection(hook: CruxHook, requests_mock) -> None:
+    requests_mock.post(EXPORT, exc=requests.exceptions.InvalidURL("no host"))
+    with pytest.raises(CruxInvalidConnectionError, match=r"Nothing was sent.*'crux_default'"):
+        hook.export_orders(REQUEST)
+    assert requests_mock.call_count == 1
+
+
+def test_a_wait_says_what_is_out_of_the_ordinary(hook: CruxHook, requests_mock) -> None:
+    done = {"uuid": UUID, "status": "completed", "url": "https://files.example/orders.csv"}
+    requests_mock.get(RETRIEVE, [{"status_code": 404}, {"json": done}])
+    warned: list[str] = []
+    hook.log.warning = warned.append  # type: ignore[method-assign]
+    assert hook.wait_for_export(UUID, poll_interval=0.001).url == done["url"]
+    assert warned == [f"Export {UUID} is not known yet"]

@@ -428,3 +428,14 @@ def test_what_is_not_known_when_the_dag_is_parsed_is_no_fault() -> None:
         CruxOrdersExportOperator(task_id="one", line_item_status=statuses(), status_conjunction="only")
         CruxOrdersExportOperator(task_id="two", start="{{ params.start }}", limit=3, interval_start="{{ ds }}")
         CruxOrdersExportOperator(task_id="three", line_item_status=["{{ params.status }}"])
+
+
+def test_text_that_is_no_list_is_left_for_the_rules_to_name() -> None:
+    with pytest.raises(CruxInvalidRequestError, match="line_item_status: str 'unallocated, allocated' is not a list"):
+        operator_with(line_item_status="unallocated, allocated")
+
+
+def test_one_end_alone_is_checked_when_the_dag_is_parsed() -> None:
+    operator_with(interval_start="2026-01-01")
+    with pytest.raises(CruxInvalidRequestError, match="interval_end"):
+        operator_with(interval_end="yesterday")

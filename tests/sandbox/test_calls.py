@@ -272,3 +272,12 @@ def test_the_sandbox_ends_with_the_with(http: requests.Session):
         assert http.get(f"{sandbox.url}/sandbox/requests").json() == []
     with pytest.raises(requests.exceptions.ConnectionError):
         http.get(f"{sandbox.url}/sandbox/requests")
+
+
+def test_a_login_is_an_object(sandbox: Sandbox, http: requests.Session):
+    assert http.post(f"{sandbox.url}/api/organizations/user-login/", json=[]).status_code == 400
+
+
+def test_a_file_that_never_was_is_not_there_though_its_url_is_signed(sandbox: Sandbox, http: requests.Session):
+    answer = http.get(sandbox.url + sandbox.presigner.sign(f"/sandbox-files/{NIL}.csv"))
+    assert (answer.status_code, "NoSuchKey" in answer.text) == (404, True)

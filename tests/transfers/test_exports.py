@@ -323,3 +323,10 @@ def test_openlineage_asks_the_operator_itself(sandbox: Sandbox, uuid: str, targe
     assert isinstance(ExtractorManager()._get_extractor(task), DefaultExtractor)
     told = DefaultExtractor(task).extract_on_complete(SimpleNamespace(task=task))
     assert [dataset.name for dataset in told.outputs] == [str(target)]
+
+
+def test_without_xcom_nothing_is_pushed(sandbox: Sandbox, uuid: str, target: Path) -> None:
+    given = context()
+    operator(uuid, target, do_xcom_push=False).execute(given)
+    assert given["ti"].pushed == {}
+    assert target.exists()
