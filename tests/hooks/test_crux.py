@@ -7,6 +7,8 @@ import socket
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.client import HTTPException
+from io import BytesIO
 
 import pytest
 import requests
@@ -24,6 +26,7 @@ from airflow_provider_crux.exceptions import (
     CruxTransientError,
     CruxUnavailableError,
 )
+from airflow_provider_crux.hooks.adapter import _Incoming
 from airflow_provider_crux.hooks.crux import CruxHook
 
 HOST = "https://api.cruxconnect.com"
@@ -362,3 +365,9 @@ def test_a_wait_says_what_is_out_of_the_ordinary(hook: CruxHook, requests_mock) 
     hook.log.warning = warned.append  # type: ignore[method-assign]
     assert hook.wait_for_export(UUID, poll_interval=0.001).url == done["url"]
     assert warned == [f"Export {UUID} is not known yet"]
+
+
+def test_an_answer_is_not_read_on_when_its_time_is_over() -> None:
+    late = _Incoming(BytesIO(b"HTTP/1.1 200 OK"), lambda _: None, None, answer_timeout=0)  # type: ignore[arg-type]
+    with pytest.raises(HTTPException, match="it drips"):
+        late.readinto(bytearray(1))
