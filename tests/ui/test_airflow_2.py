@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.airflow_2 import Airflow2
 from tests.e2e.airflow_instance import running_airflow
-from tests.e2e.processes import STARTUP_SECONDS, Part, run_airflow
+from tests.e2e.processes import STARTUP_SECONDS, Part, airflow_command, run_airflow
 from tests.ui.airflow_2_pages import ConnectionForm, log_in
 from tests.ui.browser import open_page
 from tests.ui.conftest import WRONG_TOKEN, environment
@@ -47,9 +47,10 @@ def page(airflow: Airflow2) -> Iterator[Page]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = ["webserver", "--hostname", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    arguments = ["webserver", "--hostname", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # ended with the others
-    airflow.parts.append(Part(command, airflow.environment, airflow.home / "webserver.log"))
+    command = airflow_command(arguments)
+    airflow.parts.append(Part("webserver", command, airflow.environment, airflow.home / "webserver.log"))
     airflow.wait(lambda: unhealthy(url), STARTUP_SECONDS)
     with open_page(url) as opened:
         log_in(opened, USER["username"], USER["password"])
