@@ -1,6 +1,6 @@
 """An export that the transfer waits for in the triggerer, and one over a connection that logs in."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -13,6 +13,9 @@ with DAG("e2e_to_s3", schedule=None, start_date=datetime(2025, 1, 1, tzinfo=UTC)
         task_id="export",
         interval_start=datetime(2018, 1, 1, tzinfo=UTC),
         interval_end=datetime(2020, 1, 1, tzinfo=UTC),
+        # Airflow 3.0 on two busy cores was seen to fail a task that it had not begun
+        retries=2,
+        retry_delay=timedelta(seconds=1),
     )
     CruxExportToObjectStorageOperator(
         task_id="store",
