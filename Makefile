@@ -52,8 +52,9 @@ ui: $(VENV)/.installed-ui
 	timeout --foreground --kill-after=60 600 \
 	  $(BIN)/python -m pytest tests/ui/test_airflow_$(firstword $(subst ., ,$(AIRFLOW))).py $(ARGS)
 
-$(VENV)/.installed-ui: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group ui
+# A further group of pyproject.toml, for whoever names its mark.
+$(VENV)/.installed-%: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group $*
 	@touch $@
 
 # A backfill on PostgreSQL, Redis, CeleryExecutor and two workers, some of it killed. Installs both (root, apt).
@@ -62,17 +63,9 @@ celery: $(VENV)/.installed-celery
 	INTERVALS=$(INTERVALS) timeout --foreground --kill-after=60 3600 \
 	  $(BIN)/python -m pytest -s tests/celery/test_backfill.py $(ARGS)
 
-$(VENV)/.installed-celery: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group celery
-	@touch $@
-
 # The table of docs/performance.md: ours against what a user would take instead (20 minutes on an idle machine).
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
-
-$(VENV)/.installed-bench: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group bench
-	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

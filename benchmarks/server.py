@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from typing import ClassVar
 from uuid import UUID
 
 import requests
+
+from benchmarks import fresh
 
 UUID_OF_EXPORT = str(UUID(int=1))
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -82,13 +83,8 @@ class Server(asyncio.Protocol):
 @contextlib.contextmanager
 def running(*, latency: float = 0.0, looks: int = 1) -> Iterator[str]:
     """Run the server in another process and give its URL."""
-    command = [sys.executable, "-m", "benchmarks.server", str(latency), str(looks)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
+    with fresh.serving("-m", "benchmarks.server", str(latency), str(looks)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def counts(url: str) -> Counter[str]:

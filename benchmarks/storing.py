@@ -14,14 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from benchmarks import fresh
 from benchmarks.figures import Goal, Row
 
+ME = ("-m", "benchmarks.storing")
 MIB = 1024 * 1024
 LENGTH = 2048
 TIMES = 3
@@ -85,18 +84,6 @@ def store(url: str, path: str) -> None:
     print(json.dumps({"MiB/s": stored.bytes / MIB / seconds, "MiB": peak() - before}))
 
 
-@contextmanager
-def running(what: str) -> Iterator[int]:
-    """Run this module as a server, and give its port."""
-    command = [sys.executable, "-m", "benchmarks.storing", what]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            yield int(server.stdout.readline())
-        finally:
-            server.kill()
-
-
 def curl(url: str, path: str) -> float:
     """Return how many MiB/s curl stores. It tells the disk nothing; ours waits until the file is on it."""
     began = time.monotonic()
@@ -109,16 +96,18 @@ def rows() -> list[Row]:
     """Measure."""
     ours: list[dict[str, float]] = []
     theirs: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, running("serve") as port, running("serve-s3") as s3:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fresh.serving(*ME, "serve") as port,
+        fresh.serving(*ME, "serve-s3") as s3,
+    ):
         url, file = f"http://127.0.0.1:{port}/orders.csv", f"{folder}/orders.csv"
         for _ in range(TIMES):
-            ours.append(fresh.value_of("-m", "benchmarks.storing", "store", url, f"file://{file}"))
+            ours.append(fresh.value_of(*ME, "store", url, f"file://{file}"))
             Path(file).unlink()
             theirs.append(curl(url, file))
             Path(file).unlink()
-        in_s3 = fresh.value_of(
-            "-m", "benchmarks.storing", "store", url, "s3://loopback@exports/orders.csv", env=s3_connection(s3)
-        )
+        in_s3 = fresh.value_of(*ME, "store", url, "s3://loopback@exports/orders.csv", env=s3_connection(s3))
     return [
         Row(
             "2 GiB to a disk",

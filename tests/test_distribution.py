@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import airflow_provider_crux
+from tests.test_docs import sections
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -218,19 +219,6 @@ print(json.dumps({
 """
 
 
-def documented() -> list[tuple[str, str]]:
-    """Return module and name of all that the reference describes; that it describes all is another test's to say."""
-    found: list[tuple[str, str]] = []
-    module = ""
-    for line in (ROOT / "docs/reference.md").read_text().splitlines():
-        if heading := re.fullmatch(r"(##|###) `([\w.]+)`", line):
-            if heading[1] == "##":
-                module = heading[2]
-            else:
-                found.append((module, heading[2]))
-    return found
-
-
 @pytest.fixture(scope="session")
 def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel with Airflow's pins into an environment of its own, and return that one's Python."""
@@ -247,7 +235,7 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
 def test_the_installed_wheel_is_a_provider_that_airflow_knows_and_all_that_is_documented_imports(
     fresh: Path, tmp_path: Path
 ) -> None:
-    names = documented()
+    names = list(sections())
     assert ("airflow_provider_crux.operators.orders", "CruxOrdersExportOperator") in names
     told = run(
         fresh,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_crux.provider_info import get_provider_info
+from tests.test_package import named_modules
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -81,11 +81,7 @@ def sections() -> dict[tuple[str, str], str]:
 
 def public_modules() -> list[str]:
     """Return the modules that users import from: those that Airflow is told of, and three more."""
-    info = get_provider_info()
-    kinds = ("operators", "sensors", "triggers", "hooks")
-    named = [name for kind in kinds for entry in info[kind] for name in entry["python-modules"]]
-    named += [entry["python-module"] for entry in info["transfers"]]
-    return [*named, *(f"airflow_provider_crux.{name}" for name in ("exceptions", "params", "sandbox.server"))]
+    return [*named_modules(), *(f"airflow_provider_crux.{name}" for name in ("exceptions", "params", "sandbox.server"))]
 
 
 def defined_in(module: ModuleType) -> dict[str, object]:

@@ -33,15 +33,20 @@ def test_the_entry_point_describes_the_provider_by_airflows_schema() -> None:
     assert info["connection-types"][0]["connection-type"] == "crux"
 
 
-def test_every_module_that_the_provider_names_can_be_imported() -> None:
-    from importlib import import_module
-
+def named_modules() -> list[str]:
+    """Return the modules that Airflow is told of."""
     from airflow_provider_crux.provider_info import get_provider_info
 
     info = get_provider_info()
     kinds = ("operators", "sensors", "triggers", "hooks")
     named = [name for kind in kinds for entry in info[kind] for name in entry["python-modules"]]
-    named += [entry["python-module"] for entry in info["transfers"]]
+    return [*named, *(entry["python-module"] for entry in info["transfers"])]
+
+
+def test_every_module_that_the_provider_names_can_be_imported() -> None:
+    from importlib import import_module
+
+    named = named_modules()
     assert len(named) == 6
     for name in named:
         import_module(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,6 @@ class CruxExportSensor(BaseSensorOperator):
         """
         # a first look from here: an export that is done, or cannot be, costs the triggerer nothing
         if self.deferrable and not self.poke(context):
-            from dataclasses import replace
-
             from airflow_provider_crux.deferral import defer
 
             defer(self, replace(self._wait, deadline=time.time() + self.timeout), self.crux_conn_id)

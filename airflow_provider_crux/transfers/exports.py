@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -130,8 +131,6 @@ class CruxExportToObjectStorageOperator(BaseOperator):
             )
 
     def _store(self, context: Context, export: Export) -> str:
-        from dataclasses import asdict
-
         from airflow_provider_crux.transfers.storage import store
 
         with self._hook.open_file(export) as chunks:

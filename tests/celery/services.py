@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import psycopg2
 import redis
 
 from tests.e2e.airflow_instance import free_port
-from tests.e2e.processes import POLL_SECONDS, STARTUP_SECONDS, AirflowTestError, Part, ending, tail
+from tests.e2e.processes import STARTUP_SECONDS, AirflowTestError, Part, ending, wait
 
 DATABASE_USER = "airflow"
 
@@ -90,13 +89,11 @@ def _found(program: str, path: str | None = None) -> str:
 
 
 def _wait(part: Part, attempt: Callable[[], object], refused: type[Exception]) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while True:
+    def obstacle() -> str:
         try:
             attempt()
         except refused as error:
-            if part.ended_too_early or time.monotonic() > deadline:
-                raise AirflowTestError(f"no {part.name}: {error}\n{tail(part.log)}") from error
-            time.sleep(POLL_SECONDS)
-        else:
-            return
+            return f"no {part.name}: {error}"
+        return ""
+
+    wait([part], obstacle, STARTUP_SECONDS)

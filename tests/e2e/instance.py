@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.e2e.processes import AirflowTestError, Part, tail
+from tests.e2e.processes import AirflowTestError, Part, tail, wait
 
 RUN_SECONDS = 150
 """The most that one wait for runs may take: all of a module's runs compete for the same two cores."""
@@ -231,14 +230,7 @@ class AirflowInstance(ABC):
 
     def wait(self, obstacle: Callable[[], str], timeout: float) -> None:
         """Poll until `obstacle` is the empty string; fail at the deadline, or when a part of Airflow has ended."""
-        deadline = time.monotonic() + timeout
-        while reason := obstacle():
-            ended = [part.name for part in self.parts if part.ended_too_early]
-            if ended or time.monotonic() > deadline:
-                cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
-                tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in self.parts)
-                raise AirflowTestError(f"{reason} ({cause})\n{tails}")
-            time.sleep(POLL_SECONDS)
+        wait(self.parts, obstacle, timeout, POLL_SECONDS)
 
     def task_log_tail(self, run: DagRun) -> str:
         """Return the last lines of each task log of the run, read from the log folder."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,20 @@ def _lives(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def wait(
+    parts: Sequence[Part], obstacle: Callable[[], str], timeout: float, poll_seconds: float = POLL_SECONDS
+) -> None:
+    """Poll until `obstacle` is the empty string; fail at the deadline, or when one of the parts has ended."""
+    deadline = time.monotonic() + timeout
+    while reason := obstacle():
+        ended = [part.name for part in parts if part.ended_too_early]
+        if ended or time.monotonic() > deadline:
+            cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
+            tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in parts)
+            raise AirflowTestError(f"{reason} ({cause})\n{tails}")
+        time.sleep(poll_seconds)
 
 
 def stop(parts: Sequence[Part]) -> None:

@@ -75,8 +75,9 @@ class Wire:
             if not more:
                 return ""
             missing -= len(more)
-        self.path = path_in(head.decode("latin-1"))
-        self.server.came.append(head.decode("latin-1"))
+        came = head.decode("latin-1")
+        self.path = path_in(came)
+        self.server.came.append(came)
         return self.path
 
     def good(self) -> bytes:
@@ -177,7 +178,6 @@ class Server(ThreadingTCPServer):
     :param at_once: whether the fault comes before anything was read, and so whatever was asked for.
     :param tls: certificate and key; ``None`` for plain http.
     :param scheme: what its URLs say; with ``tls`` it is https.
-    :param host: this machine, as its URLs call it.
     """
 
     daemon_threads = False
@@ -191,10 +191,8 @@ class Server(ThreadingTCPServer):
         at_once: bool = False,
         tls: ssl.SSLContext | None = None,
         scheme: str = "http",
-        host: str = "127.0.0.1",
     ) -> None:
-        super().__init__((host, 0), _Handler)
-        self.host = host
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.fault, self.faulty, self.at_once, self.tls = fault, faulty, at_once, tls
         self.scheme = "https" if tls else scheme
         self.connections = 0
@@ -220,7 +218,7 @@ class Server(ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     @property
     def file_url(self) -> str:

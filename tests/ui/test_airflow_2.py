@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ import requests
 from playwright.sync_api import Page
 
 from tests.e2e.airflow_2 import Airflow2
-from tests.e2e.airflow_instance import running_airflow
+from tests.e2e.airflow_instance import free_port, running_airflow
 from tests.e2e.processes import STARTUP_SECONDS, Part, airflow_command, run_airflow
 from tests.ui.airflow_2_pages import ConnectionForm, log_in
 from tests.ui.browser import open_page
@@ -44,8 +43,7 @@ def page(airflow: Airflow2) -> Iterator[Page]:
     """Run the web server too, log a user in, and open a browser at it."""
     arguments = [argument for name, value in USER.items() for argument in (f"--{name}", value)]
     run_airflow(["users", "create", "--email", "ada@example.invalid", *arguments], airflow.environment)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     arguments = ["webserver", "--hostname", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # ended with the others
