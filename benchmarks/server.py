@@ -40,7 +40,7 @@ class Server(asyncio.Protocol):
         self.counts["connections"] += 1
 
     def data_received(self, data: bytes) -> None:
-        """Answer what has come whole."""
+        """ApiResponse what has come whole."""
         self.received += data
         head, end, rest = self.received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)

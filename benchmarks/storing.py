@@ -67,7 +67,7 @@ def store(url: str, path: str) -> None:
     """Fetch and store, and print what it took. A first small file bears what does not depend on the size."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_crux.api.connection import ConnectionSettings
+    from airflow_provider_crux.api.settings import ConnectionSettings
     from airflow_provider_crux.hooks.files import opened
     from airflow_provider_crux.transfers import storage
 
