@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import Param
@@ -35,7 +36,8 @@ def none_if_unset(value: Any) -> Any:
 def _parse_number(value: Any) -> Any:
     """Return the whole number in a rendered text; the rules of the request report everything else."""
     if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        return int(value)
+        with suppress(ValueError):  # thousands of digits
+            return int(value)
     return value
 
 
@@ -69,8 +71,7 @@ def coerce_rendered(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 # A DAG has one set of parameters for all its tasks: "start" or "limit" may belong to another one.
 _PREFIX: Final = "orders_"
-_INTERVAL_PARAMS: Final = ("interval_start", "interval_end")
-_FILTER_PARAMS: Final = ("line_item_status", "status_conjunction", "start", "limit")
+_PARAMS: Final = ("interval_start", "interval_end", "line_item_status", "status_conjunction", "start", "limit")
 # Airflow's form would show the word null
 _NOT_SET: Final = {"null": "(not set)"}
 
@@ -83,16 +84,17 @@ def orders_export_params() -> dict[str, Param]:
     Airflow's form, or passes as ``conf`` over REST or the command line, for every argument that the DAG's author leaves
     out. An empty field is not set.
 
-    :return: ``interval_start``, ``interval_end``, and with the prefix ``orders_``: ``line_item_status``,
-        ``status_conjunction``, ``sort_key``, ``sort_dir``, ``start``, ``limit``.
+    :return: with the prefix ``orders_``, because a DAG has one set of parameters for all its tasks: ``interval_start``,
+        ``interval_end``, ``line_item_status``, ``status_conjunction``, ``sort_key``, ``sort_dir``, ``start``,
+        ``limit``.
     """
     instant: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
     index: dict[str, Any] = {"type": ["null", "integer"], "minimum": 0}
     return {
-        "interval_start": Param(
+        "orders_interval_start": Param(
             None, title="From", description="Start of the interval. Empty: that of the run itself.", **instant
         ),
-        "interval_end": Param(
+        "orders_interval_end": Param(
             None, title="To", description="End of the interval. Empty: that of the run itself.", **instant
         ),
         "orders_line_item_status": Param(
@@ -142,8 +144,7 @@ def export_arguments_from_params(params: Mapping[str, Any]) -> dict[str, Any]:
     :param params: the parameters of the run; those of other tasks are ignored.
     :return: values by argument. ``None``, an empty text and an empty list are what the form sends for an empty field.
     """
-    arguments = {name: params.get(name) for name in _INTERVAL_PARAMS}
-    arguments |= {name: params.get(f"{_PREFIX}{name}") for name in _FILTER_PARAMS}
+    arguments = {name: params.get(f"{_PREFIX}{name}") for name in _PARAMS}
     sort = {name: params.get(f"{_PREFIX}sort_{name}") for name in ("key", "dir")}
     # one alone is for the rules of the request to report
     arguments["sort"] = sort if any(sort.values()) else None

@@ -20,7 +20,7 @@ from airflow_provider_crux.api.polling import (
 )
 from airflow_provider_crux.api.responses import ExportState
 from airflow_provider_crux.api.retries import RETRY_BUDGET
-from airflow_provider_crux.exceptions import CruxError
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidRequestError
 from airflow_provider_crux.hooks.crux import CruxHook
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ For up to ``[workers] min_heartbeat_interval`` (5 seconds) Airflow 3 does not no
 ended; a task that resumes by then fails with a state mismatch (seen on 3.3.2; apache/airflow issue 72716). On two
 overloaded cores it took longer than that.
 """
+
+
+class InvalidArgumentsError(CruxInvalidRequestError, AirflowFailException):
+    """
+    An argument of a task is invalid.
+
+    A DAG with it fails to parse. A mapped task, which Airflow creates when it runs, fails immediately.
+    """
 
 
 @contextmanager

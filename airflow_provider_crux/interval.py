@@ -13,13 +13,16 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_crux.api.orders import whole_second
+from airflow_provider_crux.api.orders import describe, whole_second
+from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.exceptions import CruxIntervalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from airflow.timetables.base import Timetable
+
+_DIGITS_OF_A_DAY: Final = 8
 
 Period = tuple[datetime, datetime]
 """Start and end of a stretch of time, each with a time zone."""
@@ -55,18 +58,14 @@ class Run:
     """
     What Airflow knows about a run.
 
-    :param data_interval: the run's data interval; ``None`` if it has none.
-    :param partition: the period that begins at the run's partition date; ``None`` without one.
-    :param schedule_period: the schedule's last complete period that ended by ``reference``; ``None`` if there is none,
-        or if one of the others decides.
+    :param period: the run's own period: its data interval, if it has length; else the period of its partition; else the
+        schedule's last complete period that ended by ``reference``; ``None`` if there is none of these.
     :param reference: the end of the interval, if given; else the end of the data interval; else the instant from which
         the run may start; else now.
     :param schedule: the schedule as a person names it, for error messages.
     """
 
-    data_interval: Period | None
-    partition: Period | None
-    schedule_period: Period | None
+    period: Period | None
     reference: datetime
     schedule: str
 
@@ -76,11 +75,13 @@ def parse_instant(name: str, value: object) -> datetime:
     Read an instant that a user gave.
 
     :param name: the argument, for error messages.
-    :param value: ISO 8601 text (``2026-01-02``, ``2026-01-02T06:00:00Z``, ``2026-01-02 06:00:00+01:00``), a datetime or
-        a date. Without a time zone it is UTC.
+    :param value: ISO 8601 text (``2026-01-02``, ``2026-01-02T06:00:00Z``, ``2026-01-02 06:00:00+01:00``), a datetime, a
+        date, or eight digits as text or number (``20260102``). Without a time zone it is UTC.
     :raises CruxIntervalError: for anything else; the message names argument, value and remedy.
     """
     moment: object = value
+    if isinstance(value, int) and not isinstance(value, bool) and len(str(value)) == _DIGITS_OF_A_DAY:
+        value = str(value)  # a rendered {{ ds_nodash }} arrives as a number with render_template_as_native_obj
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value.strip())
@@ -90,7 +91,7 @@ def parse_instant(name: str, value: object) -> datetime:
         moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if not isinstance(moment, datetime):
         raise CruxIntervalError(
-            f"{name}: {type(value).__name__} {value!r} is not an instant; use a datetime, or text such as "
+            f"{name}: {describe(value)} is not an instant; use a datetime, or text such as "
             "2026-01-02T06:00:00Z (UTC without a time zone)"
         )
     return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
@@ -115,32 +116,32 @@ def export_interval(
     """
     Decide which interval a run exports.
 
-    An end that is given wins. What is not given comes from the first of these that exists: the run's data interval, if
-    it has length; the period of its partition; ``lookback`` before the reference instant; the schedule's last complete
+    The end is ``interval_end``; else the end of the run's own period; else, with ``lookback``, the reference instant.
+    The start is ``interval_start``; else, with ``lookback``, that long before the end; else the start of the same
     period.
 
     :param run: what Airflow knows about it.
     :param interval_start: ``None`` if it is not given.
     :param interval_end: likewise.
-    :param lookback: length of the interval of a run that has none of its own.
+    :param lookback: length of the interval; ``None`` for that of the run's own period.
     :raises CruxIntervalError: if there is no interval, or an empty or reversed one.
     """
-    start, end = _period_of(run, lookback)
-    return Interval(interval_start or start, interval_end or end)
-
-
-def _period_of(run: Run, lookback: timedelta | None) -> Period:
-    if (period := _with_length(run.data_interval) or run.partition) is not None:
-        return period
+    if run.period is None and lookback is None:
+        raise CruxIntervalError(
+            f"There is no interval to export: this run has no data interval with length, and its schedule "
+            f"({run.schedule}) has no period of its own. Set interval_start and interval_end, or lookback, for example "
+            "timedelta(days=1), or use a schedule with data intervals, for example CronDataIntervalTimetable"
+        )
+    start, end = run.period or (run.reference, run.reference)
+    end = interval_end or end
     if lookback is not None:
-        return run.reference - lookback, run.reference
-    if run.schedule_period is not None:
-        return run.schedule_period
-    raise CruxIntervalError(
-        f"There is no interval to export: this run has no data interval with length, and its schedule ({run.schedule}) "
-        "has no period of its own. Set interval_start and interval_end, set lookback, for example timedelta(days=1), "
-        "or use a schedule with data intervals, for example CronDataIntervalTimetable"
-    )
+        try:
+            start = end - lookback
+        except OverflowError:
+            raise CruxIntervalError(
+                f"lookback: {lookback} before {end.isoformat()} is outside the years 1 to 9999; use a shorter one"
+            ) from None
+    return Interval(interval_start or start, end)
 
 
 def _with_length(period: Period | None) -> Period | None:
@@ -150,6 +151,8 @@ def _with_length(period: Period | None) -> Period | None:
 # From here on: Airflow.
 
 _ASSET_RUN_TYPES: Final = ("asset_triggered", "dataset_triggered")
+# by name, because they are two classes in Airflow 3, and have another name in Airflow 2
+_ASSET_OR_TIME: Final = ("AssetOrTimeSchedule", "DatasetOrTimeSchedule")
 
 # A period of any cron ends within this time: 29 February on a given weekday can be 40 years apart.
 _MAX_SEARCH: Final = timedelta(days=100 * 366)
@@ -180,25 +183,35 @@ def run_from_context(context: Mapping[str, Any], *, reference: datetime | None =
     :param context: the task's context. It lacks the keys of the data interval if the run has none.
     :param reference: the reference instant, if it is given.
     """
-    dag_run = context["dag_run"]
-    timetable = context["dag"].timetable
-    start, end = context.get("data_interval_start"), context.get("data_interval_end")
-    data_interval = (start, end) if start and end else None
+    end = context.get("data_interval_end")
     # Airflow 2.11 has no run_after; there every run has a data interval
-    reference = reference or end or getattr(dag_run, "run_after", None) or datetime.now(UTC)
+    reference = reference or end or getattr(context["dag_run"], "run_after", None) or datetime.now(UTC)
+    timetable = context["dag"].timetable
+    schedule = schedule_name(timetable)
+    try:
+        period = _own_period(context, timetable, reference)
+    except Exception as error:
+        # of whatever kind: a timetable may be anybody's, and Airflow's own raise where the clocks change
+        raise CruxIntervalError(
+            f"The schedule ({schedule}) gives no period that ends by {reference.isoformat()}: {type(error).__name__}: "
+            f"{excerpt(str(error))}. Set interval_start and interval_end"
+        ) from error
+    return Run(period=period, reference=reference, schedule=schedule)
+
+
+def _own_period(context: Mapping[str, Any], timetable: Any, reference: datetime) -> Period | None:
+    dag_run = context["dag_run"]
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if start and end and start < end:
+        return start, end
     partition_date = context.get("partition_date")
-    partition = period_starting_at(timetable, partition_date) if partition_date else None
+    if partition_date and (period := period_starting_at(timetable, partition_date)) is not None:
+        return period
     # The clock says nothing about a run that an asset triggered, or about one for a partition of another time
     # (Airflow 3.2 gives a task the partition's key, but not its date).
-    has_clock = _run_type(dag_run) not in _ASSET_RUN_TYPES and not getattr(dag_run, "partition_key", None)
-    needs_clock = _with_length(data_interval) is None and partition is None
-    return Run(
-        data_interval=data_interval,
-        partition=partition,
-        schedule_period=last_complete_period(timetable, reference) if has_clock and needs_clock else None,
-        reference=reference,
-        schedule=schedule_name(timetable),
-    )
+    if _run_type(dag_run) in _ASSET_RUN_TYPES or getattr(dag_run, "partition_key", None):
+        return None
+    return last_complete_period(timetable, reference)
 
 
 def _run_type(dag_run: Any) -> str:
@@ -258,10 +271,11 @@ def _pendulum(moment: datetime) -> Any:
 
 
 def _core_timetable(timetable: Any) -> Timetable:
-    """Return the timetable as the scheduler knows it; of one that follows assets or time, the time's."""
+    """Return the timetable as the scheduler knows it; of Airflow's own that follows assets or time, the time's."""
     from airflow.timetables.base import Timetable
 
-    time_side = getattr(timetable, "timetable", timetable)
+    is_asset_or_time = type(timetable).__name__ in _ASSET_OR_TIME and type(timetable).__module__.startswith("airflow.")
+    time_side = timetable.timetable if is_asset_or_time else timetable
     if isinstance(time_side, Timetable):
         return time_side
     # From Airflow 3.2 on a DAG's file, and so a task, has the SDK's description of a timetable.

@@ -1,4 +1,4 @@
-"""Counting the records of a CSV file while its bytes pass by."""
+"""The header and the records of a CSV file, read while its bytes pass by."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # beginning of a field opens one. Possessive, so that no text makes the pattern read or remember a byte twice.
 _QUOTED_FIELD: Final = re.compile(rb'"(?<![^,\r\n]")[^"]*+(?:""[^"]*+)*+(?:"|\Z)')
 _CLOSED_AT_END: Final = re.compile(rb'[,\r\n]?"')
+
+
+# two column names or more: neither XML nor JSON nor anything binary begins like this
+_HEADER: Final = re.compile(rb'"?[A-Za-z][\w .-]*"?(?:,"?[A-Za-z][\w .-]*"?)+', re.ASCII)
+
+
+def has_csv_header(beginning: bytes) -> bool:
+    """
+    Tell whether a file begins like an export: with a line of column names.
+
+    :param beginning: at least the first line.
+    """
+    line = re.split(rb"[\r\n]", beginning.removeprefix(_BYTE_ORDER_MARK), maxsplit=1)[0]
+    return _HEADER.fullmatch(line) is not None
 
 
 class RecordCounter:

@@ -22,13 +22,18 @@ SORT_DIRECTIONS: Final = ("asc", "des")
 _SINGLE_STATUS_CONJUNCTIONS: Final = ("only", "all")
 
 
-def _describe(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"
+_MAX_SHOWN: Final = 100
+
+
+def describe(value: object) -> str:
+    """Return the type and the beginning of a value, for error messages."""
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'}"
 
 
 def _index(name: str, value: object) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, int):
-        yield f"{name}: {_describe(value)} is not a whole number; use an index of 0 or more"
+        yield f"{name}: {describe(value)} is not a whole number; use an index of 0 or more"
     elif value < 0:
         yield f"{name}: {value} is below 0; use an index of 0 or more"
 
@@ -51,21 +56,21 @@ def _sort(value: object) -> Iterator[str]:
     if isinstance(value, Sort):
         value = asdict(value)
     if not isinstance(value, Mapping):
-        yield f"sort: {_describe(value)} is not a mapping; {remedy}"
+        yield f"sort: {describe(value)} is not a mapping; {remedy}"
         return
     if unknown := [key for key in value if key not in ("key", "dir")]:
         yield f"sort: unknown key {unknown!r}; {remedy}"
     key, direction = value.get("key"), value.get("dir")
     if not isinstance(key, str) or not key.strip():
-        yield f"sort: key {_describe(key)} is not a non-empty string; {remedy}"
+        yield f"sort: key {describe(key)} is not a non-empty string; {remedy}"
     if direction not in (*SORT_DIRECTIONS, "desc"):
-        yield f"sort: dir {_describe(direction)} is neither 'asc' nor 'des'; {remedy}"
+        yield f"sort: dir {describe(direction)} is neither 'asc' nor 'des'; {remedy}"
 
 
 def _line_item_status(value: object) -> Iterator[str]:
     known = ", ".join(LINE_ITEM_STATUSES)
     if not isinstance(value, list | tuple):
-        yield f"line_item_status: {_describe(value)} is not a list; use a list such as ['unallocated']"
+        yield f"line_item_status: {describe(value)} is not a list; use a list such as ['unallocated']"
         return
     if not value:
         yield "line_item_status: the list is empty; name a status, or leave the argument out for all orders"
@@ -78,12 +83,12 @@ def _line_item_status(value: object) -> Iterator[str]:
 def _status_conjunction(value: object) -> Iterator[str]:
     if value not in STATUS_CONJUNCTIONS:
         choice = ", ".join(STATUS_CONJUNCTIONS)
-        yield f"status_conjunction: unknown value {_describe(value)}; use {choice}"
+        yield f"status_conjunction: unknown value {describe(value)}; use {choice}"
 
 
 def _instant(name: str, value: object) -> Iterator[str]:
     if not isinstance(value, datetime):
-        yield f"{name}: {_describe(value)} is not a datetime; use one with a time zone"
+        yield f"{name}: {describe(value)} is not a datetime; use one with a time zone"
     elif value.utcoffset() is None:
         yield f"{name}: {value.isoformat()} has no time zone; add one, for example tzinfo=datetime.UTC"
     else:

@@ -82,7 +82,8 @@ class ExportPoller:
     def first_delay(self, now: float) -> PollAgain:
         """Return when to poll first. Waits that begin together, as after a restart, spread over one interval."""
         spread = random.uniform(0, self.poll_interval)  # noqa: S311 - no secret
-        return PollAgain(self._until_deadline(now, max(spread, self.first_poll_at - now)))
+        # not before first_poll_at, even if the deadline is: Airflow could not resume the task yet
+        return PollAgain(max(self._until_deadline(now, spread), self.first_poll_at - now))
 
     def evaluate(self, outcome: Export | CruxError, now: float) -> Export | PollAgain:
         """
@@ -106,6 +107,10 @@ class ExportPoller:
             raise export_timed_out(self.export_uuid, warning)
         jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
         return PollAgain(self._until_deadline(now, self.poll_interval * jitter), warning)
+
+    def rest_of_grace(self, now: float) -> float:
+        """Return the seconds until an export that is not found is an error."""
+        return max(0.0, self.requested_at + NOT_FOUND_GRACE - now)
 
     def _until_deadline(self, now: float, delay: float) -> float:
         """Shorten a delay so that it ends by the deadline: the last poll is neither skipped nor late."""

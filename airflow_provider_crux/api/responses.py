@@ -128,11 +128,15 @@ def parse_auth_token(response: ApiResponse) -> str:
     return str(token)
 
 
-def file_url(export: Export) -> str:
+def file_url(export: Export, *, base_url: str) -> str:
     """
     Return the presigned URL of an export that is done, unchanged.
 
-    It must be https; http only if the host is this machine, as with the sandbox.
+    It must be https. Only if the API is this machine, as with the sandbox, the file may be on this machine too, and
+    over http: a remote API must not make a worker open what only the worker can reach.
+
+    :param export: the export.
+    :param base_url: of the API.
 
     :raises CruxInvalidResponseError: if there is none, or one that must not be opened. The message shows its scheme and
         host at most.
@@ -152,6 +156,11 @@ def file_url(export: Export) -> str:
         raise errors.invalid_file_url("it cannot be parsed")
     if "@" in parts.netloc:
         raise errors.invalid_file_url("it contains credentials")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise errors.invalid_file_url(f"it opens host {parts.hostname!r} over {parts.scheme!r}, which is not encrypted")
+    if is_loopback(parts.hostname):
+        if not is_loopback(urlsplit(base_url).hostname or ""):
+            raise errors.invalid_file_url(f"it leads to this machine ({parts.hostname}), but the API is elsewhere")
+        if parts.scheme == "http":
+            return url
+    if parts.scheme != "https":
+        raise errors.invalid_file_url(f"it opens {parts.hostname!r} over {parts.scheme!r}, which is not encrypted")
     return url

@@ -222,6 +222,13 @@ def unusable_connection(name: str, problems: str) -> CruxInvalidConnectionError:
     return CruxInvalidConnectionError(f"Cannot use {name}: {problems}")
 
 
+def missing_connection(conn_id: str) -> CruxInvalidConnectionError:
+    """Return the error for a connection that does not exist."""
+    return CruxInvalidConnectionError(
+        f"Connection {conn_id!r} does not exist: create it, or correct the task's crux_conn_id"
+    )
+
+
 def _split_host(host: str, schema: str | None) -> SplitResult:
     """Split a host field: a name, or a URL, which many people paste there."""
     if "@" in host:

@@ -19,7 +19,7 @@ from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connectio
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request
 from airflow_provider_crux.api.responses import parse_export, parse_export_uuid
-from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, missing_connection, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
@@ -183,13 +183,15 @@ class CruxHook(BaseHook):
             :func:`airflow_provider_crux.api.connection_test.connection_test_flow`.
         """
         try:
+            # Airflow passes a connection under test as a URI, and finds none if it cannot parse its port
+            self.get_connection(self.crux_conn_id)
+        except AirflowNotFoundException:
+            return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
+        try:
             self.settings = self._read_settings(CONNECTION_NAME)
             return self._run_flow(connection_test_flow(self.settings), max_retries=0)
         except CruxError as error:
             return test_result(error)
-        except AirflowNotFoundException:
-            # Airflow passes a connection under test as a URI, and finds none if it cannot parse its port
-            return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -216,7 +218,10 @@ class CruxHook(BaseHook):
         return self._read_settings()
 
     def _read_settings(self, name: str | None = None) -> ConnectionSettings:
-        connection = self.get_connection(self.crux_conn_id)
+        try:
+            connection = self.get_connection(self.crux_conn_id)
+        except AirflowNotFoundException:
+            raise missing_connection(self.crux_conn_id) from None
         settings = settings_from_connection(connection, connection.extra_dejson, name=name)
         for secret in settings.secrets:
             mask_secret(secret)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import aiohttp
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 from asgiref.sync import sync_to_async
 from requests import Session
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, select_proxy
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
@@ -29,18 +27,21 @@ from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
 from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.settings import missing_connection
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
     CruxInvalidConnectionError,
+    CruxNotFoundError,
+    CruxPermissionDeniedError,
     CruxTransientError,
 )
 from airflow_provider_crux.hooks.crux import settings_from_connection
 from airflow_provider_crux.hooks.http import USER_AGENT, ca_bundle_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
-    from typing import TypeVar
+    from collections.abc import Callable, Generator
+    from typing import Self, TypeVar
 
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
@@ -50,49 +51,16 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS: Final = 50
 """How many connections an event loop opens for one Airflow connection, however many exports it waits for."""
 
-_SHARED_HOOKS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, CruxAsyncHook]] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def shared_hook(crux_conn_id: str) -> AsyncIterator[CruxAsyncHook]:
-    """
-    Return the hook that all waits on one connection in this event loop share. The last one to leave closes it.
-
-    :param crux_conn_id: id of the connection.
-    """
-    hooks = _SHARED_HOOKS.setdefault(asyncio.get_running_loop(), {})
-    hook = hooks.setdefault(crux_conn_id, CruxAsyncHook(crux_conn_id))
-    hook.users += 1
-    try:
-        yield hook
-    finally:
-        hook.users -= 1
-        if hook.users == 0:
-            # removed first: whoever comes while it closes opens another one
-            del hooks[crux_conn_id]
-            await hook.close()
-
-
-@dataclass
-class _ConnectionState:
-    """What the Airflow connection said when it was read; a changed connection makes another one."""
-
-    settings: ConnectionSettings
-    auth: TokenAuth
-    proxy: str | None = field(repr=False)
-    # True is aiohttp's default
-    ssl: ssl.SSLContext | bool
-    # The login in progress: waits whose token expired together all get the response to one login. It is kept until the
-    # first of them has the token; later ones find the token itself.
-    login: asyncio.Task[ApiResponse] | None = field(default=None, repr=False)
+_SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, _SharedClients] = WeakKeyDictionary()
 
 
 class CruxAsyncHook(BaseHook):
     """
-    Get the status of exports from an event loop, over an Airflow connection of type ``crux``; see :func:`shared_hook`.
+    Get the status of exports from an event loop, over an Airflow connection of type ``crux``.
 
-    One session, at most 50 connections and one token serve every wait. The connection is read once, and again when its
-    credentials are rejected, because somebody may have corrected them.
+    Use it with ``async with``, once for each wait. All waits of an event loop whose connections are equal share one
+    session, at most 50 connections and one token. The connection is read when a wait begins, and again when Crux
+    Connect rejects a request (401, 403, 404), because somebody may have corrected it.
 
     :param crux_conn_id: id of the connection.
     """
@@ -100,18 +68,15 @@ class CruxAsyncHook(BaseHook):
     def __init__(self, crux_conn_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.crux_conn_id = crux_conn_id
-        self.users = 0
-        self._state: _ConnectionState | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._read_lock = asyncio.Lock()
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._masked: set[str] = set()
-        self._to_mask: list[str] = []
+        self._client: _AsyncClient | None = None
 
-    async def close(self) -> None:
-        """Close the session."""
-        if self._session is not None:
-            await self._session.close()
+    async def __aenter__(self) -> Self:
+        """Return the hook."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave the shared session; the last wait closes it."""
+        await self._use(None)
 
     async def get_export(self, export_uuid: str) -> Export:
         """
@@ -121,14 +86,14 @@ class CruxAsyncHook(BaseHook):
         :return: the export.
         :raises CruxError: as :meth:`airflow_provider_crux.hooks.crux.CruxHook.get_export` does.
         """
-        state = await self._read_connection(None)
+        client = self._client or await self._read_connection()
         try:
-            return await self._get_export(state, export_uuid)
-        except CruxAuthenticationError:
-            corrected = await self._read_connection(state)
-            if corrected is state:
+            return await client.get_export(export_uuid)
+        except (CruxAuthenticationError, CruxPermissionDeniedError, CruxNotFoundError):
+            corrected = await self._read_connection()
+            if corrected is client:
                 raise
-        return await self._get_export(corrected, export_uuid)
+        return await corrected.get_export(export_uuid)
 
     async def poll_export(self, export_uuid: str) -> Export | CruxError:
         """Return what :meth:`get_export` returns or raises, both as values for the poller."""
@@ -137,23 +102,84 @@ class CruxAsyncHook(BaseHook):
         except CruxError as error:
             return error
 
-    async def _get_export(self, state: _ConnectionState, export_uuid: str) -> Export:
-        response = await self._run_flow(state, state.auth.auth_flow(get_export_request(export_uuid)))
-        return parse_export(response, requested=export_uuid, secrets=state.auth.secrets())
+    async def _read_connection(self) -> _AsyncClient:
+        """Read the connection, and return the client of its settings."""
+        shared = _SHARED.setdefault(asyncio.get_running_loop(), _SharedClients())
+        settings = await shared.read_settings(self.crux_conn_id)
+        client = shared.clients.get(settings)
+        if client is None:
+            client = shared.clients[settings] = _AsyncClient(settings, shared)
+        await self._use(client)
+        return client
 
-    async def _read_connection(self, rejected: _ConnectionState | None) -> _ConnectionState:
-        """Return the state of the connection; read it if it is unknown, or if what it said was rejected."""
-        async with self._read_lock:
-            if self._state is not None and self._state is not rejected:
-                return self._state
-            connection = await get_async_connection(self.crux_conn_id)
-            settings = settings_from_connection(connection, await get_async_extra_dejson(connection))
-            if self._state is None or settings != self._state.settings:
-                for secret in settings.secrets:
-                    self._mask(secret)
-                proxy, context = await asyncio.to_thread(_proxy_and_certificates, settings)
-                self._state = _ConnectionState(settings, TokenAuth(settings, on_login=self._mask), proxy, context)
-            return self._state
+    async def _use(self, client: _AsyncClient | None) -> None:
+        """Join a client, and leave the one before it."""
+        previous, self._client = self._client, client
+        if client is not None:
+            client.users += 1
+        if previous is not None:
+            await previous.leave()
+
+
+class _SharedClients:
+    """What the waits of one event loop share: a client for each distinct connection, and reads in progress."""
+
+    def __init__(self) -> None:
+        self.clients: dict[ConnectionSettings, _AsyncClient] = {}
+        self._reads: dict[str, asyncio.Task[ConnectionSettings]] = {}
+
+    async def read_settings(self, crux_conn_id: str) -> ConnectionSettings:
+        """Read a connection; waits that begin together, as after a restart of the triggerer, share one read."""
+        read = self._reads.get(crux_conn_id)
+        if read is None:
+            read = self._reads[crux_conn_id] = asyncio.create_task(_read_settings(crux_conn_id))
+            read.add_done_callback(lambda _: self._reads.pop(crux_conn_id, None))
+        return await asyncio.shield(read)
+
+
+async def _read_settings(crux_conn_id: str) -> ConnectionSettings:
+    try:
+        connection = await get_async_connection(crux_conn_id)
+    except AirflowNotFoundException:
+        raise missing_connection(crux_conn_id) from None
+    return settings_from_connection(connection, await get_async_extra_dejson(connection))
+
+
+class _AsyncClient:
+    """
+    The session and the token of all waits whose connections say the same.
+
+    :param settings: the connection.
+    :param shared: what to leave when the last wait has ended.
+    """
+
+    def __init__(self, settings: ConnectionSettings, shared: _SharedClients) -> None:
+        self.users = 0
+        self._settings = settings
+        self._shared = shared
+        self._auth = TokenAuth(settings, on_login=self._mask)
+        self._network: asyncio.Task[tuple[str | None, ssl.SSLContext | bool]] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        # The login in progress: waits whose token expired together all get the response to one login. It is kept until
+        # the first of them has the token; later ones find the token itself.
+        self._login: asyncio.Task[ApiResponse] | None = None
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._to_mask = list(settings.secrets)
+        self._masked: set[str] = set(self._to_mask)
+
+    async def leave(self) -> None:
+        """End one wait; the last one closes the session."""
+        self.users -= 1
+        if self.users == 0:
+            # removed first: whoever comes while it closes opens another one
+            self._shared.clients.pop(self._settings, None)
+            if self._session is not None:
+                await self._session.close()
+
+    async def get_export(self, export_uuid: str) -> Export:
+        """See :meth:`CruxAsyncHook.get_export`."""
+        response = await self._run_flow(self._auth.auth_flow(get_export_request(export_uuid)))
+        return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
 
     def _mask(self, secret: str) -> None:
         """Schedule a secret to be masked in logs before the next request; the masker may block."""
@@ -161,31 +187,31 @@ class CruxAsyncHook(BaseHook):
             self._masked.add(secret)
             self._to_mask.append(secret)
 
-    async def _run_flow(self, state: _ConnectionState, flow: Generator[ApiRequest, ApiResponse, T]) -> T:
+    async def _run_flow(self, flow: Generator[ApiRequest, ApiResponse, T]) -> T:
         """Send what the flow yields, send it the responses, and return what it returns."""
         try:
             request = next(flow)
             while True:
                 if request.token is not None:
-                    request = flow.send(await self._send(state, request))
+                    request = flow.send(await self._send(request))
                     continue
-                login = state.login = state.login or asyncio.create_task(self._send(state, request))
+                login = self._login = self._login or asyncio.create_task(self._send(request))
                 try:
                     request = flow.send(await asyncio.shield(login))
                 finally:
-                    if login.done() and state.login is login:
-                        state.login = None
+                    if login.done() and self._login is login:
+                        self._login = None
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _send(self, state: _ConnectionState, request: ApiRequest) -> ApiResponse:
+    async def _send(self, request: ApiRequest) -> ApiResponse:
         """Send a request, and send it again as the retry policy says, as ``send_with_retries`` does for workers."""
         if self._to_mask:
             await self._mask_pending()
         started = time.monotonic()
         first: Outcome
         try:
-            first = await self._exchange(state, request)
+            first = await self._exchange(request)
         except CruxTransientError as error:
             first = error
         if not should_retry(request, first):
@@ -196,10 +222,10 @@ class CruxAsyncHook(BaseHook):
         outcomes = [first]
 
         async def attempt() -> ApiResponse:
-            return unwrap(outcomes.pop()) if outcomes else await self._exchange(state, request)
+            return unwrap(outcomes.pop()) if outcomes else await self._exchange(request)
 
         elapsed = time.monotonic() - started
-        policy = retry_policy(request, max_retries=state.settings.max_retries, elapsed=elapsed)
+        policy = retry_policy(request, max_retries=self._settings.max_retries, elapsed=elapsed)
         return await AsyncRetrying(**policy)(attempt)
 
     async def _mask_pending(self) -> None:
@@ -208,9 +234,10 @@ class CruxAsyncHook(BaseHook):
             # which would open another event loop there, and the triggerer would end at the stray response.
             await sync_to_async(mask_secret)(self._to_mask.pop())
 
-    async def _exchange(self, state: _ConnectionState, request: ApiRequest) -> ApiResponse:
+    async def _exchange(self, request: ApiRequest) -> ApiResponse:
         """Send one request and read its response; errors say only whether it can have been processed."""
-        settings = state.settings
+        settings = self._settings
+        proxy, context = await self._proxy_and_certificates()
         total = settings.connect_timeout + settings.response_timeout
         try:
             # the slot is awaited here, not in aiohttp's pool, which would count the time into the total
@@ -222,8 +249,8 @@ class CruxAsyncHook(BaseHook):
                     json=request.body,
                     headers=request.headers,
                     allow_redirects=False,
-                    proxy=state.proxy,
-                    ssl=state.ssl,
+                    proxy=proxy,
+                    ssl=context,
                     timeout=aiohttp.ClientTimeout(
                         # limits slow bodies; and sock_read no longer applies after an interim response (103)
                         total=total,
@@ -242,7 +269,17 @@ class CruxAsyncHook(BaseHook):
             # aiohttp's ClientErrors include timeouts with texts of their own
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             reason = f"response incomplete after {total:g} s" if timed_out else f"{type(error).__name__}: {error}"
-            raise factory(request, reason, peer=Peer(settings.name), secrets=state.auth.secrets()) from None
+            raise factory(request, reason, peer=Peer(settings.name), secrets=self._auth.secrets()) from None
+
+    async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
+        """Read files and the environment once, in a thread."""
+        if self._network is None:
+            self._network = asyncio.create_task(asyncio.to_thread(_proxy_and_certificates, self._settings))
+        try:
+            return await asyncio.shield(self._network)
+        except CruxError:
+            self._network = None  # somebody may put the file there
+            raise
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -272,6 +309,9 @@ def _proxy_and_certificates(settings: ConnectionSettings) -> tuple[str | None, s
     with Session() as session:
         environment = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
     proxy = settings.proxy or select_proxy(url, environment["proxies"])
+    if proxy is not None:
+        # as requests does it for a worker
+        proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
     if proxy is not None and not proxy.startswith(("http://", "https://")):
         raise CruxInvalidConnectionError(
             f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "

@@ -16,6 +16,7 @@ import requests
 from airflow.providers.common.compat.sdk import mask_secret
 
 from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.csv_records import has_csv_header
 from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
@@ -40,6 +41,7 @@ CHUNK_BYTES: Final = 256 * 1024
 """How much of a file is in memory at a time."""
 
 _ERROR_BYTES: Final = 4 * 1024
+_MAX_HEADER_BYTES: Final = 64 * 1024
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
     :raises CruxUnavailableError: if storage cannot respond; while reading, if the connection was cut.
     :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`. No message shows the URL.
     """
-    file = _PresignedFile(file_url(export), settings)
+    file = _PresignedFile(file_url(export, base_url=settings.base_url), settings)
     with redact_urllib3_logs(file.url_secrets), new_session(settings) as session:
 
         def exchange() -> _OpenResponse:
@@ -81,7 +83,7 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
             raise errors.error_for_status(DOWNLOAD, opened, peer=file.peer, secrets=file.secrets)
         with opened.response as response:
             _check_completeness_is_known(response, file.peer)
-            yield _chunks(response, file)
+            yield _checked_header(_chunks(response, file), file.peer)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,20 @@ def _check_completeness_is_known(response: requests.Response, peer: Peer) -> Non
         raise errors.unverifiable_file(
             "without the file's length, so that a cut connection would look like the end", peer=peer
         )
+
+
+def _checked_header(chunks: Iterator[bytes], peer: Peer) -> Iterator[bytes]:
+    """Yield the chunks of a file; reject what does not begin like an export before the caller gets any of it."""
+    beginning = b""
+    for chunk in chunks:
+        beginning += chunk
+        if b"\n" in beginning or b"\r" in beginning or len(beginning) > _MAX_HEADER_BYTES:
+            break
+    if not has_csv_header(beginning):
+        problem = "an empty file" if not beginning else "a file that does not begin with a CSV header"
+        raise errors.unverifiable_file(f"with {problem}", peer=peer)
+    yield beginning
+    yield from chunks
 
 
 def _chunks(response: requests.Response, file: _PresignedFile) -> Iterator[bytes]:

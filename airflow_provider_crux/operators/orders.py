@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,17 @@ from airflow_provider_crux.arguments import (
     export_arguments_from_params,
     is_template,
 )
-from airflow_provider_crux.deferral import ExportWaitMixin, export_uuid_of, fail_without_retry
-from airflow_provider_crux.durable import ExportStateStore, SubmittedExport, fingerprint
+from airflow_provider_crux.deferral import (
+    ExportWaitMixin,
+    InvalidArgumentsError,
+    export_uuid_of,
+    fail_without_retry,
+)
+from airflow_provider_crux.durable import ExportStateStore, SubmittedExport, delete_variable, fingerprint
 from airflow_provider_crux.exceptions import (
+    CruxAmbiguousError,
     CruxError,
     CruxIntervalError,
-    CruxInvalidRequestError,
     CruxNotFoundError,
     CruxPermanentError,
 )
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 
 _INTERVAL_ARGUMENTS = ("interval_start", "interval_end")
 _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
+_ON_AMBIGUOUS = ("retry", "fail")
 
 
 class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
@@ -44,17 +51,18 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     request; an ambiguous request is never resent. With ``wait_for_completion`` the task succeeds when the export is
     done; with ``deferrable`` it occupies no worker while it waits.
 
-    **Durable.** On Airflow 3.3 the task saves the UUID as soon as it receives it. A retry, after an error or a crash of
-    anything, resumes that export instead of requesting another one, unless the export failed, is gone, or the request
-    has changed. The task removes the record when it succeeds, so clearing the task requests a new export.
+    **Durable.** The task saves the UUID as soon as it receives it: in Airflow's task state store, or below Airflow 3.3
+    in an Airflow Variable. A retry, after an error or a crash of anything, resumes that export instead of requesting
+    another one, unless the export failed, is gone, or the request has changed. Clearing a task that failed resumes too;
+    clearing one that succeeded requests a new export.
 
-    **Interval.** An end that you set wins. What you do not set comes from the first of these that exists: the run's
-    data interval, if it has length; the period of its partition (Airflow 3.3); ``lookback`` before the reference
-    instant (``interval_end``, else the end of the run's empty data interval, else ``run_after``, else now); the
-    schedule's last complete period that ended by that instant. A run that an asset triggered has no period of a
-    schedule. If no interval can be determined, the task fails before sending a request. Both ends are sent in UTC,
-    truncated to the second. The specification does not say whether an order of the very end is included: remove
-    duplicates by ``order_uuid``.
+    **Interval.** An end that you set wins. Otherwise the run's own period decides, the first of these that exists: its
+    data interval, if it has length; the period of its partition (Airflow 3.3); the schedule's last complete period that
+    ended by the reference instant (``interval_end``, else the end of the run's empty data interval, else ``run_after``,
+    else now). A run that an asset triggered has no period of a schedule. With ``lookback`` the interval begins so long
+    before its end, and a run without a period ends at its reference instant. If no interval can be determined, the task
+    fails before sending a request. Both ends are sent in UTC, truncated to the second. The specification does not say
+    whether an order of the very end is included: remove duplicates by ``order_uuid``.
 
     **XCom.** ``return_value`` is the UUID of the export, a str. ``export_request`` is the body of the request.
     ``export_interval`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ...}``.
@@ -63,16 +71,15 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     ``render_template_as_native_obj``, as an object. ``None``, an empty text and the text ``None`` (what a template
     makes of ``None``) are not set.
 
-    .. note::
-        A retry after a lost response may send a second e-mail; the error says so. So may, below Airflow 3.3 or with
-        ``durable=False``, every retry of a task that failed while it waited: leave the waiting to ``CruxExportSensor``
-        there. Non-retryable errors fail the task immediately.
+    .. note:: A retry after a lost response may send a second e-mail; the error says so, and ``on_ambiguous="fail"``
+        forbids it. So may, with ``durable=False``, every retry of a task that failed while it waited. Non-retryable
+        errors fail the task immediately.
 
     :param interval_start: start of the interval: ISO 8601 text or a datetime, UTC without a time zone. Default: the
-        run's parameter of this name, if the DAG has one, else as above. The next six arguments also default to the
-        run's parameters, see :func:`~airflow_provider_crux.arguments.orders_export_params`.
+        run's parameter ``orders_interval_start``, if the DAG has one, else as above. The next six arguments also
+        default to the run's parameters, see :func:`~airflow_provider_crux.arguments.orders_export_params`.
     :param interval_end: end of the interval, likewise.
-    :param lookback: length of the interval of a run that has none of its own.
+    :param lookback: length of the interval: it begins so long before its end, whatever the run's own period is.
     :param start: index of the first order; see :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this
         and the next four.
     :param limit: index of the order at which the results end, not a page size.
@@ -83,7 +90,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
-    :param durable: remember the export across tries (Airflow 3.3); default True.
+    :param durable: remember the export across tries; default True.
+    :param on_ambiguous: what to do if the export may have been started, because the response was lost: ``retry`` (the
+        default) leaves it to Airflow's retries, which may send a second e-mail; ``fail`` fails the task immediately.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     """
@@ -110,6 +119,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         poll_interval: float = polling.POLL_INTERVAL,
         timeout: float = polling.TIMEOUT,
         durable: bool = True,
+        on_ambiguous: str = "retry",
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
@@ -119,7 +129,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         self.lookback = lookback
         self.start = start
         self.limit = limit
-        self.sort = sort
+        # a Sort as a mapping, which Airflow renders
+        self.sort = asdict(sort) if isinstance(sort, orders.Sort) else sort
         self.line_item_status = line_item_status
         self.status_conjunction = status_conjunction
         self.wait_for_completion = wait_for_completion
@@ -127,9 +138,13 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.durable = durable
+        self.on_ambiguous = on_ambiguous
         self.crux_conn_id = crux_conn_id
         self._export_uuid: str | None = None
         self._check_arguments()
+        if durable:
+            own: Any = self.on_success_callback or ()
+            self.on_success_callback = [*(own if isinstance(own, Collection) else [own]), delete_variable]
 
     def execute(self, context: Context) -> str:
         """
@@ -138,11 +153,12 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         :return: the UUID of the export.
         :raises AirflowFailException: for a non-retryable error.
         :raises CruxTransientError: if nothing was processed; Airflow's retries may succeed.
-        :raises CruxAmbiguousError: if the export may have been started.
+        :raises CruxAmbiguousError: if the export may have been started and ``on_ambiguous`` is ``retry``.
         :raises CruxExportFailedError: if the export failed; a retry requests another one.
-        :raises CruxExportTimeoutError: if it is not done in time; on Airflow 3.3 a retry continues to wait for it.
+        :raises CruxExportTimeoutError: if it is not done in time; a retry continues to wait for it.
         """
-        with fail_without_retry(CruxPermanentError):
+        permanent = (CruxPermanentError, *((CruxAmbiguousError,) if self.on_ambiguous == "fail" else ()))
+        with fail_without_retry(*permanent):
             body, export = self._request_or_resume(context)
             if self.wait_for_completion:
                 place = "triggerer" if self.deferrable else "worker"
@@ -153,7 +169,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
                 if self.deferrable:
                     self.defer_until_done(poller, export_uuid=export.export_uuid, body=body)
                 self.hook.finish_polling(poller)
-        return self._finish(context, export.export_uuid, body)
+        return self._finish(context, export, body)
 
     def execute_complete(
         self,
@@ -170,7 +186,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             self.raise_unless_done(event, export_uuid=uuid, requested_at=requested_at)
             body = self._build_request(context).as_json() if body is None else body
             self._update_rendered_fields(body)
-            return self._finish(context, uuid, body)
+            return self._finish(context, SubmittedExport(uuid, requested_at), body)
 
     def on_kill(self) -> None:
         """Say what ending the task does not end."""
@@ -229,18 +245,21 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             return False
         return True
 
-    def _finish(self, context: Context, export_uuid: str, body: Mapping[str, Any]) -> str:
+    def _finish(self, context: Context, export: SubmittedExport, body: Mapping[str, Any]) -> str:
         if self.do_xcom_push:
             interval = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
-            context["ti"].xcom_push(key="export_interval", value={"export_uuid": export_uuid, **interval})
-        ExportStateStore(context, durable=self.durable, log=self.log).clear()
+            context["ti"].xcom_push(key="export_interval", value={"export_uuid": export.export_uuid, **interval})
+        store = ExportStateStore(context, durable=self.durable, log=self.log)
+        store.save(export, fingerprint(self.crux_conn_id, body), completed=True)
         if self.wait_for_completion:
-            self.log.info("Export %s is done", export_uuid)
-        return export_uuid
+            self.log.info("Export %s is done", export.export_uuid)
+        return export.export_uuid
 
     def _build_request(self, context: Context) -> orders.OrdersExportRequest:
         own = {name: getattr(self, name) for name in (*_INTERVAL_ARGUMENTS, *_FILTERS)}
-        arguments = coerce_rendered(export_arguments_from_params(context["params"])) | coerce_rendered(own)
+        # only declared parameters: Airflow puts everything in a run's conf among its params
+        params = {name: value for name, value in context["params"].items() if name in self.params}
+        arguments = coerce_rendered(export_arguments_from_params(params)) | coerce_rendered(own)
         ends = {name: parse_instant(name, arguments.pop(name)) for name in _INTERVAL_ARGUMENTS if name in arguments}
         interval = interval_from_context(context, lookback=self.lookback, **ends)
         if interval.end > datetime.now(UTC):
@@ -266,11 +285,13 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         problems += polling.violations(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_positive_timedelta(self.lookback):
             problems.append(f"lookback: {self.lookback!r} is not a length of time; use a timedelta above 0")
+        if self.on_ambiguous not in _ON_AMBIGUOUS:
+            problems.append(f"on_ambiguous: {self.on_ambiguous!r} is unknown; use 'retry' or 'fail'")
         if not self.crux_conn_id:
             problems.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; use one")
         problems += _interval_problems(ends)
         if problems:
-            raise CruxInvalidRequestError(f"Task {self.task_id!r}: {'; '.join(problems)}")
+            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
 
 def _is_positive_timedelta(value: object) -> bool:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    conf,
+)
 
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.deferral import ExportWaitMixin, fail_without_retry
 from airflow_provider_crux.exceptions import (
+    CruxError,
     CruxExportFailedError,
     CruxExportTimeoutError,
     CruxNotFoundError,
@@ -34,7 +42,7 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
 
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and the other arguments are those of every sensor of
     Airflow; the deferrable mode uses ``poke_interval`` and ``timeout`` too. With ``soft_fail`` an export that fails, is
-    not found or is late skips the task.
+    not found or is late skips the task; with ``never_fail`` every error does.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
@@ -65,10 +73,13 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         :raises AirflowSensorTimeout: if it is not done in time.
         """
         # polled here first: an export that is done, or cannot be, does not need the triggerer
-        if self.deferrable and not self.poke(context):
-            self.defer_until_done(replace(self._poller, deadline=time.time() + self.timeout))
         if not self.deferrable:
             super().execute(context)
+            return
+        with self._skip_if_wanted():
+            done = self.poke(context)
+        if not done:
+            self.defer_until_done(replace(self._poller, deadline=time.time() + self.timeout))
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Poll once, and tell whether the export is done."""
@@ -83,16 +94,31 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
                 if not (self.reschedule and isinstance(poll, CruxNotFoundError)):
                     return False
                 # The next poll would be another process's, which does not know when the 60 seconds began (Airflow 2
-                # does not say), so this process waits for their end.
-                time.sleep(outcome.delay)
+                # does not say), so this process waits for their end, and no longer.
+                time.sleep(min(outcome.delay, self._poller.rest_of_grace(time.time())))
 
     def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> None:  # noqa: ARG002
         """Resume when the trigger has fired; see :meth:`execute`."""
+        with self._skip_if_wanted():
+            try:
+                with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+                    self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
+            except CruxExportTimeoutError as error:
+                raise AirflowSensorTimeout(str(error)) from error
+
+    @contextmanager
+    def _skip_if_wanted(self) -> Iterator[None]:
+        """Apply ``soft_fail`` and ``never_fail`` as Airflow does while it pokes."""
         try:
-            with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-                self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
-        except CruxExportTimeoutError as error:
-            raise AirflowSensorTimeout(str(error)) from error
+            yield
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except CruxError as error:
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     @cached_property
     def _poller(self) -> ExportPoller:

@@ -6,18 +6,22 @@ Where its bytes come from is the caller's decision.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from airflow_provider_crux.api.csv_records import RecordCounter
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -31,6 +35,8 @@ _LOCAL: Final = frozenset({"", "file", "local"})
 
 # S3 accepts 10,000 parts: 80 GB. The file systems' own 50 MiB would be in memory several times.
 _PART_BYTES: Final = 8 * 1024 * 1024
+
+_ABANDONED_AFTER: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,21 @@ class _DiscardEmpty(Exception):  # noqa: N818 - a signal within this module
     """Abandons the write of a file without records."""
 
 
-def store(chunks: Iterable[bytes], path: ObjectStoragePath, *, skip_if_empty: bool = False) -> StoredFile:
+def store(
+    chunks: Iterable[bytes], path: ObjectStoragePath, *, overwrite: bool = True, skip_if_empty: bool = False
+) -> StoredFile:
     """
     Store a CSV file byte for byte, and count its records in the same pass.
 
     :param chunks: the file's bytes. If they raise, nothing is stored, and the path keeps what it contained.
-    :param path: the target; an existing file is replaced.
+    :param path: the target.
+    :param overwrite: whether to replace an existing file; default True.
     :param skip_if_empty: whether to store nothing if the file has no record but the header; default False.
     :return: what was stored, or would have been.
+    :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
     counter, digest, size = RecordCounter(), hashlib.sha256(), 0
-    with suppress(_DiscardEmpty), atomic_write(path) as file:
+    with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
         for chunk in chunks:
             file.write(chunk)
             counter.feed(chunk)
@@ -75,23 +85,42 @@ def store(chunks: Iterable[bytes], path: ObjectStoragePath, *, skip_if_empty: bo
     return StoredFile(path=str(path), bytes=size, rows=counter.rows, sha256=digest.hexdigest())
 
 
-def atomic_write(path: ObjectStoragePath) -> AbstractContextManager[SupportsWrite[bytes]]:
+def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> AbstractContextManager[SupportsWrite[bytes]]:
     """
     Write a file that is complete when the block ends, and does not exist if the block raises anything.
 
-    Until the block ends, and for good if it raises or the process is killed, the path keeps what it contained. If two
-    tasks write to the same path at once, one may fail; the path contains one of their files, complete.
+    Until the block ends, and for good if it raises or the process is killed, the path keeps what it contained. If
+    several tasks write to the same path at once, the path contains one of their files, complete.
 
-    :param path: the target; an existing file is replaced. Folders are created as needed.
+    :param path: the target. Folders are created as needed. On a local disk, a replaced file keeps its mode, and of a
+        symbolic link the file that it leads to is replaced.
+    :param overwrite: whether to replace an existing file; default True. If not, a file that another writer stores
+        before the block ends stays: on a local disk always, in an object store unless both end in the same moment.
     :return: a context manager; its value accepts bytes with ``write``.
+    :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
     if path.protocol in _LOCAL:
-        return _write_then_rename(path)
-    return _multipart_upload(path) if path.protocol in _OBJECT_STORES else _write_then_move(path)
+        return _write_then_rename(path, overwrite)
+    write = _multipart_upload if path.protocol in _OBJECT_STORES else _write_then_move
+    return write(path, overwrite)
+
+
+def already_exists(path: object) -> CruxInvalidRequestError:
+    """Return the error for a file that must not be replaced."""
+    return CruxInvalidRequestError(
+        f"path: {str(path)!r} already exists; set overwrite=True to replace it, or use a path of its own for each run"
+    )
+
+
+def _check_not_stored_meanwhile(path: ObjectStoragePath, overwrite: bool) -> None:
+    if not overwrite:
+        path.fs.invalidate_cache()
+        if path.fs.exists(path.path):
+            raise already_exists(path)
 
 
 @contextmanager
-def _multipart_upload(path: ObjectStoragePath) -> Iterator[SupportsWrite[bytes]]:
+def _multipart_upload(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
     """
     Write an object by an upload that the end of the block completes or aborts.
 
@@ -106,6 +135,7 @@ def _multipart_upload(path: ObjectStoragePath) -> Iterator[SupportsWrite[bytes]]
     try:
         yield file
         file.close()
+        _check_not_stored_meanwhile(path, overwrite)
         file.commit()
     except BaseException:
         _abort_upload(file, path)
@@ -124,35 +154,73 @@ def _abort_upload(file: Any, path: ObjectStoragePath) -> None:
 
 
 @contextmanager
-def _write_then_rename(path: ObjectStoragePath) -> Iterator[SupportsWrite[bytes]]:
+def _write_then_rename(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
     """Write a file under a temporary name in the same folder, so that renaming it is atomic."""
-    target = Path(path.path)
+    target = Path(path.path).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     for name in _leftovers((entry.name for entry in target.parent.iterdir()), target.name):
-        target.with_name(name).unlink(missing_ok=True)
-    temporary = target.with_name(_temporary_name(target.name))
+        _remove_if_abandoned(target.with_name(name))
+    temporary, file = _open_locked(target)
     try:
-        # not with tempfile, whose files only their owner can read, whatever the umask says
-        with temporary.open("xb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+            if overwrite:
+                with suppress(FileNotFoundError):
+                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+                temporary.replace(target)
+            else:
+                try:
+                    os.link(temporary, target)  # unlike a rename it never replaces
+                except FileExistsError:
+                    raise already_exists(path) from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _open_locked(target: Path) -> tuple[Path, BinaryIO]:
+    """Open a temporary file whose lock tells other writers that it is in use."""
+    while True:
+        temporary = target.with_name(_temporary_name(target.name))
+        # not with tempfile, whose files only their owner can read, whatever the umask says
+        file = temporary.open("xb")
+        _lock(file)
+        if temporary.exists():
+            return temporary, file
+        file.close()  # another writer removed it between the two steps
+
+
+def _remove_if_abandoned(temporary: Path) -> None:
+    """Remove a killed task's temporary file; one that another task is writing is locked."""
+    try:
+        with temporary.open("rb") as file:
+            if _lock(file):
+                temporary.unlink(missing_ok=True)
+    except OSError:  # removed meanwhile, or not ours
+        return
+
+
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # in use, or a file system without locks
+        return False
+    return True
+
+
 @contextmanager
-def _write_then_move(path: ObjectStoragePath) -> Iterator[SupportsWrite[bytes]]:
+def _write_then_move(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
     """Write a file as on a local disk, but on any other file system: all or nothing if its move is atomic."""
     fs, (folder, _, name) = path.fs, path.path.rpartition("/")
     fs.makedirs(folder, exist_ok=True)
     for leftover in _leftovers((entry.rpartition("/")[2] for entry in fs.ls(folder, detail=False)), name):
-        fs.rm_file(f"{folder}/{leftover}")
+        _remove_if_old(fs, f"{folder}/{leftover}")
     temporary = f"{folder}/{_temporary_name(name)}"
     try:
         with fs.open(temporary, "wb") as file:
             yield file
+        _check_not_stored_meanwhile(path, overwrite)
         fs.mv(temporary, path.path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -160,11 +228,18 @@ def _write_then_move(path: ObjectStoragePath) -> Iterator[SupportsWrite[bytes]]:
         raise
 
 
+def _remove_if_old(fs: Any, temporary: str) -> None:
+    """Remove a temporary file that no task can still be writing: there are no locks here, so its age tells."""
+    with suppress(FileNotFoundError, NotImplementedError):
+        if datetime.now(UTC) - fs.modified(temporary) > _ABANDONED_AFTER:
+            fs.rm_file(temporary)
+
+
 def _temporary_name(name: str) -> str:
     return f".{name}.{secrets.token_hex(8)}.part"
 
 
 def _leftovers(names: Iterable[str], name: str) -> list[str]:
-    """Return the temporary files that killed tasks left for this name: they contain people's addresses."""
+    """Return the temporary files for this name: those that killed tasks left contain people's addresses."""
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.part")
     return [candidate for candidate in names if pattern.fullmatch(candidate)]

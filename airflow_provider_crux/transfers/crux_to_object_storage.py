@@ -12,9 +12,10 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.deferral import ExportWaitMixin, fail_without_retry
+from airflow_provider_crux.arguments import none_if_unset
+from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidRequestError, CruxPermanentError
-from airflow_provider_crux.transfers.atomic_write import StoredFile, store
+from airflow_provider_crux.transfers.atomic_write import StoredFile, already_exists, store
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -83,7 +84,7 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         self._killed = False
         self._stored: StoredFile | None = None
         if problems := polling.violations(poll_interval, timeout):
-            raise CruxInvalidRequestError(f"Task {self.task_id!r}: {'; '.join(problems)}")
+            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     def execute(self, context: Context) -> str:
         """
@@ -116,15 +117,26 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         self._killed = True
 
     def _check_path(self) -> None:
-        if not self.overwrite and self._target.exists():
+        """Reject an unusable path before anything is downloaded."""
+        if none_if_unset(self.path) is None:
+            raise CruxInvalidRequestError(f"path: {self.path!r} is not a path; use one such as s3://bucket/a.csv")
+        try:
+            is_folder = str(self.path).endswith("/") or self._target.is_dir()
+        except (TypeError, ValueError, ImportError) as error:
             raise CruxInvalidRequestError(
-                f"path: {str(self.path)!r} already exists; set overwrite=True to replace it, or use a path of its own "
-                "for each run"
-            )
+                f"path: {str(self.path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage knows, "
+                "and install its provider"
+            ) from error
+        if is_folder:
+            raise CruxInvalidRequestError(f"path: {str(self.path)!r} is a folder; use the path of a file")
+        if not self.overwrite and self._target.exists():
+            raise already_exists(self.path)
 
     def _store(self, context: Context, export: Export) -> str:
         with self.hook.open_file(export) as chunks:
-            stored = store(self._stop_when_killed(chunks), self._target, skip_if_empty=self.skip_if_empty)
+            stored = store(
+                self._stop_when_killed(chunks), self._target, overwrite=self.overwrite, skip_if_empty=self.skip_if_empty
+            )
         if not stored.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)

@@ -25,16 +25,18 @@ def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[An
     )
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    parts = urlsplit(stored.path)
+    # not with urlsplit: a key may contain #, ? and //
+    scheme, separator, rest = stored.path.partition("://")
+    authority, _, key = (rest if separator else stored.path).partition("/")
     # the id of an Airflow connection before the bucket is not part of the dataset's name
-    bucket = parts.netloc.rpartition("@")[2]
+    bucket = authority.rpartition("@")[2]
     statistics = OutputStatisticsOutputDatasetFacet(rowCount=stored.rows, size=stored.bytes)
     return OperatorLineage(
         inputs=[InputDataset(namespace=f"crux://{urlsplit(base_url).netloc}", name="orders")],
         outputs=[
             OutputDataset(
-                namespace=f"{parts.scheme}://{bucket}" if bucket else "file",
-                name=parts.path.lstrip("/") if bucket else parts.path,
+                namespace=f"{scheme}://{bucket}" if bucket else "file",
+                name=key if bucket else f"/{key}",
                 outputFacets={"outputStatistics": statistics},
             )
         ],

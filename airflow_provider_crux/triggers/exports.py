@@ -92,12 +92,12 @@ class CruxExportTrigger(BaseTrigger):
 
     async def _wait(self) -> None:
         # here, so that parsing a DAG file does not import aiohttp
-        from airflow_provider_crux.hooks.crux_async import shared_hook
+        from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
 
         poller = ExportPoller(
             self.export_uuid, self.requested_at, self.deadline, self.poll_interval, self.first_poll_at
         )
-        async with shared_hook(self.crux_conn_id) as hook:
+        async with CruxAsyncHook(self.crux_conn_id) as hook:
             outcome: Export | PollAgain = poller.first_delay(time.time())
             while isinstance(outcome, PollAgain):
                 if outcome.warning is not None:
