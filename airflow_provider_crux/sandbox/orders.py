@@ -96,7 +96,7 @@ def filter_orders(query: ExportQuery, now: datetime) -> list[Order]:
     order, inclusive too: ``start`` 4 and ``limit`` 8 return the orders 4, 5, 6, 7 and 8.
 
     :param query: the filters
-    :param now: when the export was requested; it holds no later order, whatever ``end_date`` says
+    :param now: when the export was requested; the export holds no later order, regardless of ``end_date``
     :return: the orders with all their line items, in the order of creation unless ``sort`` has a known key
     """
     end = now if query.end_date is None else min(now, query.end_date)

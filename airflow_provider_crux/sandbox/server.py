@@ -37,7 +37,7 @@ class SandboxServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(self.sandbox),
-                # always the same parser, whatever else is installed
+                # always the same parser, regardless of what is installed
                 http="h11",
                 ws="none",
                 loop="asyncio",

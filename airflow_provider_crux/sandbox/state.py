@@ -20,7 +20,7 @@ def system_clock() -> datetime:
 
 
 class ManualClock:
-    """A clock that moves only when told to, so that a test of expiry does not have to wait.
+    """A clock that only :meth:`advance` moves, so that a test of expiry does not have to wait.
 
     :param now: the initial time, with its time zone (default: 2025-01-01T00:00:00Z)
     """
@@ -122,7 +122,7 @@ class Sandbox:
 
     @property
     def exports(self) -> list[str]:
-        """The UUIDs of all exports so far, in order. Each stands for an e-mail to a real person."""
+        """The UUIDs of all exports so far, in order. For the real API each means an e-mail to a person."""
         return list(self._exports)
 
     def respond_next(
@@ -177,7 +177,7 @@ class Sandbox:
             return matching_entries()
 
     def finish_export(self, uuid: str) -> None:
-        """Complete an export, whatever ``export_seconds`` says: from now on its status is ``COMPLETED``.
+        """Complete an export, regardless of ``export_seconds``: from now on its status is ``COMPLETED``.
 
         :raises KeyError: if there is no such export
         """
