@@ -44,7 +44,12 @@ def in_turn(*codes: str) -> list[list[float]]:
 
 def rows() -> list[Row]:
     """Measure."""
-    modules = (OURS, THEIRS, "airflow_provider_crux.sensors.exports", "airflow_provider_crux.transfers.crux_to_object_storage")
+    modules = (
+        OURS,
+        THEIRS,
+        "airflow_provider_crux.sensors.exports",
+        "airflow_provider_crux.transfers.crux_to_object_storage",
+    )
     operator, http, sensor, transfer = in_turn(*(IMPORT.format(module=module) for module in modules))
     tasks, http_tasks = in_turn(PARSE_OURS, PARSE_THEIRS)
     return [

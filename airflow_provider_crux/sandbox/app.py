@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from airflow_provider_crux.sandbox.auth import S3Error, User
 from airflow_provider_crux.sandbox.csv_file import write_csv
-from airflow_provider_crux.sandbox.orders import filter_orders
+from airflow_provider_crux.sandbox.orders import filter_orders, with_checkpoint
 from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Export, Sandbox
 from airflow_provider_crux.sandbox.validation import validate
 
 _JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
@@ -93,8 +93,13 @@ class _Endpoints:
         if export is None:
             raise S3Error(404, "NoSuchKey", "The file does not exist.")
         # in a thread, because a file of several years takes seconds and must not block other requests
-        content = await run_in_threadpool(lambda: write_csv(filter_orders(export.query, export.created_at)))
+        content = await run_in_threadpool(self._write_file, export)
         return Response(content, media_type="text/csv")
+
+    def _write_file(self, export: Export) -> bytes:
+        checkpoint = self._sandbox.raise_if_stopping
+        orders = filter_orders(export.query, export.created_at, checkpoint)
+        return write_csv(with_checkpoint(orders, checkpoint))
 
     async def list_requests(self, _request: Request) -> Response:
         return _json(self._sandbox.requests)

@@ -4,7 +4,7 @@ The orders are made up, and are the same on every machine and in every run. One 
 from 2017-01-01T00:00:00Z on. An order's number determines everything about it, so no order is stored.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -88,7 +88,7 @@ _SORT_KEYS: dict[str, Callable[[Order], Any]] = {
 }
 
 
-def filter_orders(query: ExportQuery, now: datetime) -> list[Order]:
+def filter_orders(query: ExportQuery, now: datetime, checkpoint: Callable[[], None] = lambda: None) -> list[Order]:
     """Return the orders of an export.
 
     ``start_date`` and ``end_date`` are **both inclusive**. The vendor leaves this open. Inclusive is the harder case
@@ -97,15 +97,24 @@ def filter_orders(query: ExportQuery, now: datetime) -> list[Order]:
 
     :param query: the filters
     :param now: when the export was requested; the export holds no later order, regardless of ``end_date``
+    :param checkpoint: called for each order; may raise to abandon the work
     :return: the orders with all their line items, in the order of creation unless ``sort`` has a known key
     """
     end = now if query.end_date is None else min(now, query.end_date)
-    orders = _filter_by_status(map(make_order, _numbers_between(query.start_date, end)), query)
+    numbers = _numbers_between(query.start_date, end)
+    orders = _filter_by_status(with_checkpoint(map(make_order, numbers), checkpoint), query)
     if query.sort:
         key, direction = query.sort
         if key in _SORT_KEYS:
             orders.sort(key=_SORT_KEYS[key], reverse=direction == "des")
     return orders[query.start : None if query.limit is None else query.limit + 1]
+
+
+def with_checkpoint(orders: Iterable[Order], checkpoint: Callable[[], None]) -> Iterator[Order]:
+    """Yield the orders, and call ``checkpoint`` before each."""
+    for order in orders:
+        checkpoint()
+        yield order
 
 
 def make_order(number: int) -> Order:

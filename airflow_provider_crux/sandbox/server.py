@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from types import FrameType
 
 import uvicorn
 
@@ -56,7 +57,13 @@ class SandboxServer(uvicorn.Server):
 
     def stop(self) -> None:
         """Stop serving. Any thread may call it, even before the server runs."""
+        self.sandbox.stop()
         self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at a signal."""
+        self.sandbox.stop()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, then call ``on_ready``."""

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Condition
+from threading import Condition, Event
 from typing import Any
 from uuid import uuid4
+
+from starlette.exceptions import HTTPException
 
 from airflow_provider_crux.sandbox.auth import Presigner, TokenStore
 from airflow_provider_crux.sandbox.orders import ExportQuery
@@ -114,6 +116,16 @@ class Sandbox:
         self._exports: dict[str, Export] = {}
         self._canned_responses: list[CannedResponse] = []
         self._responded = Condition()
+        self._stopping = Event()
+
+    def stop(self) -> None:
+        """Abandon the files that are being written."""
+        self._stopping.set()
+
+    def raise_if_stopping(self) -> None:
+        """End the request that is being processed if the sandbox stops."""
+        if self._stopping.is_set():
+            raise HTTPException(503, "the sandbox is stopping")
 
     @property
     def requests(self) -> list[dict[str, Any]]:

@@ -124,8 +124,8 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
             is_folder = str(self.path).endswith("/") or self._target.is_dir()
         except (TypeError, ValueError, ImportError) as error:
             raise CruxInvalidRequestError(
-                f"path: {str(self.path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage knows, "
-                "and install its provider"
+                f"path: {str(self.path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage "
+                "knows, and install its provider"
             ) from error
         if is_folder:
             raise CruxInvalidRequestError(f"path: {str(self.path)!r} is a folder; use the path of a file")
