@@ -190,6 +190,8 @@ def run_from_context(context: Mapping[str, Any], *, reference: datetime | None =
     schedule = schedule_name(timetable)
     try:
         period = _own_period(context, timetable, reference)
+    except NotImplementedError:  # Airflow's word for a timetable whose manual runs have no data interval
+        period = None
     except Exception as error:
         # of whatever kind: a timetable may be anybody's, and Airflow's own raise where the clocks change
         raise CruxIntervalError(
