@@ -15,7 +15,8 @@ with DAG(
     doc_md=__doc__,
     tags=["crux"],
 ) as dag:
-    # The interval is the run's data interval. On Airflow 3 that of a daily run has no length: it exports the day before.
+    # The interval is the run's data interval. On Airflow 3 that of a daily run has no length, so the run exports the
+    # day before.
     export = CruxOrdersExportOperator(task_id="export_orders", retries=2)
 
     @task
