@@ -1,4 +1,4 @@
-"""The calls that the sandbox answers, as a Starlette application. What they may say is in ``rules``."""
+"""The endpoints of the sandbox, as a Starlette application."""
 
 import json
 import re
@@ -14,13 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from airflow_provider_crux.sandbox.auth import S3Error, User
 from airflow_provider_crux.sandbox.csv_file import write_csv
-from airflow_provider_crux.sandbox.journal import JOURNAL_PATH, Journal
-from airflow_provider_crux.sandbox.presigned import Denial
-from airflow_provider_crux.sandbox.rules import judge
-from airflow_provider_crux.sandbox.selection import select
+from airflow_provider_crux.sandbox.orders import filter_orders
+from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
 from airflow_provider_crux.sandbox.state import Sandbox
-from airflow_provider_crux.sandbox.tokens import Caller
+from airflow_provider_crux.sandbox.validation import validate
 
 _JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 _IDS = {
@@ -29,118 +28,113 @@ _IDS = {
 
 
 def create_app(sandbox: Sandbox) -> Starlette:
-    """Make the application of one sandbox.
-
-    :param sandbox: its state
-    :return: an ASGI application; it needs no lifespan events
-    """
-    calls = _Calls(sandbox)
+    """Create the ASGI application of one sandbox. It needs no lifespan events."""
+    endpoints = _Endpoints(sandbox)
     routes = [
-        Route("/api/organizations/user-login/", calls.log_in, methods=["POST"]),
-        Route("/api/orders/export/", calls.ask_for_export, methods=["POST"]),
-        Route("/api/data/export/{uuid}/", calls.retrieve_export, methods=["GET"]),
-        Route("/sandbox-files/{uuid}.csv", calls.download, methods=["GET"]),
-        Route(JOURNAL_PATH, calls.list_requests, methods=["GET"]),
+        Route("/api/organizations/user-login/", endpoints.log_in, methods=["POST"]),
+        Route("/api/orders/export/", endpoints.export_orders, methods=["POST"]),
+        Route("/api/data/export/{uuid}/", endpoints.get_export, methods=["GET"]),
+        Route("/sandbox-files/{uuid}.csv", endpoints.download_file, methods=["GET"]),
+        Route(REQUEST_LOG_PATH, endpoints.list_requests, methods=["GET"]),
     ]
     for route in routes:
-        # Starlette adds HEAD to every GET; neither the API nor a URL presigned for GET knows it
+        # Starlette adds HEAD to every GET, but neither the API nor a URL presigned for GET supports it
         (route.methods or set()).discard("HEAD")
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Journal, sandbox=sandbox)],
-        exception_handlers={HTTPException: _refusal},
+        middleware=[Middleware(RequestLogMiddleware, sandbox=sandbox)],
+        exception_handlers={HTTPException: _api_error, S3Error: _s3_error},
     )
-    # a path without its final slash is a mistake to be found here, not one to be made good
+    # a missing trailing slash is a client's mistake: report it instead of redirecting
     app.router.redirect_slashes = False
     return app
 
 
-class _Calls:
+class _Endpoints:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     async def log_in(self, request: Request) -> Response:
         body = await _read_json(request)
         if not isinstance(body, dict):
-            raise HTTPException(400, "the body: must be an object")
+            raise HTTPException(400, "body must be a JSON object")
         user, password = body.get("username"), body.get("password")
         if not isinstance(user, str) or not isinstance(password, str):
-            raise HTTPException(400, "username, password: both must be given, as strings")
+            raise HTTPException(400, "username and password are required and must be strings")
         token = self._sandbox.tokens.log_in(user, password)
         if token is None:
-            raise HTTPException(401, "username and password do not belong together")
+            raise HTTPException(401, "wrong username or password")
         return _json({"auth_token": token, **_IDS, "supplier_uuid": None, "org_type": "RETAILER"})
 
-    async def ask_for_export(self, request: Request) -> Response:
-        if not self._caller(request).may_export:
+    async def export_orders(self, request: Request) -> Response:
+        if not self._authenticate(request).may_export:
             raise HTTPException(403, "this user lacks the permission export_order")
-        query = judge(await _read_json(request))
+        query = validate(await _read_json(request))
         return _json({"uuid": self._sandbox.add_export(query)})
 
-    async def retrieve_export(self, request: Request) -> Response:
-        self._caller(request)
+    async def get_export(self, request: Request) -> Response:
+        self._authenticate(request)
         uuid = request.path_params["uuid"]
-        export = self._sandbox.export(uuid)
+        export = self._sandbox.get_export(uuid)
         if export is None:
-            raise HTTPException(404, "there is no such export")
-        status = self._sandbox.status(export)
+            raise HTTPException(404, "export not found")
+        status = self._sandbox.export_status(export)
         url = None
         if status == "COMPLETED":
             url = self._sandbox.url + self._sandbox.presigner.sign(f"/sandbox-files/{uuid}.csv")
         return _json({"uuid": uuid, "status": status, "url": url})
 
-    async def download(self, request: Request) -> Response:
+    async def download_file(self, request: Request) -> Response:
         if "authorization" in request.headers:
-            # the query string is one authentication already; S3 refuses two, even if both are good
-            return _xml(400, Denial("InvalidArgument", "Leave out the Authorization header: the address is signed."))
-        denial = self._sandbox.presigner.denial(request.url.path, request.query_params.multi_items())
-        if denial:
-            return _xml(403, denial)
-        export = self._sandbox.export(request.path_params["uuid"])
+            # the query string authenticates the request already, and S3 rejects two kinds of authentication
+            raise S3Error(400, "InvalidArgument", "A presigned URL must be requested without an Authorization header.")
+        self._sandbox.presigner.verify(request.url.path, request.query_params.multi_items())
+        export = self._sandbox.get_export(request.path_params["uuid"])
         if export is None:
-            return _xml(404, Denial("NoSuchKey", "There is no such file."))
-        # in a thread: the file of several years takes seconds, and other calls are not to wait for it
-        file = await run_in_threadpool(lambda: write_csv(select(export.query, export.created)))
-        return Response(file, media_type="text/csv")
+            raise S3Error(404, "NoSuchKey", "The file does not exist.")
+        # in a thread, because a file of several years takes seconds and must not block other requests
+        content = await run_in_threadpool(lambda: write_csv(filter_orders(export.query, export.created_at)))
+        return Response(content, media_type="text/csv")
 
     async def list_requests(self, _request: Request) -> Response:
         return _json(self._sandbox.requests)
 
-    def _caller(self, request: Request) -> Caller:
-        caller = self._sandbox.tokens.caller(request.headers.get("authorization"))
-        if caller is None:
-            raise HTTPException(401, "no valid token", headers={"WWW-Authenticate": "Token"})
-        return caller
+    def _authenticate(self, request: Request) -> User:
+        user = self._sandbox.tokens.authenticate(request.headers.get("authorization"))
+        if user is None:
+            raise HTTPException(401, "missing, unknown or expired token", headers={"WWW-Authenticate": "Token"})
+        return user
 
 
 async def _read_json(request: Request) -> Any:
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
-        raise HTTPException(415, "Content-Type: must be application/json, in UTF-8")
+        raise HTTPException(415, "Content-Type must be application/json, in UTF-8")
     try:
-        return json.loads((await request.body()).decode("utf-8"), parse_constant=_no_constant)
+        return json.loads((await request.body()).decode("utf-8"), parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(415, "the body: is not JSON in UTF-8") from error
+        raise HTTPException(415, "body must be JSON in UTF-8") from error
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is Python's, not JSON's")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _json(content: object, status: int = 200) -> Response:
-    # escaped to ASCII: a caller may have sent half of a surrogate pair, which UTF-8 cannot hold
+    # escaped to ASCII, because a client may have sent half of a surrogate pair, which UTF-8 cannot encode
     return Response(json.dumps(content), status, media_type="application/json; charset=utf-8")
 
 
-async def _refusal(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the handler is registered for nothing else
+async def _api_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     response = _json({"detail": error.detail}, error.status_code)
     response.headers.update(error.headers or {})
     return response
 
 
-def _xml(status: int, denial: Denial) -> Response:
+async def _s3_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, S3Error)  # noqa: S101 - registered for this class only
     text = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<Error><Code>{denial.code}</Code><Message>{escape(denial.message)}</Message></Error>"
+        f"<Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>"
     )
-    return Response(text, status, media_type="application/xml")
+    return Response(text, error.status, media_type="application/xml")

@@ -1,20 +1,20 @@
-"""The sandbox's orders: made up, and the same on every machine and in every run.
+"""The sandbox's orders, and the filters of an export.
 
-One order is created every 97 minutes from 2017-01-01T00:00:00Z on. Everything about an order follows from its
-number, so none is stored, and a stretch of time is found by arithmetic.
+The orders are made up, and are the same on every machine and in every run. One order is created every 97 minutes
+from 2017-01-01T00:00:00Z on. An order's number determines everything about it, so no order is stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-FIRST_CREATED = datetime(2017, 1, 1, tzinfo=UTC)
-# 97 has no divisor in common with 60 or 1440: in time an order falls on each minute of the day, hence also
-# exactly on the boundary of two intervals, where filters go wrong
-INTERVAL = timedelta(minutes=97)
+FIRST_ORDER_AT = datetime(2017, 1, 1, tzinfo=UTC)
+# 97 has no divisor in common with 60 or 1440. So orders fall on every minute of the day sooner or later, also on the
+# boundary of two data intervals, where filters go wrong.
+ORDER_SPACING = timedelta(minutes=97)
 STATUSES = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
 
 T = TypeVar("T")
@@ -22,13 +22,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LineItem:
-    """One line of an order, which is one row of the file.
+    """One line item of an order: one row of the file.
 
-    :param uuid: of the line item
     :param status: one of :data:`STATUSES`
-    :param sku_id: what was ordered
-    :param quantity: how many, 1 to 9
-    :param cost: what one costs, in cents
+    :param quantity: from 1 to 9
+    :param cost: the cost of one piece, in cents
     """
 
     uuid: str
@@ -40,68 +38,117 @@ class LineItem:
 
 @dataclass(frozen=True)
 class Order:
-    """One order, as far as filters and sorting look at it.
+    """What filters and sort keys read of an order.
 
-    :param number: counts from 0, in the order of creation
-    :param uuid: of the order
-    :param created: when, in UTC
-    :param line_items: one to three
+    :param number: its index in the order of creation, from 0
+    :param created_at: its time of creation, in UTC
+    :param line_items: one to three line items
     """
 
     number: int
     uuid: str
-    created: datetime
+    created_at: datetime
     line_items: tuple[LineItem, ...]
 
     @property
     def total(self) -> int:
-        """What the whole order costs, in cents."""
+        """The cost of the whole order, in cents."""
         return sum(item.quantity * item.cost for item in self.line_items)
 
 
-def draw(label: str, choices: Sequence[T]) -> T:
-    """Choose as if by chance, but the same for the same label.
+@dataclass(frozen=True)
+class ExportQuery:
+    """The orders of an export: a valid request body, typed.
 
-    :param label: names what is drawn, with the number of the order in it
-    :param choices: what there is to choose from
-    :return: one of them
+    :param start: index of the first order (default 0)
+    :param limit: index of the last order, None for no end
+    :param sort: key and direction, None for the order of creation
+    :param statuses: line item statuses, empty for any
+    :param conjunction: how the statuses relate to an order (default ``or``)
+    :param start_date: start of the search, inclusive, None for the first order
+    :param end_date: end of the search, inclusive, None for now
     """
-    return choices[int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)]
+
+    start: int = 0
+    limit: int | None = None
+    sort: tuple[str, str] | None = None
+    statuses: tuple[str, ...] = ()
+    conjunction: str = "or"
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+
+
+# The keys that appear in the vendor's documentation. Line items are compared one by one, from the first.
+_SORT_KEYS: dict[str, Callable[[Order], Any]] = {
+    "date": lambda order: order.created_at,
+    "uuid": lambda order: order.uuid,
+    "status": lambda order: [item.status for item in order.line_items],
+    "total": lambda order: order.total,
+    "sku_id": lambda order: [item.sku_id for item in order.line_items],
+}
+
+
+def filter_orders(query: ExportQuery, now: datetime) -> list[Order]:
+    """Return the orders of an export.
+
+    ``start_date`` and ``end_date`` are **both inclusive**. The vendor leaves this open. Inclusive is the harder case
+    for a client, which gets an order on the boundary of two data intervals twice. ``limit`` is the index of the last
+    order, inclusive too: ``start`` 4 and ``limit`` 8 return the orders 4, 5, 6, 7 and 8.
+
+    :param query: the filters
+    :param now: when the export was requested; the export holds no later order, regardless of ``end_date``
+    :return: the orders with all their line items, in the order of creation unless ``sort`` has a known key
+    """
+    end = now if query.end_date is None else min(now, query.end_date)
+    orders = _filter_by_status(map(make_order, _numbers_between(query.start_date, end)), query)
+    if query.sort:
+        key, direction = query.sort
+        if key in _SORT_KEYS:
+            orders.sort(key=_SORT_KEYS[key], reverse=direction == "des")
+    return orders[query.start : None if query.limit is None else query.limit + 1]
 
 
 def make_order(number: int) -> Order:
-    """Make one order.
-
-    :param number: 0 or more
-    :return: the same order for the same number, always
-    """
-    count = draw(f"{number} line items", (1, 2, 3))
+    """Return the order with this number: always the same order for the same number."""
+    count = pick(f"{number} line items", (1, 2, 3))
     return Order(
         number=number,
         uuid=_uuid(f"{number} order"),
-        created=FIRST_CREATED + number * INTERVAL,
+        created_at=FIRST_ORDER_AT + number * ORDER_SPACING,
         line_items=tuple(_line_item(f"{number}.{index}") for index in range(count)),
     )
 
 
-def numbers_between(start: datetime | None, end: datetime) -> range:
-    """Find the orders created in a stretch of time, both ends included.
+def pick(label: str, choices: Sequence[T]) -> T:
+    """Return a pseudorandom choice: always the same choice for the same label."""
+    return choices[int.from_bytes(sha256(label.encode()).digest()[:8]) % len(choices)]
 
-    :param start: the first instant, None for the first order there is
-    :param end: the last instant
-    :return: their numbers
-    """
-    first = 0 if start is None else max(0, -((FIRST_CREATED - start) // INTERVAL))
-    return range(first, (end - FIRST_CREATED) // INTERVAL + 1)
+
+def _numbers_between(start: datetime | None, end: datetime) -> range:
+    first = 0 if start is None else max(0, -((FIRST_ORDER_AT - start) // ORDER_SPACING))
+    return range(first, (end - FIRST_ORDER_AT) // ORDER_SPACING + 1)
+
+
+def _filter_by_status(orders: Iterable[Order], query: ExportQuery) -> list[Order]:
+    wanted = set(query.statuses)
+    if not wanted:
+        return list(orders)
+    matches: Callable[[set[str]], bool] = {
+        "and": wanted.issubset,
+        "or": lambda statuses: not wanted.isdisjoint(statuses),
+        "only": wanted.issuperset,
+        "all": wanted.issuperset,
+    }[query.conjunction]
+    return [order for order in orders if matches({item.status for item in order.line_items})]
 
 
 def _line_item(label: str) -> LineItem:
     return LineItem(
         uuid=_uuid(f"{label} line item"),
-        status=draw(f"{label} status", STATUSES),
-        sku_id=f"SKU-{draw(f'{label} sku', range(1000, 10_000))}",
-        quantity=draw(f"{label} quantity", range(1, 10)),
-        cost=draw(f"{label} cost", range(199, 50_000)),
+        status=pick(f"{label} status", STATUSES),
+        sku_id=f"SKU-{pick(f'{label} sku', range(1000, 10_000))}",
+        quantity=pick(f"{label} quantity", range(1, 10)),
+        cost=pick(f"{label} cost", range(199, 50_000)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs a sandbox: in a thread for the length of a ``with``, or in the foreground for the command line."""
+"""Runs a sandbox: in a thread inside a ``with`` block, or in the foreground for the command line."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -8,21 +8,19 @@ from threading import Event, Thread
 import uvicorn
 
 from airflow_provider_crux.sandbox.app import create_app
-from airflow_provider_crux.sandbox.clock import Clock, system_clock
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Clock, Sandbox, SandboxSettings, system_clock
 
-# nowhere else: anybody may have its files who can reach it
+# loopback only, because everyone who can reach the sandbox can read its files
 HOST = "127.0.0.1"
 
 
 class SandboxServer(uvicorn.Server):
-    """A server bound to a loopback port from the moment it is made, so that its URL is known before it runs.
+    """A server that binds its loopback port on creation, so that its URL is known before it runs.
 
-    :param port: 0 (default) for a free one
-    :param settings: of the sandbox (default: those of :class:`SandboxSettings`)
-    :param clock: of the sandbox (default: the machine's time)
-    :param on_ready: called once, when it accepts connections (default: nothing)
+    :param port: the port to listen on (default 0: a free port)
+    :param settings: users and lifetimes (default: those of ``SandboxSettings``)
+    :param clock: returns the current time (default: the machine's time)
+    :param on_ready: called once, when the server accepts connections (default: nothing)
     :raises OSError: if the port is taken
     """
 
@@ -39,12 +37,12 @@ class SandboxServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(self.sandbox),
-                # always the same parser, whatever else is installed
+                # always the same parser, regardless of what is installed
                 http="h11",
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
-                # uvicorn's access log would print signatures
+                # uvicorn's access log would contain signatures
                 access_log=False,
                 log_config=None,
                 log_level="error",
@@ -53,15 +51,15 @@ class SandboxServer(uvicorn.Server):
         )
 
     def serve_until_stopped(self) -> None:
-        """Serve until :meth:`stop`, or in the main thread a signal, ends it."""
+        """Serve until :meth:`stop` is called or, in the main thread, a signal arrives."""
         self.run(sockets=[self._listener])
 
     def stop(self) -> None:
-        """End serving. May be called from any thread, and before serving began."""
+        """Stop serving. Any thread may call it, even before the server runs."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as uvicorn does, then say so."""
+        """Start serving, then call ``on_ready``."""
         await super().startup(sockets=sockets)
         self._on_ready()
 
@@ -70,13 +68,13 @@ class SandboxServer(uvicorn.Server):
 def running_sandbox(
     settings: SandboxSettings | None = None, *, clock: Clock = system_clock, port: int = 0
 ) -> Iterator[Sandbox]:
-    """Run a sandbox in a thread; it ends with the ``with``.
+    """Run a sandbox in a thread until the end of the ``with`` block.
 
-    :param settings: users and lifetimes (default: those of :class:`SandboxSettings`)
-    :param clock: what time it is, for example a :class:`~airflow_provider_crux.sandbox.clock.ManualClock`
-        (default: the machine's time)
-    :param port: where on loopback (default 0: a free port)
-    :return: its state: the URL, the journal, and the ways to make it fail
+    :param settings: users and lifetimes (default: those of ``SandboxSettings``)
+    :param clock: returns the current time, for example a
+        :class:`~airflow_provider_crux.sandbox.state.ManualClock` (default: the machine's time)
+    :param port: the loopback port (default 0: a free port)
+    :return: the state of the sandbox: its URL, the requests it received, and ways to make it fail
     :raises OSError: if the port is taken
     """
     ready = Event()
@@ -86,14 +84,14 @@ def running_sandbox(
         try:
             server.serve_until_stopped()
         finally:
-            ready.set()  # a server that failed to start must not leave the test waiting
+            ready.set()  # the test must not wait for a server that failed to start
 
     thread = Thread(target=serve, name="crux-sandbox", daemon=True)
     thread.start()
     try:
         ready.wait()
-        if not server.started:  # pragma: no cover - only a fault of uvicorn's own leads here
-            raise RuntimeError("the sandbox did not start; its thread's error says why")
+        if not server.started:  # pragma: no cover - only a fault of uvicorn leads here
+            raise RuntimeError("The sandbox did not start. See the error of its thread.")
         yield server.sandbox
     finally:
         server.stop()

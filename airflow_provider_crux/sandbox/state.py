@@ -1,202 +1,232 @@
-"""One running sandbox as a test sees it: what was asked of it, and how to make it fail."""
+"""One sandbox as a test sees it: its settings and clock, what it received, and how to make it fail."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Condition
 from typing import Any
 from uuid import uuid4
 
-from airflow_provider_crux.sandbox.clock import Clock, system_clock
-from airflow_provider_crux.sandbox.presigned import Presigner
-from airflow_provider_crux.sandbox.rules import Query
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.tokens import Tokens
+from airflow_provider_crux.sandbox.auth import Presigner, TokenStore
+from airflow_provider_crux.sandbox.orders import ExportQuery
+
+Clock = Callable[[], datetime]
+"""Returns the current time, with its time zone."""
+
+
+def system_clock() -> datetime:
+    """Return the machine's time in UTC."""
+    return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that only :meth:`advance` moves, so that a test of expiry does not have to wait.
+
+    :param now: the initial time, with its time zone (default: 2025-01-01T00:00:00Z)
+    """
+
+    def __init__(self, now: datetime = datetime(2025, 1, 1, tzinfo=UTC)) -> None:
+        self._now = now.astimezone(UTC)
+
+    def __call__(self) -> datetime:
+        """Return the time of this clock."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxSettings:
+    """The users of a sandbox, and how long things take. Its secrets are made up, but ``repr`` omits them anyway.
+
+    :param token: a token that never expires and has every permission (default: the token in the vendor's
+        documented commands, so that they work unchanged)
+    :param user: the user name for the login (default ``sandbox``)
+    :param password: that user's password (default ``sandbox``)
+    :param viewer_token: a token that never expires and lacks the permission ``export_order``: requesting an
+        export with it returns HTTP 403 (default: ``viewer``, padded with zeros to 40 characters)
+    :param viewer_user: a user without that permission (default ``viewer``)
+    :param viewer_password: that user's password (default ``viewer``)
+    :param token_lifetime: seconds until a token from a login expires (default 7200, the vendor's two hours)
+    :param export_seconds: seconds until an export is done; None if only :meth:`Sandbox.finish_export` finishes it
+        (default 0: at once)
+    :param url_lifetime: whole seconds until a presigned URL expires (default 300)
+    :param response_seconds: seconds between processing a request and responding (default 0)
+    """
+
+    token: str = field(default="d7bb2fbb0c666dee5a5a36634baac3114e08ba9c", repr=False)
+    user: str = "sandbox"
+    password: str = field(default="sandbox", repr=False)
+    viewer_token: str = field(default="viewer".ljust(40, "0"), repr=False)
+    viewer_user: str = "viewer"
+    viewer_password: str = field(default="viewer", repr=False)
+    token_lifetime: float = 7200
+    export_seconds: float | None = 0
+    url_lifetime: int = 300
+    response_seconds: float = 0
 
 
 @dataclass
 class Export:
-    """An export that was asked for.
+    """An export that a client requested.
 
-    :param query: what it holds
-    :param created: when it was asked for
-    :param outcome: ``COMPLETED`` or ``FAILED`` if a test declared it so (default None: time will tell)
+    :param query: the orders that it holds
+    :param created_at: when it was requested
+    :param outcome: ``COMPLETED`` or ``FAILED`` if a test decided it (default None: ``export_seconds`` decides)
     """
 
-    query: Query
-    created: datetime
+    query: ExportQuery
+    created_at: datetime
     outcome: str | None = None
 
 
 @dataclass(frozen=True)
-class CannedAnswer:
-    """An answer that stands in for the sandbox's own; see :meth:`Sandbox.answer_next`."""
+class CannedResponse:
+    """A response that replaces the sandbox's own. See :meth:`Sandbox.respond_next`."""
 
     path_prefix: str
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    carry_out: bool = False
+    headers: Mapping[str, str]
+    body: bytes
+    process_first: bool
 
 
 class Sandbox:
     """The state of one sandbox.
 
-    A test calls it from its own thread while the server works in another: every method is a single step on a
-    list or a dict, so none needs a lock. The exceptions are :meth:`wait_for` and :meth:`note_answer`, which wakes
-    whoever waits; the two share a lock.
+    A test calls it from one thread while the server runs in another. Each method is a single step on a list or a
+    dict and needs no lock, except :meth:`wait_for` and :meth:`record_response`, which share a condition.
 
-    :param url: where it answers, without a slash at the end
-    :param settings: users, lifetimes (default: those of :class:`SandboxSettings`)
-    :param clock: what time it is (default: the machine's time)
+    :param url: the base URL of the API, without a trailing slash
+    :param settings: users and lifetimes (default: those of :class:`SandboxSettings`)
+    :param clock: returns the current time (default: the machine's time)
     """
 
     def __init__(self, url: str, settings: SandboxSettings | None = None, clock: Clock = system_clock) -> None:
         self.url = url
         self.settings = settings or SandboxSettings()
         self.clock = clock
-        self.tokens = Tokens(self.settings, clock)
+        self.tokens = TokenStore(self.settings, clock)
         self.presigner = Presigner(self.settings.url_lifetime, clock)
-        self.journal: list[dict[str, Any]] = []
+        self.request_log: list[dict[str, Any]] = []
         self._exports: dict[str, Export] = {}
-        self._canned: list[CannedAnswer] = []
-        self._answered = Condition()
+        self._canned_responses: list[CannedResponse] = []
+        self._responded = Condition()
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Every request until now, in order, without secrets: what ``GET /sandbox/requests`` gives."""
-        return [dict(entry) for entry in list(self.journal)]
+        """All requests so far, in order and without secrets, as ``GET /sandbox/requests`` returns them."""
+        return [dict(entry) for entry in list(self.request_log)]
 
     @property
     def exports(self) -> list[str]:
-        """The uuids of all exports made until now, in order: each stands for an e-mail to a real person."""
+        """The UUIDs of all exports so far, in order. For the real API each means an e-mail to a person."""
         return list(self._exports)
 
-    def answer_next(
+    def respond_next(
         self,
         path_prefix: str,
         status: int,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         *,
-        carry_out: bool = False,
+        process_first: bool = False,
     ) -> None:
-        """Give the next request to some path an answer of your own. Answers queue up: each is given once.
+        """Set the response to the next request to a path. Responses queue up, and each is sent once.
 
-        A ``Content-Length`` greater than the body cuts the connection in the middle of the answer.
+        A ``Content-Length`` greater than the body breaks the connection in the middle of the response.
 
-        :param path_prefix: what the request's path begins with, for example ``/api/orders/export/``
+        :param path_prefix: how the path of the request starts, for example ``/api/orders/export/``
         :param status: the HTTP status code
-        :param headers: for example ``{"Retry-After": "1"}`` (default: none but the length)
-        :param body: the answer's body (default: empty)
-        :param carry_out: first do what was asked, and only then give this answer in place of the true one:
-            the ambiguous failure, an export that was started though the caller saw an error (default: do
-            nothing)
+        :param headers: for example ``{"Retry-After": "1"}`` (default: only the length)
+        :param body: the body (default: empty)
+        :param process_first: process the request before sending this response instead of the real one. This is
+            the ambiguous failure: the export starts, although the client sees an error (default: no)
         """
-        self._canned.append(CannedAnswer(path_prefix, status, headers or {}, body, carry_out))
+        self._canned_responses.append(CannedResponse(path_prefix, status, headers or {}, body, process_first))
 
     def wait_for(self, method: str, path_prefix: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
-        """Block until so many requests have been answered, counted from the start of the sandbox.
+        """Block until the sandbox has responded to a number of requests, counted from its start.
 
-        What an answered request asked for is done, and its status is in the journal; the client may not have the
-        answer yet.
+        Such a request is processed and its status is logged, but the client may not have the response yet.
 
-        :param method: of the requests, for example ``POST``
-        :param path_prefix: what their path begins with, for example ``/api/orders/export/``
-        :param count: how many there must be (default 1)
+        :param method: the HTTP method of the requests, for example ``POST``
+        :param path_prefix: how their path starts, for example ``/api/orders/export/``
+        :param count: the number of requests to wait for (default 1)
         :param timeout: seconds to wait at most (default 60)
-        :return: the entries of all such requests, as in :attr:`requests`; more than ``count`` if there are more
-        :raises TimeoutError: with all that was asked until then, if they are too few
+        :return: the entries of all such requests, as in :attr:`requests`; there may be more than ``count``
+        :raises TimeoutError: if there are too few; the message lists all requests
         """
 
-        def answered() -> list[dict[str, Any]]:
+        def matching_entries() -> list[dict[str, Any]]:
             return [
                 entry
                 for entry in self.requests
                 if entry["status"] is not None and entry["method"] == method and entry["path"].startswith(path_prefix)
             ]
 
-        with self._answered:
-            if not self._answered.wait_for(lambda: len(answered()) >= count, timeout):
-                seen = [f"{entry['method']} {entry['path']} {entry['status']}" for entry in self.requests]
+        with self._responded:
+            if not self._responded.wait_for(lambda: len(matching_entries()) >= count, timeout):
+                received = [f"{entry['method']} {entry['path']} {entry['status']}" for entry in self.requests]
                 raise TimeoutError(
-                    f"{len(answered())} of {count} {method} {path_prefix} in {timeout:g} s; seen: {seen}"
+                    f"The sandbox responded to {len(matching_entries())} of {count} {method} requests to {path_prefix} "
+                    f"within {timeout:g} s. All requests: {received}"
                 )
-            return answered()
+            return matching_entries()
 
     def finish_export(self, uuid: str) -> None:
-        """Let an export be done: it reports ``COMPLETED`` from now on, whatever ``export_seconds`` says.
+        """Complete an export, regardless of ``export_seconds``: from now on its status is ``COMPLETED``.
 
-        :param uuid: of the export
         :raises KeyError: if there is no such export
         """
         self._exports[uuid].outcome = "COMPLETED"
 
     def fail_export(self, uuid: str) -> None:
-        """Let an export fail: it reports ``FAILED`` from now on.
+        """Fail an export: from now on its status is ``FAILED``.
 
-        :param uuid: of the export
         :raises KeyError: if there is no such export
         """
         self._exports[uuid].outcome = "FAILED"
 
     def expire_tokens(self) -> None:
-        """Refuse every token that a login gave until now. The two built-in tokens never expire."""
+        """Expire all tokens from logins so far. The two tokens of the settings never expire."""
         self.tokens.expire()
 
     def expire_urls(self) -> None:
-        """Let every presigned URL lapse that was given out until now."""
+        """Expire all presigned URLs so far."""
         self.presigner.expire()
 
-    def note_answer(self, entry: dict[str, Any], status: int) -> None:
-        """Note that a request is being answered.
-
-        :param entry: the request's, in the journal
-        :param status: the HTTP status code
-        """
-        with self._answered:
+    def record_response(self, entry: dict[str, Any], status: int) -> None:
+        """Record the status of a response in the request's log entry, and wake :meth:`wait_for`."""
+        with self._responded:
             entry["status"] = status
-            self._answered.notify_all()
+            self._responded.notify_all()
 
-    def take_canned(self, path: str) -> CannedAnswer | None:
-        """Take the oldest canned answer for a path out of the queue.
-
-        :param path: of the request
-        :return: the answer, None if there is none for this path
-        """
-        for canned in self._canned:
-            if path.startswith(canned.path_prefix):
-                self._canned.remove(canned)
-                return canned
+    def take_canned_response(self, path: str) -> CannedResponse | None:
+        """Remove the oldest canned response for a path from the queue and return it, or None if there is none."""
+        for response in self._canned_responses:
+            if path.startswith(response.path_prefix):
+                self._canned_responses.remove(response)
+                return response
         return None
 
-    def add_export(self, query: Query) -> str:
-        """Start an export.
-
-        :param query: what it is to hold
-        :return: its uuid
-        """
+    def add_export(self, query: ExportQuery) -> str:
+        """Start an export and return its UUID."""
         uuid = str(uuid4())
         self._exports[uuid] = Export(query, self.clock())
         return uuid
 
-    def export(self, uuid: str) -> Export | None:
-        """Look up an export.
-
-        :param uuid: as it was handed out
-        :return: the export, None if there is no such
-        """
+    def get_export(self, uuid: str) -> Export | None:
+        """Return an export, or None if there is no such export."""
         return self._exports.get(uuid)
 
-    def status(self, export: Export) -> str:
-        """Say how far an export is.
-
-        :param export: one of this sandbox
-        :return: ``pending``, ``COMPLETED`` or ``FAILED``
-        """
+    def export_status(self, export: Export) -> str:
+        """Return the status of an export: ``pending``, ``COMPLETED`` or ``FAILED``."""
         if export.outcome:
             return export.outcome
         if self.settings.export_seconds is None:
             return "pending"
-        done_at = export.created + timedelta(seconds=self.settings.export_seconds)
+        done_at = export.created_at + timedelta(seconds=self.settings.export_seconds)
         return "COMPLETED" if self.clock() >= done_at else "pending"

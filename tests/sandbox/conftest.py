@@ -3,10 +3,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from airflow_provider_crux.sandbox.clock import ManualClock
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import ManualClock, Sandbox, SandboxSettings
 
 SETTINGS = SandboxSettings(token_lifetime=7200, export_seconds=30, url_lifetime=300)
 
@@ -24,7 +22,7 @@ def sandbox(clock: ManualClock) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """Speak to loopback, past any proxy or .netrc of the machine."""
+    """A session that ignores any proxy and .netrc of the machine."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
@@ -32,6 +30,6 @@ def http() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def crux(http: requests.Session) -> requests.Session:
-    """Speak with the token that may do everything."""
+    """A session with the token that has every permission."""
     http.headers["Authorization"] = f"Token {SETTINGS.token}"
     return http

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_crux.sandbox``, as a user starts and ends it."""
+"""``python -m airflow_provider_crux.sandbox``, as a user starts and stops it."""
 
 import os
 import re
@@ -15,23 +15,23 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 COMMAND = [sys.executable, "-W", "error", "-m", "airflow_provider_crux.sandbox"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_answers_and_ends_cleanly(http: requests.Session, number):
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_it_prints_its_url_serves_and_stops_cleanly(http: requests.Session, signal_number):
     options = ["--token", "my-token", "--user", "me", "--password", "mine", "--export-seconds", "3600"]
-    # buffered, as a user's is: whether the line comes at once is part of what is tested
+    # buffered, as for a user, because the test checks that the line comes at once
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    watchdog = Timer(60, process.kill)  # a line that never comes must fail the test, not hang it
+    watchdog = Timer(60, process.kill)  # if the line never comes, the test must fail instead of hanging
     watchdog.start()
     try:
-        found = re.fullmatch(r"Crux Connect sandbox on (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
-        url = found.group(1)
+        announcement = re.fullmatch(r"Crux Connect sandbox on (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
+        url = announcement.group(1)
         http.headers["Authorization"] = "Token my-token"
         uuid = http.post(f"{url}/api/orders/export/", json={}).json()["uuid"]
         assert http.get(f"{url}/api/data/export/{uuid}/").json()["status"] == "pending"
         login = http.post(f"{url}/api/organizations/user-login/", json={"username": "me", "password": "mine"})
         assert login.status_code == 200
-        process.send_signal(number)
+        process.send_signal(signal_number)
         assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0
     finally:
@@ -40,7 +40,7 @@ def test_it_says_where_it_is_answers_and_ends_cleanly(http: requests.Session, nu
         process.wait()
 
 
-def test_a_taken_port_is_told_in_one_line():
+def test_a_taken_port_is_reported_in_one_line():
     with running_sandbox() as sandbox:
         port = sandbox.url.rpartition(":")[2]
         result = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, timeout=60, check=False)
@@ -50,7 +50,7 @@ def test_a_taken_port_is_told_in_one_line():
 
 
 @pytest.mark.parametrize("option", ["--port=65536", "--url-lifetime=-1", "--token-lifetime=nan", "--export-seconds=x"])
-def test_a_value_that_cannot_be_is_refused(option):
+def test_an_invalid_value_is_rejected(option):
     result = subprocess.run([*COMMAND, option], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
-    assert option.partition("=")[0] in result.stderr
+    assert f"argument {option.partition('=')[0]}: must be " in result.stderr

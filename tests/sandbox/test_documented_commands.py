@@ -1,6 +1,6 @@
-"""The commands of the vendor's documentation, run for real: what they send is accepted as it stands.
+"""The sandbox accepts the requests of the vendor's documented commands, which these tests really run.
 
-Only the host differs. The documented Python example is not here: it is no Python, its body is HTTPie's.
+Only the host differs. The documented Python example is missing because it is not valid Python: its body is HTTPie's.
 """
 
 import json
@@ -127,8 +127,8 @@ def plain_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """No proxy, no settings of the user; HTTPie beside this Python first."""
-    # without a terminal HTTPie reads stdin; and it would look on the network for its next version
+    """An environment without proxies and user settings, in which HTTPie of this Python comes first."""
+    # without a terminal HTTPie reads stdin, and it checks the network for updates
     httpie = {"default_options": ["--ignore-stdin"], "disable_update_warnings": True}
     (tmp_path / "config.json").write_text(json.dumps(httpie))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -163,15 +163,15 @@ def test_the_documented_shell_command_is_accepted(plain_sandbox: Sandbox, enviro
 
 def test_the_documented_node_request_is_accepted(plain_sandbox: Sandbox, environment):
     require(environment, "node")
-    where = urlsplit(plain_sandbox.url)
+    address = urlsplit(plain_sandbox.url)
     script = NODE
-    for documented, here in (
+    for documented, replacement in (
         ("'https'", "'http'"),
-        ("api.cruxconnect.com", where.hostname),
-        ("443", str(where.port)),
+        ("api.cruxconnect.com", address.hostname),
+        ("443", str(address.port)),
     ):
         assert documented in script
-        script = script.replace(documented, here)
+        script = script.replace(documented, replacement)
     output = run(environment, "node", "-e", script)
     assert "STATUS: 200" in output
     assert_accepted(plain_sandbox, output)
