@@ -41,7 +41,7 @@ $(VERSIONS:%=matrix-%): matrix-%:
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix ARGS="tests/e2e/test_scheduler.py"
 
-# Tests the UI of Airflow 3 and 2 in a real browser and takes the screenshots in docs/images. Installs Chromium (root, apt).
+# Tests the UI of Airflow 3 and 2 in a real browser and takes the screenshots of docs/images. Installs Chromium (as root).
 e2e:
 	@scripts/install_chromium.sh
 	@$(MAKE) --no-print-directory ui AIRFLOW=3.3.2
@@ -57,7 +57,8 @@ $(VENV)/.installed-%: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group $*
 	@touch $@
 
-# Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills some of them. Installs both servers (root, apt).
+# Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills a worker and the triggerer. Installs
+# PostgreSQL and Redis (as root).
 celery: $(VENV)/.installed-celery
 	@scripts/install_services.sh
 	INTERVALS=$(INTERVALS) timeout --foreground --kill-after=60 3600 \

@@ -24,7 +24,7 @@ PREVIEW_RECORDS, PREVIEW_WIDTH = 3, 110
 def logical_date(day: str) -> date:
     """Return the logical date of the @daily run that exports a day.
 
-    With Airflow 3's default settings, the data interval of a daily run is empty and the operator exports the day before.
+    With Airflow 3's default settings, a daily run's data interval is empty and the operator exports the day before.
     """
     remedy = "set a day as YYYY-MM-DD, for example: make demo DAY=2026-01-02"
     try:

@@ -1,4 +1,4 @@
-"""The processes of an Airflow on loopback: started, watched through their logs, and ended, each by its id."""
+"""Starts, watches and ends the processes of an Airflow on loopback, each by its ID."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from typing import Any
 import psutil
 
 STARTUP_SECONDS = 120
-"""From the first process to a healthy Airflow; 15 to 25 s were seen on two cores."""
+"""Timeout from the first process to a healthy Airflow. It takes 15 to 25 s on two cores."""
 STOP_SECONDS = 15
 POLL_SECONDS = 0.1
 TAIL_LINES = 40
 
 
 class AirflowTestError(Exception):
-    """Airflow did not do what the test waited for; the message ends with the tail of the logs."""
+    """Airflow did not reach the state that the test waited for. The message ends with the last lines of the logs."""
 
 
-class Part:
-    """One process of Airflow's or of what it needs, leader of a session: all it starts can be found and ended."""
+class Component:
+    """One process of Airflow, or of a service it needs. It leads a session, so all its descendants can be ended."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
@@ -41,7 +41,7 @@ class Part:
         self.start()
 
     def start(self) -> None:
-        """Start the process, or start it again after it was killed; it writes to the end of its log."""
+        """Start the process, or restart it after it was killed. It appends to its log."""
         self.killed = False
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -55,105 +55,108 @@ class Part:
             )
 
     def kill(self) -> None:
-        """End the process and all it started by SIGKILL, as a machine does that runs out of memory."""
+        """Send SIGKILL to the process and its descendants, as the kernel does when memory runs out."""
         self.killed = True
-        while members := self.members():  # until none is left, also of those started while the list was made
-            for process in members:
+        while processes := self.processes():  # repeat, because a process may start another while the list is made
+            for process in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             time.sleep(POLL_SECONDS)
         self.process.wait()
 
-    def freeze(self) -> None:
-        """Stop the process and all it started where they are, so that a test can look before it kills them."""
-        for process in self.members():
+    def suspend(self) -> None:
+        """Suspend the process and its descendants, so that a test can inspect their state before it kills them."""
+        for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 
     @property
-    def ended_too_early(self) -> bool:
-        """Whether it ended without being killed on purpose."""
+    def exited_unexpectedly(self) -> bool:
+        """Whether the process ended although nobody killed it on purpose."""
         return not self.killed and self.process.poll() is not None
 
-    def members(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Return every live process of the session.
 
-        Airflow puts some of its children into process groups of their own, but none leaves the session.
+        Airflow moves some of its children into other process groups, but none leaves the session.
         """
         return [
             process
             for process in psutil.process_iter()
-            if _session_of(process.pid) == self.process.pid and _lives(process)
+            if _session_id(process.pid) == self.process.pid and _is_alive(process)
         ]
 
 
-def _session_of(pid: int) -> int | None:
+def _session_id(pid: int) -> int | None:
     try:
         return os.getsid(pid)
-    except OSError:  # gone, or not ours to ask
+    except OSError:  # the process has ended, or belongs to another user
         return None
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def wait(
-    parts: Sequence[Part], obstacle: Callable[[], str], timeout: float, poll_seconds: float = POLL_SECONDS
+def wait_while(
+    components: Sequence[Component], pending: Callable[[], str], timeout: float, poll_seconds: float = POLL_SECONDS
 ) -> None:
-    """Poll until `obstacle` is the empty string; fail at the deadline, or when one of the parts has ended."""
+    """Wait until `pending` returns an empty string instead of what is missing.
+
+    Raises AirflowTestError after `timeout` seconds, or as soon as a component has exited.
+    """
     deadline = time.monotonic() + timeout
-    while reason := obstacle():
-        ended = [part.name for part in parts if part.ended_too_early]
-        if ended or time.monotonic() > deadline:
-            cause = f"ended too early: {', '.join(ended)}" if ended else f"not within {timeout:g} s"
-            tails = "\n".join(f"--- {part.name}\n{tail(part.log)}" for part in parts)
+    while reason := pending():
+        exited = [component.name for component in components if component.exited_unexpectedly]
+        if exited or time.monotonic() > deadline:
+            cause = f"exited unexpectedly: {', '.join(exited)}" if exited else f"timeout of {timeout:g} s"
+            tails = "\n".join(f"--- {component.name}\n{tail(component.log)}" for component in components)
             raise AirflowTestError(f"{reason} ({cause})\n{tails}")
         time.sleep(poll_seconds)
 
 
-def stop(parts: Sequence[Part]) -> None:
-    """End the parts and all they started: a polite signal to each group, and after STOP_SECONDS no longer polite."""
-    for part in parts:
-        if part.process.poll() is None:
-            os.killpg(part.process.pid, signal.SIGTERM)
+def stop(components: Sequence[Component]) -> None:
+    """Send SIGTERM to the components, and after STOP_SECONDS SIGKILL to all processes that are left."""
+    for component in components:
+        if component.process.poll() is None:
+            os.killpg(component.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    for part in parts:
+    for component in components:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            part.process.wait(max(0.0, deadline - time.monotonic()))
-    for part in parts:
-        part.kill()
+            component.process.wait(max(0.0, deadline - time.monotonic()))
+    for component in components:
+        component.kill()
 
 
 @contextlib.contextmanager
-def ending(parts: Sequence[Part]) -> Iterator[None]:
-    """End these parts, and those that are added meanwhile, when the block is left.
+def stopping_on_exit(components: Sequence[Component]) -> Iterator[None]:
+    """Stop the components when the block ends, including those added to the list inside the block.
 
-    Until then SIGTERM is taken for Ctrl-C, so that a test session that is cancelled leaves no process behind.
+    Inside the block SIGTERM acts like Ctrl-C, so that a canceled test session leaves no process behind.
     """
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terminate_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        # a second signal must not interrupt what ends the processes
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A second signal must not interrupt the cleanup.
+        interrupt_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stop(parts)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, handler)
+        stop(components)
+        signal.signal(signal.SIGINT, interrupt_handler)
+        signal.signal(signal.SIGTERM, terminate_handler)
 
 
 def airflow_command(arguments: Sequence[str]) -> list[str]:
-    """Return the command line of one airflow command, in this interpreter's environment."""
+    """Return the command line that runs Airflow with this interpreter."""
     return [sys.executable, "-m", "airflow", *arguments]
 
 
 def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run one command of the airflow command line and return what it printed."""
-    done = subprocess.run(
+    """Run an Airflow command and return its output."""
+    completed = subprocess.run(
         airflow_command(arguments),
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -163,10 +166,10 @@ def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str
         timeout=STARTUP_SECONDS,
         check=False,
     )
-    if done.returncode:
-        last = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
-        raise AirflowTestError(f"airflow {' '.join(arguments)} ended with {done.returncode}\n{last}")
-    return done.stdout
+    if completed.returncode:
+        last_lines = "\n".join(completed.stdout.splitlines()[-TAIL_LINES:])
+        raise AirflowTestError(f"airflow {' '.join(arguments)} exited with {completed.returncode}\n{last_lines}")
+    return completed.stdout
 
 
 def tail(log: Path) -> str:
@@ -176,17 +179,17 @@ def tail(log: Path) -> str:
 
 
 def _readable(line: str) -> str:
-    """Shorten a line of an Airflow 3 task log, where a traceback is one JSON object of many kilobytes."""
+    """Shorten a line of an Airflow 3 task log, in which a traceback is one JSON object of many kilobytes."""
     try:
         entry = json.loads(line)
         errors = [
-            f"    {error['exc_type']}: {error['exc_value']} ({_innermost(error['frames'])})"
+            f"    {error['exc_type']}: {error['exc_value']} ({_innermost_frames(error['frames'])})"
             for error in entry.get("error_detail") or []
         ]
         return "\n".join([f"{entry['timestamp']} {entry['level']} {entry['event']}", *errors])
-    except (ValueError, TypeError, KeyError, AttributeError):  # plain text, or another shape of JSON
+    except (ValueError, TypeError, KeyError, AttributeError):  # plain text, or JSON of another structure
         return line
 
 
-def _innermost(frames: Sequence[Mapping[str, Any]]) -> str:
+def _innermost_frames(frames: Sequence[Mapping[str, Any]]) -> str:
     return " < ".join(f"{frame['filename']}:{frame['lineno']}" for frame in reversed(frames[-3:]))
