@@ -207,7 +207,7 @@ class AirflowInstance(ABC):
         return self._own_process(task.ppid())
 
     def kill_component(self, name: str) -> None:
-        """Send SIGKILL to a component, for example "triggerer", and its descendants. Waits do not fail because of it."""
+        """Send SIGKILL to a component, for example "triggerer", and its descendants. Later waits ignore its end."""
         self._component(name).kill()
 
     def restart_component(self, name: str) -> None:
