@@ -1,4 +1,4 @@
-"""Tasks that fail while they hold a secret: the server rejects them, a transfer is incomplete, or our code has a bug."""
+"""Tasks that fail while they hold a secret: a server rejects them, a download is incomplete, or the code crashes."""
 
 import time
 from datetime import UTC, datetime, timedelta
