@@ -1,25 +1,31 @@
-"""What was measured, and how it is told: medians, with the least and the greatest value in brackets."""
+"""Formats what the benchmarks measured: one row per comparison, as medians with minimum and maximum in brackets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import median
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound that a figure is to keep."""
+    """
+    A bound for a result.
 
-    bound: float
-    at_least: bool = False
+    :param bound: the bound.
+    :param minimum: whether the result must be at least the bound; by default it must be at most the bound.
+    """
 
-    def met(self, value: float) -> bool:
-        """Tell whether a value keeps it."""
-        return value >= self.bound if self.at_least else value <= self.bound
+    bound: float | Fraction
+    minimum: bool = False
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a value meets the goal."""
+        return value >= self.bound if self.minimum else value <= self.bound
 
     def __str__(self) -> str:
-        return f"at {'least' if self.at_least else 'most'} {self.bound:.3g}"
+        return f"at {'least' if self.minimum else 'most'} {self.bound}"
 
 
 @dataclass(frozen=True)
@@ -28,41 +34,58 @@ class Row:
     One row of the table.
 
     :param what: what was measured.
-    :param ours: every value, in ``unit``.
-    :param against: what it is compared with; empty where it is held against an absolute goal.
-    :param theirs: every value of that, measured in turn with ours.
-    :param goal: for the ratio of the medians, ours to theirs; for our median itself where there is no other.
+    :param unit: the unit of all values.
+    :param ours: the values of this provider.
+    :param alternative: what it is compared with; empty if there is only an absolute goal.
+    :param theirs: the values of the alternative, measured in turn with ours.
+    :param goal: for the ratio of the medians, ours to theirs; without an alternative, for our median.
     """
 
     what: str
     unit: str
     ours: Sequence[float]
-    against: str = ""
+    alternative: str = ""
     theirs: Sequence[float] = ()
     goal: Goal | None = None
 
     @property
-    def judged(self) -> float:
-        """The value that the goal is about."""
+    def value(self) -> float:
+        """The ratio of the medians; without an alternative, our median."""
         return median(self.ours) / median(self.theirs) if self.theirs else median(self.ours)
 
     def __str__(self) -> str:
-        cells = [self.what, f"{told(self.ours)} {self.unit}"]
+        cells = [self.what, with_unit(summary(self.ours), self.unit)]
         if self.theirs:
-            cells += [f"{self.against}: {told(self.theirs)} {self.unit}", f"**{self.judged:.2f}**"]
+            cells += [f"{self.alternative}: {with_unit(summary(self.theirs), self.unit)}", f"**{self.value:.2f}**"]
         else:
             cells += ["", ""]
-        if self.goal is None:
-            cells += ["", ""]
-        else:
-            cells += [str(self.goal), "yes" if self.goal.met(self.judged) else "**no**"]
         return f"| {' | '.join(cells)} |"
 
+    def goal_row(self, goal: Goal) -> str:
+        """Return the row of the table of goals."""
+        unit = "" if self.theirs else self.unit
+        value = f"{self.value:.2f}" if self.theirs else f"{self.value:.3g}"
+        cells = [
+            self.what.removesuffix(" (quartiles)"),
+            *([self.alternative] if self.alternative else []),
+            with_unit(str(goal), unit),
+            with_unit(value, unit),
+            "yes" if goal.is_met(self.value) else "**no**",
+        ]
+        separator = " | " if self.alternative else " | | "
+        return f"| {cells[0]}{separator}{' | '.join(cells[1:])} |"
 
-HEAD = "| what | ours | against | ratio | goal | met |\n|---|---|---|---|---|---|"
+
+HEADER = "| what | this provider | compared with | ratio |\n|---|---|---|---|"
+GOALS_HEADER = "| what | compared with | goal | result | met |\n|---|---|---|---|---|"
 
 
-def told(values: Sequence[float]) -> str:
-    """Return the median, and the spread where there is one."""
+def summary(values: Sequence[float]) -> str:
+    """Return the median, and minimum and maximum if there are several values."""
     middle = f"{median(values):.3g}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.3g} to {max(values):.3g})"
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Append a unit, if there is one."""
+    return f"{text} {unit}".rstrip()

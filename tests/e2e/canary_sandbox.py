@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from html import escape
 
+from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
-from airflow_provider_crux.sandbox.validation import ExportQuery, validate
+from airflow_provider_crux.sandbox.validation import validate
 
 # How an export of orders with this status ends: at its second poll, or when the test calls finish_slow_exports().
 FAST_OUTCOMES = {"allocated": "COMPLETED", "rejected": "FAILED"}
@@ -52,7 +53,7 @@ class CanarySandbox:
             self._finish(uuid, SLOW_OUTCOMES)
 
     def _finish(self, uuid: str, outcomes: dict[str, str]) -> None:
-        export = self.sandbox.export(uuid)
+        export = self.sandbox.get_export(uuid)
         for status in export.query.statuses:
             export.outcome = outcomes.get(status, export.outcome)
 

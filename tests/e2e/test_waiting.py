@@ -219,7 +219,7 @@ def test_next_try_of_a_killed_map_index_resumes_its_own_export(
     airflow.wait_while(
         lambda: "" if len(exports_of(sandbox, run.dag_id)) == 2 else "fewer than two exports", RUN_SECONDS
     )
-    uuids_by_status = {sandbox.export(uuid).query.statuses: uuid for uuid in exports_of(sandbox, run.dag_id)}
+    uuids_by_status = {sandbox.get_export(uuid).query.statuses: uuid for uuid in exports_of(sandbox, run.dag_id)}
     uuids = [uuids_by_status["unallocated",], uuids_by_status["rejected",]]
     for uuid in uuids:
         wait_for_polls(sandbox, uuid, 1)
@@ -411,7 +411,7 @@ def is_export_request(entry: dict[str, Any], dag_id: str) -> bool:
 def exports_of(sandbox: Sandbox, dag_id: str) -> list[str]:
     """Return the UUIDs of the exports of the DAG's interval, one for each successful request."""
     start_date = request_body(dag_id)["start_date"]
-    return [uuid for uuid in sandbox.exports if api_timestamp(sandbox.export(uuid).query.start_date) == start_date]
+    return [uuid for uuid in sandbox.exports if api_timestamp(sandbox.get_export(uuid).query.start_date) == start_date]
 
 
 def wait_for_export(airflow: AirflowInstance, sandbox: Sandbox, dag_id: str) -> str:
