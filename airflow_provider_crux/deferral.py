@@ -1,102 +1,128 @@
-"""What operator, sensor and transfer have in common when they wait for an export in the triggerer."""
+"""What operator, sensor and transfer share when they wait for an export: the hook, deferring, and resuming."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_crux.api import waiting
-from airflow_provider_crux.api.polling import POLL_INTERVAL
-from airflow_provider_crux.api.repetition import BUDGET
-from airflow_provider_crux.api.waiting import Pause, Wait, WaitState
+from airflow_provider_crux.api.errors import export_failed, export_timed_out, trigger_poll_error
+from airflow_provider_crux.api.polling import (
+    POLL_INTERVAL,
+    ExportPoller,
+    PollAgain,
+    export_uuid_from_event,
+    state_from_event,
+)
+from airflow_provider_crux.api.responses import ExportState
+from airflow_provider_crux.api.retries import RETRY_BUDGET
 from airflow_provider_crux.exceptions import CruxError
+from airflow_provider_crux.hooks.crux import CruxHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.providers.common.compat.sdk import BaseOperator as _Operator
+else:
+    # a mixin: the sensor has another base class than the others
+    _Operator = object
 
-    from airflow_provider_crux.hooks.crux import CruxHook
+BACKSTOP_MARGIN: Final = RETRY_BUDGET + 60.0
+"""Seconds that the trigger has after its deadline for its last poll and its event, before Airflow ends the deferral."""
 
-_MARGIN: Final = BUDGET + 60.0
-"""Seconds that the trigger is given after its own deadline, for its last look and its event: its word comes first."""
-
-_SETTLED: Final = 10.0
+MIN_RESUME_DELAY: Final = 10.0
 """
-Seconds until a task that deferred may be called back.
+Seconds before which a deferred task must not resume.
 
 For up to ``[workers] min_heartbeat_interval`` (5 seconds) Airflow 3 does not notice that the deferring process has
-ended; a task that runs again by then is failed with a state mismatch (seen on 3.3.2; apache/airflow issue 72716).
-On two overloaded cores it was seen to take longer than that.
+ended; a task that resumes by then fails with a state mismatch (seen on 3.3.2; apache/airflow issue 72716). On two
+overloaded cores it took longer than that.
 """
 
 
 @contextmanager
-def failing_at_once(*hopeless: type[CruxError]) -> Iterator[None]:
+def fail_without_retry(*errors: type[CruxError]) -> Iterator[None]:
     """
-    Turn errors that a retry cannot mend into Airflow's word for that.
+    Fail the task immediately for errors that a retry cannot fix.
 
-    :param hopeless: which they are.
-    :raises AirflowFailException: in place of each of them.
+    :param errors: their classes.
+    :raises AirflowFailException: instead of each of them.
     """
     try:
         yield
-    except hopeless as error:
+    except errors as error:
         raise AirflowFailException(str(error)) from error
 
 
-def defer(operator: BaseOperator, wait: Wait, crux_conn_id: str, **resumed_with: Any) -> NoReturn:
+class ExportWaitMixin(_Operator):
     """
-    Let the triggerer wait; Airflow calls ``execute_complete`` of the operator with the event and what is given here.
+    What a task needs to wait for an export.
 
-    :param operator: which defers.
-    :param wait: for what, and how long.
-    :param crux_conn_id: id of the connection.
-    :param resumed_with: what ``execute_complete`` is told besides the event and ``asked_at``. ``dag.test()`` tells it
-        the event alone.
+    The task sets ``crux_conn_id`` and has an ``execute_complete`` that accepts ``event`` and ``requested_at``.
     """
-    from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
-    now = time.time()
-    backstop = timedelta(seconds=max(0.0, wait.deadline - now) + _MARGIN)
-    operator.defer(
-        trigger=CruxExportTrigger(
-            crux_conn_id=crux_conn_id,
-            export_uuid=wait.export_uuid,
-            asked_at=wait.asked_at,
-            deadline=wait.deadline,
-            poll_interval=wait.poll_interval,
-            not_before=now + _SETTLED,
-        ),
-        method_name="execute_complete",
-        kwargs={"asked_at": wait.asked_at, **resumed_with},
-        # a shorter limit that the user set for the task holds in the triggerer too
-        timeout=min(backstop, operator.execution_timeout or backstop),
-    )
+    crux_conn_id: str
+
+    @cached_property
+    def hook(self) -> CruxHook:
+        """The hook of the task's connection."""
+        return CruxHook(self.crux_conn_id)
+
+    def defer_until_done(self, poller: ExportPoller, **resume_kwargs: Any) -> NoReturn:
+        """
+        Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
+
+        :param poller: the wait.
+        :param resume_kwargs: what ``execute_complete`` receives besides the event and ``requested_at``. ``dag.test()``
+            passes the event alone.
+        """
+        from airflow_provider_crux.triggers.exports import CruxExportTrigger
+
+        now = time.time()
+        backstop = timedelta(seconds=max(0.0, poller.deadline - now) + BACKSTOP_MARGIN)
+        self.defer(
+            trigger=CruxExportTrigger(
+                crux_conn_id=self.crux_conn_id,
+                export_uuid=poller.export_uuid,
+                requested_at=poller.requested_at,
+                deadline=poller.deadline,
+                poll_interval=poller.poll_interval,
+                first_poll_at=now + MIN_RESUME_DELAY,
+            ),
+            method_name="execute_complete",
+            kwargs={"requested_at": poller.requested_at, **resume_kwargs},
+            # a shorter limit that the user set for the task also applies in the triggerer
+            timeout=min(backstop, self.execution_timeout or backstop),
+        )
+
+    def raise_unless_done(self, event: object, *, export_uuid: str, requested_at: float) -> None:
+        """
+        Return if the trigger reports that the export is done; raise what it reports otherwise.
+
+        If the trigger could not get the status, or its event is invalid, the worker polls itself: it may succeed, and
+        if not, it says best what is wrong.
+
+        :raises CruxExportFailedError: if the export failed.
+        :raises CruxExportTimeoutError: if it was not done in time.
+        :raises CruxError: if the worker's own poll fails too.
+        """
+        match state_from_event(event, export_uuid=export_uuid):
+            case ExportState.DONE:
+                return
+            case ExportState.FAILED:
+                raise export_failed(export_uuid)
+            case ExportState.TIMED_OUT:
+                raise export_timed_out(export_uuid)
+        poller = ExportPoller(export_uuid, requested_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
+        outcome = poller.evaluate(self.hook.poll_export(export_uuid), time.time())
+        if isinstance(outcome, PollAgain):
+            raise trigger_poll_error(export_uuid, outcome.warning)
 
 
-def resume(event: object, hook: CruxHook, *, export_uuid: str, asked_at: float) -> None:
-    """
-    Return where the trigger says that the export is done, and raise what it says otherwise.
-
-    Where the trigger could not find out, or its event cannot be believed, the worker looks for itself: it may be
-    better off, and if not it says best what is wrong.
-
-    :raises CruxExportFailedError: when the export failed.
-    :raises CruxExportTimeoutError: when it was not done in time.
-    :raises CruxError: where the worker's own look says nothing better.
-    """
-    match waiting.state_of(event, export_uuid=export_uuid):
-        case WaitState.FAILED:
-            raise waiting.failed(export_uuid)
-        case WaitState.TIMEOUT:
-            raise waiting.timed_out(export_uuid)
-        case WaitState.ERROR:
-            wait = Wait(export_uuid, asked_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
-            judged = wait.judge(hook.look(export_uuid), time.time())
-            if isinstance(judged, Pause):
-                raise waiting.lost_sight(export_uuid, judged.remark)
+def export_uuid_of(event: object) -> str:
+    """Return the UUID in an event, or an empty text: ``dag.test()`` passes nothing else to a resumed task."""
+    return export_uuid_from_event(event) or ""

@@ -1,108 +1,108 @@
 """
-What can go wrong between Airflow and Crux Connect.
+The errors of this provider.
 
-A class of its own exists only where a caller would act differently::
+A subclass exists only where a caller acts differently::
 
     CruxError
-    ├── CruxPermanentError              trying again changes nothing: the task fails at once
-    │   ├── CruxInvalidRequestError     refused here, before anything was sent (also a ValueError)
-    │   ├── CruxIntervalError           no interval, an empty one, or a reversed one (also a ValueError)
-    │   ├── CruxInvalidConnectionError  the Airflow connection cannot be used as it stands (also a ValueError)
-    │   ├── CruxBadCredentialsError     401
-    │   ├── CruxPermissionDeniedError   403
-    │   ├── CruxNotFoundError           404
-    │   ├── CruxUnsupportedMediaTypeError  415
-    │   ├── CruxRequestRefusedError     400 and every other answer that refuses the request
-    │   └── CruxMalformedAnswerError    an answer that Crux Connect does not give
-    ├── CruxTransientError              surely not processed: the same call may be sent again
-    │   ├── CruxThrottledError          429
-    │   ├── CruxUnavailableError        503, or no connection was made
-    │   └── CruxUrlLapsedError          the presigned URL of a file opens it no longer: ask for a fresh one
-    ├── CruxAmbiguousError              the export may have been started: sending again may be a second e-mail
-    ├── CruxExportFailedError           Crux Connect gave the export up: only a new export can help
-    └── CruxExportTimeoutError          the export was not done in time: it may still be, so wait for it again
+    ├── CruxPermanentError                 a retry fails in the same way: the task fails immediately
+    │   ├── CruxInvalidRequestError        an argument is invalid; nothing was sent (also a ValueError)
+    │   ├── CruxIntervalError              the interval is missing, empty or reversed (also a ValueError)
+    │   ├── CruxInvalidConnectionError     the Airflow connection is unusable (also a ValueError)
+    │   ├── CruxAuthenticationError        HTTP 401
+    │   ├── CruxPermissionDeniedError      HTTP 403
+    │   ├── CruxNotFoundError              HTTP 404
+    │   ├── CruxUnsupportedMediaTypeError  HTTP 415
+    │   ├── CruxRequestRejectedError       HTTP 400 and every other rejection
+    │   └── CruxInvalidResponseError       a response that Crux Connect does not send
+    ├── CruxTransientError                 not processed: the same request may be sent again
+    │   ├── CruxRateLimitError             HTTP 429
+    │   ├── CruxUnavailableError           HTTP 503, or no connection
+    │   └── CruxUrlExpiredError            the presigned URL has expired: request a new one
+    ├── CruxAmbiguousError                 the export may have been started: a resend may send a second e-mail
+    ├── CruxExportFailedError              the export failed: only a new export can help
+    └── CruxExportTimeoutError             the export is late: wait for it again
 
-No message holds a secret: what is put into one has passed :mod:`airflow_provider_crux.api.redaction`.
+No message contains a secret: foreign text passes :mod:`airflow_provider_crux.api.redaction` first.
 """
 
 from __future__ import annotations
 
 
 class CruxError(Exception):
-    """Base class of everything that this provider raises itself."""
+    """Base class of every error that this provider raises."""
 
 
 class CruxPermanentError(CruxError):
-    """Nothing but a change by a person will help; a retry would fail in the same way."""
+    """A person must change something; a retry fails in the same way."""
 
 
 class CruxInvalidRequestError(CruxPermanentError, ValueError):
-    """A request, or an argument, breaks a rule of the API; nothing was sent."""
+    """A request or an argument violates a rule of the API. Nothing was sent."""
 
 
 class CruxIntervalError(CruxPermanentError, ValueError):
-    """The stretch of time to export is missing, empty or reversed; nothing was sent."""
+    """The interval to export is missing, empty or reversed. Nothing was sent."""
 
 
 class CruxInvalidConnectionError(CruxPermanentError, ValueError):
-    """A field of the Airflow connection cannot be used; nothing was sent."""
+    """A field of the Airflow connection is unusable. Nothing was sent."""
 
 
-class CruxBadCredentialsError(CruxPermanentError):
-    """401: the token, or the user name and password, are not accepted."""
+class CruxAuthenticationError(CruxPermanentError):
+    """HTTP 401: the token, or the user name and password, are wrong."""
 
 
 class CruxPermissionDeniedError(CruxPermanentError):
-    """403: the user is known but may not do this."""
+    """HTTP 403: the user lacks a permission."""
 
 
 class CruxNotFoundError(CruxPermanentError):
-    """404: no such path on this host, or no such export."""
+    """HTTP 404: this host has no such path, or Crux Connect has no such export."""
 
 
 class CruxUnsupportedMediaTypeError(CruxPermanentError):
-    """415: the body was not understood."""
+    """HTTP 415: the server did not understand the body."""
 
 
-class CruxRequestRefusedError(CruxPermanentError):
-    """400, or any other answer by which the request was surely refused."""
+class CruxRequestRejectedError(CruxPermanentError):
+    """HTTP 400, or any other response that rejects the request."""
 
 
-class CruxMalformedAnswerError(CruxPermanentError):
+class CruxInvalidResponseError(CruxPermanentError):
     """
-    The answer to a call that succeeded is not what Crux Connect answers.
+    The response to a successful request is not one that Crux Connect sends.
 
-    Permanent on purpose: the export may well have been started, and a retry would ask for a second one.
+    Permanent on purpose: the export may have been started, and a retry would request a second one.
     """
 
 
 class CruxTransientError(CruxError):
-    """The call was surely not processed; later it may go through."""
+    """The request was not processed; later it may succeed."""
 
 
-class CruxThrottledError(CruxTransientError):
-    """429: too many calls."""
+class CruxRateLimitError(CruxTransientError):
+    """HTTP 429: too many requests."""
 
 
 class CruxUnavailableError(CruxTransientError):
-    """503, or no connection could be made at all."""
+    """HTTP 503, or no connection could be made."""
 
 
-class CruxUrlLapsedError(CruxTransientError):
-    """403 to a presigned URL: it opens the file no longer, but a fresh one will."""
+class CruxUrlExpiredError(CruxTransientError):
+    """The presigned URL of a file has expired; a new one opens the file."""
 
 
 class CruxAmbiguousError(CruxError):
-    """The request went out and nobody knows whether it was processed."""
+    """The request was sent, but nobody knows whether it was processed."""
 
 
 class CruxExportFailedError(CruxError):
     """
-    Crux Connect says that the export failed.
+    Crux Connect reports that the export failed.
 
-    Not permanent: whoever asked for the export may ask for another. Whoever only waits for it may not hope.
+    Not permanent: the task that requested the export may request another one. A task that only waits fails immediately.
     """
 
 
 class CruxExportTimeoutError(CruxError):
-    """The export was not done before the deadline; it goes on at Crux Connect."""
+    """The export was not done before the deadline. It continues at Crux Connect."""

@@ -1,4 +1,4 @@
-"""What Airflow reads about this package at start-up; it imports nothing heavy."""
+"""What Airflow reads about this package at start-up. It imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_crux.connection_form import CONN_FIELDS, UI_FIELD_BEHAVIOU
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the description of the provider, in the form of Airflow's ``provider_info.schema.json``."""
+    """Return the description of the provider, as defined by Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-crux",
         "name": "Crux Connect",
@@ -35,7 +35,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": "Crux Connect",
                 "target-integration-name": "Object storage",
-                "python-module": "airflow_provider_crux.transfers.exports",
+                "python-module": "airflow_provider_crux.transfers.crux_to_object_storage",
             },
         ],
         "triggers": [

@@ -67,6 +67,7 @@ def store(url: str, path: str) -> None:
     """Download and store the file, and print speed and memory. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
     from airflow_provider_crux.hooks.files import open_file
     from airflow_provider_crux.transfers import atomic_write
@@ -78,7 +79,8 @@ def store(url: str, path: str) -> None:
     target = ObjectStoragePath(path)
     atomic_write.store([HEADER, ROW], target)
     memory_before, start = peak_memory(), time.monotonic()
-    with open_file(url, ConnectionSettings(base_url="", username=None, secret="")) as chunks:
+    export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)
+    with open_file(export, ConnectionSettings(base_url="", username=None, secret="")) as chunks:
         stored_file = atomic_write.store(chunks, target)
     seconds = time.monotonic() - start
     print(json.dumps({"MiB/s": stored_file.bytes / MIB / seconds, "MiB": peak_memory() - memory_before}))

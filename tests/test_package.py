@@ -97,7 +97,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 before = set(sys.modules)
 import airflow_provider_crux.operators.orders
 import airflow_provider_crux.sensors.exports
-import airflow_provider_crux.transfers.exports
+import airflow_provider_crux.transfers.crux_to_object_storage
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(loaded - set(sys.stdlib_module_names)))
 """

@@ -14,7 +14,7 @@ from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetab
 from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
-from airflow_provider_crux.schedule import last_period, period_from, schedule_name
+from airflow_provider_crux.interval import last_complete_period, period_starting_at, schedule_name
 
 EVERY_RUN = TimeRestriction(earliest=None, latest=None, catchup=True)
 
@@ -53,7 +53,7 @@ moments = st.datetimes(datetime(1995, 1, 1), datetime(2040, 1, 1), timezones=st.
 def test_every_run_of_a_cron_exports_the_time_since_the_run_before_it(cron: str, zone: str, after: datetime) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)
     ticks = [interval.end for interval in scheduled(timetable, after, 8)]
-    periods = [last_period(timetable, tick) for tick in ticks]
+    periods = [last_complete_period(timetable, tick) for tick in ticks]
     assert periods[1:] == list(pairwise(ticks))  # to each run its own, and all of them adjoin
 
 
@@ -74,16 +74,16 @@ def test_a_cron_without_intervals_exports_what_airflow_gives_the_same_cron_with_
     assume(all(before.end == after.start for before, after in pairwise(intervals)))
     given_by_airflow = {interval.end: tuple(interval) for interval in intervals}
     for tick in ticks[3:]:  # Airflow 3.3 begins its intervals after the instant it is given, 2.11 at it
-        assert last_period(timetable, tick) == given_by_airflow[tick]
+        assert last_complete_period(timetable, tick) == given_by_airflow[tick]
 
 
 @given(crons, zones, moments)
 def test_a_manual_run_in_mid_period_exports_the_last_whole_one(cron: str, zone: str, moment: datetime) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)
-    start, end = last_period(timetable, moment)
-    assert end <= moment < period_from(timetable, end)[1]
-    assert last_period(timetable, end) == (start, end)
-    assert period_from(timetable, start) == (start, end)
+    start, end = last_complete_period(timetable, moment)
+    assert end <= moment < period_starting_at(timetable, end)[1]
+    assert last_complete_period(timetable, end) == (start, end)
+    assert period_starting_at(timetable, start) == (start, end)
 
 
 def utc(*parts: int) -> datetime:
@@ -113,13 +113,13 @@ NOON = utc(2026, 1, 10, 12)
     ids=lambda value: type(value).__name__,
 )
 def test_the_last_whole_period_of_each_kind_of_schedule(timetable, period) -> None:
-    assert last_period(timetable, NOON) == period
+    assert last_complete_period(timetable, NOON) == period
 
 
 def test_a_day_is_as_long_as_the_clocks_make_it() -> None:
     berlin = CronTriggerTimetable("@daily", timezone="Europe/Berlin")
-    spring = last_period(berlin, utc(2026, 3, 29, 22))
-    autumn = last_period(berlin, utc(2026, 10, 25, 23))
+    spring = last_complete_period(berlin, utc(2026, 3, 29, 22))
+    autumn = last_complete_period(berlin, utc(2026, 10, 25, 23))
     assert spring == (utc(2026, 3, 28, 23), utc(2026, 3, 29, 22))
     assert autumn == (utc(2026, 10, 24, 22), utc(2026, 10, 25, 23))
 
@@ -128,7 +128,7 @@ def test_a_burst_once_a_year_reaches_back_to_the_burst_before_it() -> None:
     # Asked from a summer's day, Airflow's arithmetic gives a first run that is an hour off in winter.
     every_hour_of_january = CronTriggerTimetable("0 * * 1 *", timezone="Europe/Berlin")
     first = utc(2025, 12, 31, 23)
-    assert last_period(every_hour_of_january, first) == (utc(2025, 1, 31, 22), first)
+    assert last_complete_period(every_hour_of_january, first) == (utc(2025, 1, 31, 22), first)
 
 
 def test_a_schedule_is_named_as_a_person_would() -> None:
@@ -140,8 +140,8 @@ def test_a_relative_month_is_a_month_of_the_calendar() -> None:
     from dateutil.relativedelta import relativedelta
 
     month = DeltaTriggerTimetable(relativedelta(months=1))
-    assert last_period(month, utc(2026, 3, 31)) == (utc(2026, 2, 28), utc(2026, 3, 31))
+    assert last_complete_period(month, utc(2026, 3, 31)) == (utc(2026, 2, 28), utc(2026, 3, 31))
 
 
 def test_a_partition_of_what_is_no_cron_opens_no_period() -> None:
-    assert period_from(NullTimetable(), datetime(2026, 1, 1, tzinfo=UTC)) is None
+    assert period_starting_at(NullTimetable(), datetime(2026, 1, 1, tzinfo=UTC)) is None

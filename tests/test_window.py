@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.exceptions import CruxIntervalError
-from airflow_provider_crux.window import Interval, Run, instant, resolve
+from airflow_provider_crux.interval import Interval, Run, instant, resolve
 
 
 def at(day: int, hour: int = 0) -> datetime:
@@ -21,7 +21,7 @@ def run(**facts) -> Run:
         "data_interval": None,
         "partition": None,
         "reference": at(10, 12),
-        "last_period": lambda moment: None,
+        "last_complete_period": lambda moment: None,
         "schedule": "NullTimetable",
     }
     return Run(**{**nothing, **facts})
@@ -33,7 +33,7 @@ def period_before(moment: datetime):
     return end - timedelta(days=1), end
 
 
-DAILY = {"last_period": period_before}
+DAILY = {"last_complete_period": period_before}
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What Crux Connect says, and what to do about it: pure, no Airflow and no I/O."""
+"""What Crux Connect says and what to do about it: pure, without Airflow and without I/O."""

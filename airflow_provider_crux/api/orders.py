@@ -1,7 +1,7 @@
 """
-The request for an export of orders: its fields, and every rule that they obey.
+The request for an export of orders: its fields and their rules.
 
-Source of the rules: the specification of ``POST /api/orders/export/``.
+Source: the specification of ``POST /api/orders/export/``.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ LINE_ITEM_STATUSES: Final = ("unallocated", "allocated", "rejected", "has_tracki
 STATUS_CONJUNCTIONS: Final = ("and", "or", "only", "all")
 SORT_DIRECTIONS: Final = ("asc", "des")
 
-# The specification calls the third conjunction both names, and gives it one status only.
-_ALL_LINE_ITEMS: Final = ("only", "all")
+# The specification uses both names for the third conjunction and allows one status only.
+_SINGLE_STATUS_CONJUNCTIONS: Final = ("only", "all")
 
 
-def _given(value: object) -> str:
+def _describe(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
 def _index(name: str, value: object) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, int):
-        yield f"{name}: {_given(value)} is not a whole number; give an index of 0 or more"
+        yield f"{name}: {_describe(value)} is not a whole number; use an index of 0 or more"
     elif value < 0:
-        yield f"{name}: {value} is below 0; give an index of 0 or more"
+        yield f"{name}: {value} is below 0; use an index of 0 or more"
 
 
 @dataclass(frozen=True)
 class Sort:
     """
-    The order of the orders.
+    The sort order of an export.
 
     :param key: the field to sort by; any non-empty string.
-    :param dir: ``asc`` or ``des``; ``desc`` is taken for ``des``.
+    :param dir: ``asc`` or ``des``; ``desc`` means ``des``.
     """
 
     key: str
@@ -47,50 +47,50 @@ class Sort:
 
 
 def _sort(value: object) -> Iterator[str]:
-    remedy = "give {'key': 'date', 'dir': 'asc'}"
+    remedy = "use {'key': 'date', 'dir': 'asc'}"
     if isinstance(value, Sort):
         value = asdict(value)
     if not isinstance(value, Mapping):
-        yield f"sort: {_given(value)} is not a mapping; {remedy}"
+        yield f"sort: {_describe(value)} is not a mapping; {remedy}"
         return
     if unknown := [key for key in value if key not in ("key", "dir")]:
-        yield f"sort: {unknown!r} is not known; {remedy}"
+        yield f"sort: unknown key {unknown!r}; {remedy}"
     key, direction = value.get("key"), value.get("dir")
     if not isinstance(key, str) or not key.strip():
-        yield f"sort: key {_given(key)} is not a non-empty string; {remedy}"
+        yield f"sort: key {_describe(key)} is not a non-empty string; {remedy}"
     if direction not in (*SORT_DIRECTIONS, "desc"):
-        yield f"sort: dir {_given(direction)} is neither 'asc' nor 'des'; {remedy}"
+        yield f"sort: dir {_describe(direction)} is neither 'asc' nor 'des'; {remedy}"
 
 
 def _line_item_status(value: object) -> Iterator[str]:
     known = ", ".join(LINE_ITEM_STATUSES)
     if not isinstance(value, list | tuple):
-        yield f"line_item_status: {_given(value)} is not a list; give a list such as ['unallocated']"
+        yield f"line_item_status: {_describe(value)} is not a list; use a list such as ['unallocated']"
         return
     if not value:
-        yield "line_item_status: the list is empty; name a status, or leave the field out for all orders"
+        yield "line_item_status: the list is empty; name a status, or leave the argument out for all orders"
     if unknown := [status for status in value if status not in LINE_ITEM_STATUSES]:
-        yield f"line_item_status: {unknown!r} is not known; choose from {known}"
+        yield f"line_item_status: unknown status {unknown!r}; use {known}"
     elif len(set(value)) != len(value):
-        yield f"line_item_status: {list(value)!r} names a status twice; name each once"
+        yield f"line_item_status: {list(value)!r} contains a status twice; name each status once"
 
 
 def _status_conjunction(value: object) -> Iterator[str]:
     if value not in STATUS_CONJUNCTIONS:
         choice = ", ".join(STATUS_CONJUNCTIONS)
-        yield f"status_conjunction: {_given(value)} is not known; choose from {choice}"
+        yield f"status_conjunction: unknown value {_describe(value)}; use {choice}"
 
 
 def _instant(name: str, value: object) -> Iterator[str]:
     if not isinstance(value, datetime):
-        yield f"{name}: {_given(value)} is not a datetime; give one with a time zone"
+        yield f"{name}: {_describe(value)} is not a datetime; use one with a time zone"
     elif value.utcoffset() is None:
-        yield f"{name}: {value.isoformat()} has no time zone; give one, for example tzinfo=datetime.UTC"
+        yield f"{name}: {value.isoformat()} has no time zone; add one, for example tzinfo=datetime.UTC"
     else:
         try:
             value.astimezone(UTC)
         except OverflowError:
-            yield f"{name}: {value.isoformat()} is outside the years 1 to 9999 in UTC; give an instant within"
+            yield f"{name}: {value.isoformat()} is outside the years 1 to 9999 in UTC; use an instant within"
 
 
 _RULES: Final[dict[str, Callable[[object], Iterator[str]]]] = {
@@ -104,43 +104,43 @@ _RULES: Final[dict[str, Callable[[object], Iterator[str]]]] = {
 }
 
 
-def _limit_after_start(given: Mapping[str, Any]) -> Iterator[str]:
-    if "start" in given and "limit" in given and given["limit"] < given["start"]:
+def _limit_after_start(values: Mapping[str, Any]) -> Iterator[str]:
+    if "start" in values and "limit" in values and values["limit"] < values["start"]:
         yield (
-            f"limit: {given['limit']} is below start {given['start']}; limit is the index of the last order, "
-            "not a page size: give start or more"
+            f"limit: {values['limit']} is below start {values['start']}; limit is the index of the last order, "
+            "not a page size: use start or more"
         )
 
 
-def _conjunction_with_statuses(given: Mapping[str, Any]) -> Iterator[str]:
-    conjunction = given.get("status_conjunction")
+def _conjunction_with_statuses(values: Mapping[str, Any]) -> Iterator[str]:
+    conjunction = values.get("status_conjunction")
     if conjunction is None:
         return
-    statuses = given.get("line_item_status")
+    statuses = values.get("line_item_status")
     if statuses is None:
         yield (
             f"status_conjunction: {conjunction!r} is set without line_item_status; "
             "name the statuses, or leave the conjunction out"
         )
-    elif conjunction in _ALL_LINE_ITEMS and len(statuses) != 1:
+    elif conjunction in _SINGLE_STATUS_CONJUNCTIONS and len(statuses) != 1:
         yield (
             f"status_conjunction: {conjunction!r} takes one status, not {list(statuses)!r}; "
-            "name one, or choose 'and' or 'or'"
+            "name one, or use 'and' or 'or'"
         )
 
 
-def _end_after_start(given: Mapping[str, Any]) -> Iterator[str]:
-    if "start_date" not in given or "end_date" not in given:
+def _end_after_start(values: Mapping[str, Any]) -> Iterator[str]:
+    if "start_date" not in values or "end_date" not in values:
         return
-    # in UTC: Python compares two instants of one zone by their wall clocks, also where these are turned back
-    start, end = (given[name].astimezone(UTC) for name in ("start_date", "end_date"))
+    # in UTC, because Python compares two instants of one zone by their wall clocks, even when these are turned back
+    start, end = (values[name].astimezone(UTC) for name in ("start_date", "end_date"))
     if end < start:
         yield (
-            f"end_date: {end.isoformat()} is before start_date {start.isoformat()}; give the later instant as end_date"
+            f"end_date: {end.isoformat()} is before start_date {start.isoformat()}; use the later instant as end_date"
         )
 
 
-# A rule of several fields is asked only where each of them is sound by itself: one fault, one message.
+# A rule of several fields applies only if each of them is valid by itself: one fault, one message.
 _JOINT_RULES: Final = (
     (("start", "limit"), _limit_after_start),
     (("line_item_status", "status_conjunction"), _conjunction_with_statuses),
@@ -148,66 +148,65 @@ _JOINT_RULES: Final = (
 )
 
 
-def violations(given: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
+def violations(values: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
     """
-    Return what is wrong with the fields of a request, one sentence each.
+    Return what is wrong with the fields of a request.
 
-    :param given: fields by name; one that is ``None`` counts as not set.
-    :param unknown: names of fields whose values are not known yet (templates, when a DAG is parsed). Rules that
-        need them are left out.
-    :returns: sentences that name field, value and remedy; an empty list where all is well.
+    :param values: fields by name; ``None`` is not set.
+    :param unknown: names of fields whose values are not known yet (templates, when a DAG is parsed). Rules that need
+        them do not apply.
+    :return: one sentence for each fault, with field, value and remedy; empty if there is none.
     """
-    known = {name: value for name, value in given.items() if value is not None and name not in unknown}
-    found = {name: list(_RULES[name](value)) for name, value in known.items()}
-    told = [sentence for sentences in found.values() for sentence in sentences]
+    known = {name: value for name, value in values.items() if value is not None and name not in unknown}
+    faults = {name: list(_RULES[name](value)) for name, value in known.items()}
+    problems = [problem for field_faults in faults.values() for problem in field_faults]
     for names, rule in _JOINT_RULES:
-        if not unknown.intersection(names) and not any(found.get(name) for name in names):
-            told.extend(rule(known))
-    return told
+        if not unknown.intersection(names) and not any(faults.get(name) for name in names):
+            problems.extend(rule(known))
+    return problems
 
 
 def whole_second(moment: datetime) -> datetime:
     """
-    Return an instant as it is sent: in UTC, cut to the second, for the specification's milliseconds are always 000.
+    Return an instant as it is sent: in UTC, truncated to the second, because the milliseconds are always 000.
 
-    Cutting, not rounding, keeps adjoining intervals adjoining: both neighbours cut their common instant to the same
-    second.
+    Truncating keeps adjoining intervals adjoining: both neighbors truncate their common instant to the same second.
 
-    :param moment: with a time zone; of any subclass of datetime, while what is returned is a plain one.
-    :raises OverflowError: where it is outside the years 1 to 9999 in UTC.
+    :param moment: with a time zone; of any subclass of datetime.
+    :return: a plain datetime.
+    :raises OverflowError: if it is outside the years 1 to 9999 in UTC.
     """
     utc = moment.astimezone(UTC)
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
 
 
-def _on_the_wire(moment: datetime) -> str:
+def _format_instant(moment: datetime) -> str:
     return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrdersExportRequest:
     """
-    The body of ``POST /api/orders/export/``: which orders, in which order.
+    The body of ``POST /api/orders/export/``.
 
-    Every field is optional, and one that is not set is left out of the body. All rules are checked when the
-    request is made; it cannot be changed afterwards.
+    Every field is optional; one that is not set is left out of the body. All rules are checked when the request is
+    created; it is immutable.
 
-    :param start: index of the first order, from 0; Crux Connect's default is 0. Without filters the orders stand
-        by the date of their creation.
+    :param start: index of the first order, from 0; Crux Connect's default is 0. Without filters the orders are sorted
+        by creation.
     :param limit: index of the order at which the results **end**; not a page size. Of 10 orders, ``start=4`` and
-        ``limit=8`` give the five orders 4, 5, 6, 7 and 8.
-    :param sort: a :class:`Sort`, or ``{"key": ..., "dir": ...}``: a field of the order (``date``, ``total``,
-        ``status`` and ``sku_id`` are seen in use) and ``asc`` or ``des``; ``desc`` is taken for ``des``.
-    :param line_item_status: a list of one or more of ``unallocated``, ``allocated``, ``rejected``,
-        ``has_tracking``, ``backordered``; no status twice.
-    :param status_conjunction: how the statuses choose an order, only together with ``line_item_status``.
-        ``and``: at least one line item in each status; ``or`` (Crux Connect's default): at least one line item in
-        any of them; ``only`` or ``all``: every line item in the one status given. The specification uses both
-        words; the one given is the one sent.
-    :param start_date: start of the search, a datetime with a time zone; sent in UTC, cut to the second.
-    :param end_date: end of the search, likewise, and not before ``start_date``. The specification does not say
-        whether an order of that very instant is included.
-    :raises CruxInvalidRequestError: for any rule that is broken; several are told at once.
+        ``limit=8`` select the five orders 4, 5, 6, 7 and 8.
+    :param sort: a :class:`Sort`, or ``{"key": ..., "dir": ...}``: a field of the order (for example ``date``,
+        ``total``, ``status`` or ``sku_id``) and ``asc`` or ``des``; ``desc`` means ``des``.
+    :param line_item_status: a list of one or more of ``unallocated``, ``allocated``, ``rejected``, ``has_tracking``,
+        ``backordered``; no status twice.
+    :param status_conjunction: how the statuses select an order; only together with ``line_item_status``. ``and``: at
+        least one line item in each status; ``or`` (Crux Connect's default): at least one line item in any of them;
+        ``only`` or ``all``: every line item in the one status. The specification uses both words, so yours is sent.
+    :param start_date: start of the search, a datetime with a time zone; sent in UTC, truncated to the second.
+    :param end_date: end of the search, likewise, and not before ``start_date``. The specification does not say whether
+        an order of that very instant is included.
+    :raises CruxInvalidRequestError: if a rule is violated; the message names every fault.
 
     Source: the specification of ``POST /api/orders/export/``.
     """
@@ -221,10 +220,10 @@ class OrdersExportRequest:
     end_date: datetime | None = None
 
     def __post_init__(self) -> None:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        if told := violations(given):
-            raise CruxInvalidRequestError("; ".join(told))
-        # copies, so that a list the caller goes on to change does not change what is sent
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := violations(values):
+            raise CruxInvalidRequestError("; ".join(problems))
+        # copies, so that a list that the caller changes later does not change what is sent
         if self.sort is not None:
             sort = Sort(**self.sort) if isinstance(self.sort, Mapping) else self.sort
             object.__setattr__(self, "sort", replace(sort, dir="des") if sort.dir == "desc" else sort)
@@ -232,11 +231,11 @@ class OrdersExportRequest:
             object.__setattr__(self, "line_item_status", tuple(self.line_item_status))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the body to be sent: a new dict of JSON types, without the fields that are not set."""
+        """Return the body: a new dict of JSON types, without the fields that are not set."""
         body = {name: value for name, value in asdict(self).items() if value is not None}
         if self.line_item_status is not None:
             body["line_item_status"] = list(self.line_item_status)
         for name in ("start_date", "end_date"):
             if name in body:
-                body[name] = _on_the_wire(body[name])
+                body[name] = _format_instant(body[name])
         return body

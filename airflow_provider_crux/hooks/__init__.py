@@ -1,1 +1,1 @@
-"""Hooks: the connection to Crux Connect, with one HTTP library each as transport."""
+"""Hooks: the connection to Crux Connect, with one HTTP library each as the transport."""

@@ -1,7 +1,7 @@
 """
-The connection to Crux Connect, with requests as transport.
+The connection to Crux Connect for workers, with requests as the transport.
 
-What to send, what an answer means and when to send again is decided in :mod:`airflow_provider_crux.api`.
+What to send, what a response means and when to send again is decided in :mod:`airflow_provider_crux.api`.
 """
 
 from __future__ import annotations
@@ -9,49 +9,47 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from airflow_provider_crux import connection_form
-from airflow_provider_crux.api import answers, calls, failures
-from airflow_provider_crux.api.authorization import Authorization
-from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
-from airflow_provider_crux.api.check import check, verdict_of
-from airflow_provider_crux.api.connection import ConnectionSettings, settings
-from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT
-from airflow_provider_crux.api.waiting import Pause, Wait
-from airflow_provider_crux.exceptions import (
-    CruxError,
-    CruxInvalidConnectionError,
-    CruxUrlLapsedError,
-)
-from airflow_provider_crux.hooks import transport
+from airflow_provider_crux.api.auth import TokenAuth
+from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connection_test_flow, test_result
+from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
+from airflow_provider_crux.api.requests import export_orders_request, get_export_request
+from airflow_provider_crux.api.responses import parse_export, parse_export_uuid
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
+from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
-    from requests import PreparedRequest, Response, Session
+    from requests import PreparedRequest, Session
 
-    from airflow_provider_crux.api.answers import Export
     from airflow_provider_crux.api.orders import OrdersExportRequest
+    from airflow_provider_crux.api.requests import ApiRequest, ApiResponse
+    from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.hooks.http import HttpClient
 
     T = TypeVar("T")
 
 
-def settings_of(connection: Connection, extra: Mapping[str, Any]) -> ConnectionSettings:
+def settings_from_connection(
+    connection: Connection, extra: Mapping[str, Any], *, name: str | None = None
+) -> ConnectionSettings:
     """
     Read the fields of an Airflow connection.
 
-    :param connection: which.
-    :param extra: its extra, which an event loop has to read in another way than a worker.
-    :raises CruxInvalidConnectionError: where one of them cannot be used.
+    :param connection: the connection.
+    :param extra: its extra, which an event loop reads in another way than a worker.
+    :param name: how messages name the connection; default: by its id.
+    :raises CruxInvalidConnectionError: if a field is unusable.
     """
-    return settings(
-        conn_id=connection.conn_id,
+    return read_settings(
+        name=name or connection_name(connection.conn_id),
         host=connection.host,
         schema=connection.schema,
         port=connection.port,
@@ -65,16 +63,13 @@ class CruxHook(BaseHook):
     """
     Talk to Crux Connect over an Airflow connection of type ``crux``.
 
-    ``password`` alone is an API token. ``login`` and ``password`` are a user name and its password: they are
-    exchanged for a token at the first call, which is kept in memory, renewed before its two hours are over, and
-    once where it is refused. An empty host is production.
-
-    Extras, all optional: ``connect_timeout`` (seconds, 10), ``read_timeout`` (seconds, 60), ``max_retries`` (3; only
-    calls that surely were not processed, or that may safely be made twice, are sent again), ``ca_bundle`` (path),
-    ``proxy`` (URL), ``allow_http`` (false; only for a host other than this machine).
+    ``password`` alone is an API token. ``login`` and ``password`` are a user name and its password: the first request
+    exchanges them for a token, which stays in memory. The hook logs in again before the token's two hours are over, and
+    once if it is rejected. An empty host is production. The extras are described in
+    :data:`~airflow_provider_crux.api.settings.EXTRA_FIELDS`; all are optional.
 
     :param crux_conn_id: id of the connection; default ``crux_default``.
-    :raises CruxInvalidConnectionError: at the first use, where a field of the connection cannot be used.
+    :raises CruxInvalidConnectionError: at the first use, if a field of the connection is unusable.
     """
 
     conn_name_attr = "crux_conn_id"
@@ -88,30 +83,30 @@ class CruxHook(BaseHook):
 
     def export_orders(self, request: OrdersExportRequest) -> str:
         """
-        Ask for an export of orders. Crux Connect e-mails the token's user for every call that it accepts.
+        Request an export of orders. Crux Connect e-mails the token's user for every request that it accepts.
 
         :param request: which orders.
-        :returns: the uuid of the export.
-        :raises CruxAmbiguousError: where nobody knows whether the export was started; it was not sent again.
+        :return: the UUID of the export.
+        :raises CruxAmbiguousError: if the export may have been started; the request was not sent again.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        answer = self._drive(self._authorization.authorize(calls.export_orders(request)))
-        return answers.export_uuid(answer, secrets=self._authorization.secrets())
+        response = self._run_flow(self._auth.auth_flow(export_orders_request(request)))
+        return parse_export_uuid(response, secrets=self._auth.secrets())
 
     def get_export(self, export_uuid: str) -> Export:
         """
-        Ask how an export stands.
+        Get the status of an export.
 
         :param export_uuid: what :meth:`export_orders` returned.
-        :returns: its state and, when it is done, a fresh presigned URL of its file.
-        :raises CruxNotFoundError: where there is no such export; also for a moment after it was asked for.
+        :return: the export; if it is done, with a new presigned URL of its file.
+        :raises CruxNotFoundError: if there is no such export; also for a moment after the request.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        answer = self._drive(self._authorization.authorize(calls.get_export(export_uuid)))
-        return answers.export(answer, asked=export_uuid, secrets=self._authorization.secrets())
+        response = self._run_flow(self._auth.auth_flow(get_export_request(export_uuid)))
+        return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
 
-    def look(self, export_uuid: str) -> Export | CruxError:
-        """Return what :meth:`get_export` returns or raises; a wait is told of both."""
+    def poll_export(self, export_uuid: str) -> Export | CruxError:
+        """Return what :meth:`get_export` returns or raises, both as values for the poller."""
         try:
             return self.get_export(export_uuid)
         except CruxError as error:
@@ -123,65 +118,78 @@ class CruxHook(BaseHook):
         *,
         poll_interval: float = POLL_INTERVAL,
         timeout: float = TIMEOUT,
-        asked_at: float | None = None,
+        requested_at: float | None = None,
     ) -> Export:
         """
         Wait until an export is done.
 
-        A passing failure to look is borne, up to five times in a row. So is an export that is not found within 60
-        seconds after it was asked for.
+        Up to four consecutive transient polling errors are tolerated; the fifth is raised. For 60 seconds after the
+        request the export may be unknown.
 
         :param export_uuid: what :meth:`export_orders` returned.
-        :param poll_interval: seconds between two looks; default 30.
-        :param timeout: seconds to wait at most; default 3600. The export is looked at once more when they are over.
-        :param asked_at: when the export was asked for, in seconds since the epoch; default now.
-        :returns: the export, with a fresh presigned URL.
-        :raises CruxExportFailedError: when the export failed.
-        :raises CruxExportTimeoutError: when it is not done in time.
+        :param poll_interval: seconds between two polls; default 30.
+        :param timeout: seconds to wait at most; default 3600. The last poll comes when they are over.
+        :param requested_at: when the export was requested, in seconds since the epoch; default now.
+        :return: the export, with a new presigned URL.
+        :raises CruxExportFailedError: if the export failed.
+        :raises CruxExportTimeoutError: if it is not done in time.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
         now = time.time()
-        wait = Wait(export_uuid, now if asked_at is None else asked_at, now + timeout, poll_interval)
-        while isinstance(judged := wait.judge(self.look(export_uuid), time.time()), Pause):
-            if judged.remark is not None:
-                self.log.warning(judged.remark)
-            time.sleep(judged.seconds)
-        return judged
+        return self.finish_polling(
+            ExportPoller(export_uuid, now if requested_at is None else requested_at, now + timeout, poll_interval)
+        )
+
+    def finish_polling(self, poller: ExportPoller, outcome: Export | PollAgain | None = None) -> Export:
+        """
+        Poll until the poller has its export; see :meth:`wait_for_export`.
+
+        :param poller: the wait.
+        :param outcome: of a poll that was just made; default: poll immediately.
+        """
+        if outcome is None:
+            outcome = poller.evaluate(self.poll_export(poller.export_uuid), time.time())
+        while isinstance(outcome, PollAgain):
+            if outcome.warning is not None:
+                self.log.warning(outcome.warning)
+            time.sleep(outcome.delay)
+            outcome = poller.evaluate(self.poll_export(poller.export_uuid), time.time())
+        return outcome
 
     @contextmanager
     def open_file(self, export: Export) -> Iterator[Iterator[bytes]]:
         """
-        Open the file of an export that is done; where its presigned URL has lapsed, ask once for a new one.
+        Open the file of an export that is done. If its presigned URL has expired, get a new one once.
 
         :param export: what :meth:`get_export` or :meth:`wait_for_export` returned.
-        :returns: the file's bytes, in chunks; see :func:`airflow_provider_crux.hooks.files.opened`.
-        :raises CruxUrlLapsedError: where the new URL has lapsed too.
+        :return: the file's bytes, in chunks; see :func:`airflow_provider_crux.hooks.files.open_file`.
+        :raises CruxUrlExpiredError: if the new URL has expired too.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        from airflow_provider_crux.hooks.files import opened
+        from airflow_provider_crux.hooks.files import open_file
 
         with ExitStack() as stack:
             try:
-                chunks = stack.enter_context(opened(answers.file_url(export), self.settings))
-            except CruxUrlLapsedError:
-                export = self.get_export(export.uuid)
-                chunks = stack.enter_context(opened(answers.file_url(export), self.settings))
+                chunks = stack.enter_context(open_file(export, self.settings))
+            except CruxUrlExpiredError:
+                chunks = stack.enter_context(open_file(self.get_export(export.uuid), self.settings))
             yield chunks
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try the connection by one call, so that nobody is e-mailed: a login, or a look at an export that cannot exist.
+        Test the connection by one request that e-mails nobody: a login, or the status of an export that cannot exist.
 
-        :returns: whether it works, and what to show to the user (no secret in it); see
-            :func:`airflow_provider_crux.api.check.check`.
+        :return: whether it works, and the text to show (without secrets); see
+            :func:`airflow_provider_crux.api.connection_test.connection_test_flow`.
         """
         try:
-            return self._drive(check(self.settings), max_retries=0)
+            self.settings = self._read_settings(CONNECTION_NAME)
+            return self._run_flow(connection_test_flow(self.settings), max_retries=0)
         except CruxError as error:
-            return verdict_of(error, conn_id=self.crux_conn_id)
+            return test_result(error)
         except AirflowNotFoundException:
-            # for a test Airflow passes the connection on as a URI, and finds none where it cannot read the port in it
-            return False, "Airflow does not find this connection: give it a port from 1 to 65535 (443), and store it"
+            # Airflow passes a connection under test as a URI, and finds none if it cannot parse its port
+            return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -190,143 +198,57 @@ class CruxHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how the form shows the other fields, for Airflow before 3.2."""
+        """Return how the form shows the standard fields, for Airflow before 3.2."""
         return connection_form.field_behaviour()
 
     def get_conn(self) -> Session:
         """
-        Return the session: it names us, trusts what the connection says, and signs requests with the token.
+        Return the session: it sends our user agent, trusts what the connection says, and adds the token.
 
-        Only requests to the connection's own host are signed. The session does not send anything again, and knows no
-        errors of ours.
+        Only requests to the connection's own host get the token. The session sends nothing again and raises requests'
+        own errors.
         """
-        return self._session
+        return self._client.session
 
     @cached_property
     def settings(self) -> ConnectionSettings:
-        """What the connection says; read at the first use."""
-        from airflow.providers.common.compat.sdk import mask_secret
+        """The fields of the connection, read at the first use."""
+        return self._read_settings()
 
+    def _read_settings(self, name: str | None = None) -> ConnectionSettings:
         connection = self.get_connection(self.crux_conn_id)
-        found = settings_of(connection, connection.extra_dejson)
-        for secret in found.secrets:
+        settings = settings_from_connection(connection, connection.extra_dejson, name=name)
+        for secret in settings.secrets:
             mask_secret(secret)
-        if found.unknown_extras:
-            self.log.warning(
-                "Connection %r has extras that mean nothing here: %s",
-                self.crux_conn_id,
-                ", ".join(found.unknown_extras),
-            )
-        return found
+        if settings.unknown_extras:
+            self.log.warning("Unknown extras of %s: %s", settings.name, ", ".join(settings.unknown_extras))
+        return settings
 
     @cached_property
-    def _authorization(self) -> Authorization:
-        from airflow.providers.common.compat.sdk import mask_secret
-
-        return Authorization(
-            conn_id=self.crux_conn_id,
-            username=self.settings.username,
-            secret=self.settings.secret,
-            others=self.settings.secrets_of_proxy,
-            on_login=mask_secret,
-        )
+    def _auth(self) -> TokenAuth:
+        return TokenAuth(self.settings, on_login=mask_secret)
 
     @cached_property
-    def _session(self) -> Session:
-        import ssl
+    def _client(self) -> HttpClient:
+        # here, so that parsing a DAG file does not import requests
+        from airflow_provider_crux.hooks.http import HttpClient
 
-        bundle = self.settings.ca_bundle
-        try:
-            if bundle is not None and not Path(bundle).is_dir():
-                ssl.create_default_context(cafile=bundle)
-        except OSError:  # no such file, not ours to read, or (an SSLError is one) no certificates in it
-            raise CruxInvalidConnectionError(
-                f"Connection {self.crux_conn_id!r} cannot be used: extra ca_bundle: there are no certificates in "
-                f"{bundle!r} on this machine; give the path of a file of certificates that every worker has"
-            ) from None
-        session = transport.new_session(self.settings)
-        session.auth = self._sign
-        return session
+        client = HttpClient(self.settings, self.log)
+        client.session.auth = self._add_token
+        return client
 
-    def _sign(self, request: PreparedRequest) -> PreparedRequest:
-        """Put the token on a request that a user sends through the session to the connection's own host."""
+    def _add_token(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the token to a request that a user sends through the session to the connection's own host."""
         if (request.url or "").startswith(f"{self.settings.base_url}/"):
-            request.headers["Authorization"] = f"Token {self._drive(self._authorization.token())}"
+            request.headers["Authorization"] = f"Token {self._run_flow(self._auth.token_flow())}"
         return request
 
-    def _drive(self, steps: Generator[Call, Answer, T], max_retries: int | None = None) -> T:
-        """Send what the generator says, tell it what came back, and return what it returns."""
-        from tenacity import Retrying
-
-        from airflow_provider_crux.api.repetition import repetition
-
+    def _run_flow(self, flow: Generator[ApiRequest, ApiResponse, T], max_retries: int | None = None) -> T:
+        """Send what the flow yields, send it the responses, and return what it returns."""
         retries = self.settings.max_retries if max_retries is None else max_retries
         try:
-            call = next(steps)
+            request = next(flow)
             while True:
-                again = Retrying(**repetition(call, max_retries=retries), before_sleep=self._tell_of_wait)
-                call = steps.send(again(self._exchange, call))
+                request = flow.send(self._client.send(request, secrets=self._auth.secrets(), max_retries=retries))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-
-    def _tell_of_wait(self, state: Any) -> None:
-        call: Call = state.args[0]
-        seconds = state.next_action.sleep
-        if state.outcome.failed:
-            self.log.info("Trying again in %.1f s: %s", seconds, state.outcome.exception())
-        else:
-            answered = state.outcome.result().status
-            self.log.info("Crux Connect answered %s: trying to %s again in %.1f s", answered, call.doing, seconds)
-
-    def _exchange(self, call: Call) -> Answer:
-        """Send one request and read its answer; errors say only whether the request can have been processed."""
-        import json
-
-        import requests
-        from requests import exceptions as gone_wrong
-
-        unusable = (gone_wrong.InvalidURL, gone_wrong.InvalidSchema, gone_wrong.InvalidHeader)
-        secrets = self._authorization.secrets()
-        body = None if call.body is None else json.dumps(call.body).encode()
-        try:
-            with self._session.request(
-                call.method,
-                f"{self.settings.base_url}{call.path}",
-                data=body,
-                headers=call.headers,
-                auth=transport.as_it_is,
-                **transport.options(self._session, self.settings),
-            ) as response:
-                return Answer(
-                    status=response.status_code,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    body=_read(response),
-                )
-        except unusable as error:
-            raise failures.not_usable(
-                call, transport.reason_of(error), conn_id=self.crux_conn_id, secrets=secrets
-            ) from None
-        except (gone_wrong.ConnectTimeout, gone_wrong.ProxyError) as error:
-            raise failures.not_connected(call, transport.reason_of(error), secrets=secrets) from None
-        except gone_wrong.ConnectionError as error:
-            cause = transport.cause_of(error)
-            if transport.is_about_certificate(cause):
-                raise failures.not_trusted(
-                    call, transport.reason_of(error), conn_id=self.crux_conn_id, secrets=secrets
-                ) from None
-            if transport.never_connected(cause):
-                raise failures.not_connected(call, transport.reason_of(error), secrets=secrets) from None
-            raise failures.answer_lost(call, transport.reason_of(error), secrets=secrets) from None
-        except requests.RequestException as error:
-            raise failures.answer_lost(call, transport.reason_of(error), secrets=secrets) from None
-
-
-def _read(response: Response) -> bytes:
-    """Read an answer, but not much more of it than an answer of the API can have."""
-    body = b""
-    chunk: bytes
-    for chunk in response.iter_content(64 * 1024):
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return body[: MAX_ANSWER_BYTES + 1]
-    return body

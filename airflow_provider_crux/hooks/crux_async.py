@@ -1,59 +1,66 @@
 """
-The connection to Crux Connect for triggers, with aiohttp as transport.
+The connection to Crux Connect for triggers, with aiohttp as the transport.
 
-What to send, what an answer means and when to send again is decided in :mod:`airflow_provider_crux.api`, as it is for
-the worker's hook.
+What to send, what a response means and when to send again is decided in :mod:`airflow_provider_crux.api`, as for the
+worker's hook.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.sdk import BaseHook
+import aiohttp
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from asgiref.sync import sync_to_async
+from requests import Session
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
-from airflow_provider_crux.api import answers, calls, failures
-from airflow_provider_crux.api.authorization import Authorization
-from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer, Call
+from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.auth import TokenAuth
+from airflow_provider_crux.api.errors import Peer
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
+from airflow_provider_crux.api.responses import parse_export
+from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retry, unwrap
 from airflow_provider_crux.exceptions import (
-    CruxBadCredentialsError,
+    CruxAuthenticationError,
     CruxError,
     CruxInvalidConnectionError,
     CruxTransientError,
 )
-from airflow_provider_crux.hooks.crux import settings_of
-from airflow_provider_crux.hooks.transport import user_agent
+from airflow_provider_crux.hooks.crux import settings_from_connection
+from airflow_provider_crux.hooks.http import USER_AGENT, ca_bundle_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
-    from ssl import SSLContext
+    from collections.abc import AsyncIterator, Callable, Generator
     from typing import TypeVar
 
-    from aiohttp import ClientResponse, ClientSession
-
-    from airflow_provider_crux.api.answers import Export
-    from airflow_provider_crux.api.connection import ConnectionSettings
+    from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.api.settings import ConnectionSettings
 
     T = TypeVar("T")
 
 MAX_CONNECTIONS: Final = 50
-"""How many connections an event loop opens for one Airflow connection, however many exports wait in it."""
+"""How many connections an event loop opens for one Airflow connection, however many exports it waits for."""
 
-_SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, CruxAsyncHook]] = WeakKeyDictionary()
+_SHARED_HOOKS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, CruxAsyncHook]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
 async def shared_hook(crux_conn_id: str) -> AsyncIterator[CruxAsyncHook]:
     """
-    Give the hook that all waits for one connection in this event loop share; the last one to leave closes it.
+    Return the hook that all waits on one connection in this event loop share. The last one to leave closes it.
 
     :param crux_conn_id: id of the connection.
     """
-    hooks = _SHARED.setdefault(asyncio.get_running_loop(), {})
+    hooks = _SHARED_HOOKS.setdefault(asyncio.get_running_loop(), {})
     hook = hooks.setdefault(crux_conn_id, CruxAsyncHook(crux_conn_id))
     hook.users += 1
     try:
@@ -61,31 +68,31 @@ async def shared_hook(crux_conn_id: str) -> AsyncIterator[CruxAsyncHook]:
     finally:
         hook.users -= 1
         if hook.users == 0:
-            # first taken out: whoever comes while it is being closed opens another
+            # removed first: whoever comes while it closes opens another one
             del hooks[crux_conn_id]
             await hook.close()
 
 
 @dataclass
-class _Access:
-    """What the Airflow connection said when it was read: a change of it makes another one."""
+class _ConnectionState:
+    """What the Airflow connection said when it was read; a changed connection makes another one."""
 
     settings: ConnectionSettings
-    authorization: Authorization
+    auth: TokenAuth
     proxy: str | None = field(repr=False)
-    # True is aiohttp's word for its own default
-    ssl: SSLContext | bool
-    # The login under way: waits whose token lapsed together are all told the answer to one. It is kept until the first
-    # of them has learnt the token from it; whoever comes later finds the token.
-    login: asyncio.Task[Answer] | None = field(default=None, repr=False)
+    # True is aiohttp's default
+    ssl: ssl.SSLContext | bool
+    # The login in progress: waits whose token expired together all get the response to one login. It is kept until the
+    # first of them has the token; later ones find the token itself.
+    login: asyncio.Task[ApiResponse] | None = field(default=None, repr=False)
 
 
 class CruxAsyncHook(BaseHook):
     """
-    Look exports up from an event loop, over an Airflow connection of type ``crux``; see :func:`shared_hook`.
+    Get the status of exports from an event loop, over an Airflow connection of type ``crux``; see :func:`shared_hook`.
 
-    One session, at most 50 connections and one token serve every wait. The connection is read once, and again when
-    its credentials are refused: somebody may have corrected them meanwhile.
+    One session, at most 50 connections and one token serve every wait. The connection is read once, and again when its
+    credentials are rejected, because somebody may have corrected them.
 
     :param crux_conn_id: id of the connection.
     """
@@ -94,10 +101,10 @@ class CruxAsyncHook(BaseHook):
         super().__init__(**kwargs)
         self.crux_conn_id = crux_conn_id
         self.users = 0
-        self._access: _Access | None = None
-        self._session: ClientSession | None = None
-        self._reading = asyncio.Lock()
-        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._state: _ConnectionState | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._read_lock = asyncio.Lock()
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._masked: set[str] = set()
         self._to_mask: list[str] = []
 
@@ -108,215 +115,185 @@ class CruxAsyncHook(BaseHook):
 
     async def get_export(self, export_uuid: str) -> Export:
         """
-        Ask how an export stands.
+        Get the status of an export.
 
         :param export_uuid: the export.
-        :returns: its state.
+        :return: the export.
         :raises CruxError: as :meth:`airflow_provider_crux.hooks.crux.CruxHook.get_export` does.
         """
-        access = await self._read_connection(None)
+        state = await self._read_connection(None)
         try:
-            return await self._get_export(access, export_uuid)
-        except CruxBadCredentialsError:
-            corrected = await self._read_connection(access)
-            if corrected is access:
+            return await self._get_export(state, export_uuid)
+        except CruxAuthenticationError:
+            corrected = await self._read_connection(state)
+            if corrected is state:
                 raise
         return await self._get_export(corrected, export_uuid)
 
-    async def look(self, export_uuid: str) -> Export | CruxError:
-        """Return what :meth:`get_export` returns or raises; a wait is told of both."""
+    async def poll_export(self, export_uuid: str) -> Export | CruxError:
+        """Return what :meth:`get_export` returns or raises, both as values for the poller."""
         try:
             return await self.get_export(export_uuid)
         except CruxError as error:
             return error
 
-    async def _get_export(self, access: _Access, export_uuid: str) -> Export:
-        answer = await self._drive(access, access.authorization.authorize(calls.get_export(export_uuid)))
-        return answers.export(answer, asked=export_uuid, secrets=access.authorization.secrets())
+    async def _get_export(self, state: _ConnectionState, export_uuid: str) -> Export:
+        response = await self._run_flow(state, state.auth.auth_flow(get_export_request(export_uuid)))
+        return parse_export(response, requested=export_uuid, secrets=state.auth.secrets())
 
-    async def _read_connection(self, refused: _Access | None) -> _Access:
-        """Return what the connection says; read it where that is not known, or where what it said was refused."""
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
-        async with self._reading:
-            if self._access is not None and self._access is not refused:
-                return self._access
+    async def _read_connection(self, rejected: _ConnectionState | None) -> _ConnectionState:
+        """Return the state of the connection; read it if it is unknown, or if what it said was rejected."""
+        async with self._read_lock:
+            if self._state is not None and self._state is not rejected:
+                return self._state
             connection = await get_async_connection(self.crux_conn_id)
-            settings = settings_of(connection, await get_async_extra_dejson(connection))
-            if self._access is None or settings != self._access.settings:
+            settings = settings_from_connection(connection, await get_async_extra_dejson(connection))
+            if self._state is None or settings != self._state.settings:
                 for secret in settings.secrets:
                     self._mask(secret)
-                proxy, ssl = await asyncio.to_thread(_network, self.crux_conn_id, settings)
-                authorization = Authorization(
-                    conn_id=self.crux_conn_id,
-                    username=settings.username,
-                    secret=settings.secret,
-                    others=settings.secrets_of_proxy,
-                    on_login=self._mask,
-                )
-                self._access = _Access(settings, authorization, proxy, ssl)
-            return self._access
+                proxy, context = await asyncio.to_thread(_proxy_and_certificates, settings)
+                self._state = _ConnectionState(settings, TokenAuth(settings, on_login=self._mask), proxy, context)
+            return self._state
 
     def _mask(self, secret: str) -> None:
-        """Have a secret masked in logs before the next call; the masker may block, so it is not called here."""
+        """Schedule a secret to be masked in logs before the next request; the masker may block."""
         if secret not in self._masked:
             self._masked.add(secret)
             self._to_mask.append(secret)
 
-    async def _drive(self, access: _Access, steps: Generator[Call, Answer, T]) -> T:
-        """Send what the generator says, tell it what came back, and return what it returns."""
+    async def _run_flow(self, state: _ConnectionState, flow: Generator[ApiRequest, ApiResponse, T]) -> T:
+        """Send what the flow yields, send it the responses, and return what it returns."""
         try:
-            call = next(steps)
+            request = next(flow)
             while True:
-                if call.token is not None:
-                    call = steps.send(await self._send(access, call))
+                if request.token is not None:
+                    request = flow.send(await self._send(state, request))
                     continue
-                login = access.login = access.login or asyncio.create_task(self._send(access, call))
+                login = state.login = state.login or asyncio.create_task(self._send(state, request))
                 try:
-                    call = steps.send(await asyncio.shield(login))
+                    request = flow.send(await asyncio.shield(login))
                 finally:
-                    if login.done() and access.login is login:
-                        access.login = None
+                    if login.done() and state.login is login:
+                        state.login = None
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _send(self, access: _Access, call: Call) -> Answer:
-        """Send a call, and send it again where that is right."""
+    async def _send(self, state: _ConnectionState, request: ApiRequest) -> ApiResponse:
+        """Send a request, and send it again as the retry policy says, as ``send_with_retries`` does for workers."""
         if self._to_mask:
-            await self._have_masked()
-        began = time.monotonic()
-        first: Answer | CruxTransientError
+            await self._mask_pending()
+        started = time.monotonic()
+        first: Outcome
         try:
-            first = await self._exchange(access, call)
+            first = await self._exchange(state, request)
         except CruxTransientError as error:
             first = error
-        if isinstance(first, Answer) and not failures.worth_repeating(call, first):
-            # as nearly always: tenacity, which is asked now, costs as much as half of the exchange
-            return first
-
+        if not should_retry(request, first):
+            return unwrap(first)
+        # only now, because it costs as much as half of the exchange
         from tenacity import AsyncRetrying
 
-        from airflow_provider_crux.api.repetition import repetition
+        outcomes = [first]
 
-        # tenacity is to count and judge the first exchange as it does the later ones: it is told of it again
-        told = [first]
+        async def attempt() -> ApiResponse:
+            return unwrap(outcomes.pop()) if outcomes else await self._exchange(state, request)
 
-        async def exchange() -> Answer:
-            if not told:
-                return await self._exchange(access, call)
-            if isinstance(outcome := told.pop(), Answer):
-                return outcome
-            raise outcome
+        elapsed = time.monotonic() - started
+        policy = retry_policy(request, max_retries=state.settings.max_retries, elapsed=elapsed)
+        return await AsyncRetrying(**policy)(attempt)
 
-        spent = time.monotonic() - began
-        return await AsyncRetrying(**repetition(call, max_retries=access.settings.max_retries, spent=spent))(exchange)
-
-    async def _have_masked(self) -> None:
-        from airflow.providers.common.compat.sdk import mask_secret
-        from asgiref.sync import sync_to_async
-
+    async def _mask_pending(self) -> None:
         while self._to_mask:
-            # Not by asyncio.to_thread: in Airflow before 3.2 the masker speaks to the triggerer's supervisor through
-            # asgiref, which would open another event loop there, and the triggerer would end at the stray answer.
+            # Not asyncio.to_thread: before Airflow 3.2 the masker talks to the triggerer's supervisor through asgiref,
+            # which would open another event loop there, and the triggerer would end at the stray response.
             await sync_to_async(mask_secret)(self._to_mask.pop())
 
-    async def _exchange(self, access: _Access, call: Call) -> Answer:
-        """Send one request and read its answer; errors say only whether the request can have been processed."""
-        import aiohttp
-
-        secrets = access.authorization.secrets()
-        conn_id = self.crux_conn_id
-        total = access.settings.connect_timeout + access.settings.answer_timeout
+    async def _exchange(self, state: _ConnectionState, request: ApiRequest) -> ApiResponse:
+        """Send one request and read its response; errors say only whether it can have been processed."""
+        settings = state.settings
+        total = settings.connect_timeout + settings.response_timeout
         try:
-            # the turn is waited for here, not in aiohttp's pool: that would count the time into the total
+            # the slot is awaited here, not in aiohttp's pool, which would count the time into the total
             async with (
-                self._turns,
+                self._slots,
                 self._open_session().request(
-                    call.method,
-                    f"{access.settings.base_url}{call.path}",
-                    json=call.body,
-                    headers=call.headers,
+                    request.method,
+                    f"{settings.base_url}{request.path}",
+                    json=request.body,
+                    headers=request.headers,
                     allow_redirects=False,
-                    proxy=access.proxy,
-                    ssl=access.ssl,
+                    proxy=state.proxy,
+                    ssl=state.ssl,
                     timeout=aiohttp.ClientTimeout(
-                        # whatever drips; and after an answer ahead of the answer (103) sock_read holds no longer
+                        # limits slow bodies; and sock_read no longer applies after an interim response (103)
                         total=total,
-                        sock_connect=access.settings.connect_timeout,
-                        sock_read=access.settings.read_timeout,
+                        sock_connect=settings.connect_timeout,
+                        sock_read=settings.read_timeout,
                     ),
                 ) as response,
             ):
-                return Answer(
+                return ApiResponse(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=await _read(response),
+                    body=await _read_body(response),
                 )
-        except aiohttp.InvalidURL as error:  # pragma: no cover - the connection's settings refuse such hosts before
-            raise failures.not_usable(call, _reason(error), conn_id=conn_id, secrets=secrets) from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise failures.not_trusted(call, _reason(error), conn_id=conn_id, secrets=secrets) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
-            raise failures.not_connected(call, _reason(error), secrets=secrets) from None
-        except aiohttp.ClientError as error:
-            raise failures.answer_lost(call, _reason(error), secrets=secrets) from None
-        except TimeoutError:
-            raise failures.answer_lost(call, f"it has no end after {total:g} s", secrets=secrets) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            factory = _error_factory(error)
+            # aiohttp's ClientErrors include timeouts with texts of their own
+            timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
+            reason = f"response incomplete after {total:g} s" if timed_out else f"{type(error).__name__}: {error}"
+            raise factory(request, reason, peer=Peer(settings.name), secrets=state.auth.secrets()) from None
 
-    def _open_session(self) -> ClientSession:
-        import aiohttp
-
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-                headers={"User-Agent": user_agent()},
-                # a session that a login opened must not speak for us beside the token
+                headers={"User-Agent": USER_AGENT},
+                # a session cookie of a login must not authenticate us beside the token
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
 
-def _network(conn_id: str, settings: ConnectionSettings) -> tuple[str | None, SSLContext | bool]:
-    """Return proxy and certificates: those of the connection, else those of the environment, read as requests does."""
-    import ssl
-    from pathlib import Path
+def _error_factory(error: Exception) -> Callable[..., CruxError]:
+    match error:
+        case aiohttp.InvalidURL():  # pragma: no cover - reading the connection rejects such hosts earlier
+            return errors.invalid_request_url
+        case aiohttp.ClientConnectorCertificateError():
+            return errors.certificate_rejected
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
+            return errors.connection_failed
+    return errors.response_lost
 
-    from requests import Session
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
+def _proxy_and_certificates(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
+    """Return those of the connection, or else those of the environment, read as requests reads it."""
     url = settings.base_url
     with Session() as session:
-        found = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
-    proxy = settings.proxy or select_proxy(url, found["proxies"])
+        environment = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
+    proxy = settings.proxy or select_proxy(url, environment["proxies"])
     if proxy is not None and not proxy.startswith(("http://", "https://")):
         raise CruxInvalidConnectionError(
-            f"Connection {conn_id!r} cannot be used in the triggerer: its proxy is not an HTTP proxy; give the URL of "
-            "one in the extra proxy, or wait with deferrable=False"
+            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
+            "URL of one, or wait with deferrable=False"
         )
     if not url.startswith("https://"):
         return proxy, True
-    bundle = DEFAULT_CA_BUNDLE_PATH if found["verify"] is True else str(found["verify"])
-    path = Path(bundle)
+    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
+    is_folder = Path(bundle).is_dir()
     try:
         return proxy, ssl.create_default_context(
-            cafile=None if path.is_dir() else bundle, capath=bundle if path.is_dir() else None
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
         )
     except (OSError, ssl.SSLError):
-        raise CruxInvalidConnectionError(
-            f"Connection {conn_id!r} cannot be used: extra ca_bundle: there are no certificates in {bundle!r} on the "
-            "triggerer's machine; give the path of a file of certificates that every machine has"
-        ) from None
+        raise ca_bundle_error(settings, bundle) from None
 
 
-async def _read(response: ClientResponse) -> bytes:
-    """Read an answer, but not much more of it than an answer of the API can have."""
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Read at most one byte more than a response of the API can have."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return bytes(body[: MAX_ANSWER_BYTES + 1])
+        if len(body) > MAX_RESPONSE_BYTES:
+            return bytes(body[: MAX_RESPONSE_BYTES + 1])
     return bytes(body)
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,178 +1,157 @@
 """
-The file behind a presigned URL, with requests as transport, and with nothing of ours in the request but our name.
+Download the file behind a presigned URL. The request carries nothing of ours but the user agent.
 
-Which URL may be fetched and what a failure means is decided in :mod:`airflow_provider_crux.api.files`.
+Which URL may be opened is decided in :mod:`airflow_provider_crux.api.responses`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from airflow_provider_crux.api import files
-from airflow_provider_crux.api.calls import Answer, Call
-from airflow_provider_crux.hooks import transport
+import requests
+from airflow.providers.common.compat.sdk import mask_secret
+
+from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.errors import Peer
+from airflow_provider_crux.api.redaction import secrets_in_url
+from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
+from airflow_provider_crux.api.responses import file_url
+from airflow_provider_crux.hooks.http import (
+    lower_case_headers,
+    new_session,
+    request_options,
+    send_with_retries,
+    translated_errors,
+)
 
 if TYPE_CHECKING:
-    from requests import Response, Session
+    from collections.abc import Iterator
 
-    from airflow_provider_crux.api.connection import ConnectionSettings
+    from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.api.settings import ConnectionSettings
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 256 * 1024
 """How much of a file is in memory at a time."""
 
-_REFUSAL_BYTES: Final = 4 * 1024
+_ERROR_BYTES: Final = 4 * 1024
 
 
 @contextmanager
-def opened(url: str, settings: ConnectionSettings) -> Iterator[Iterator[bytes]]:
+def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator[bytes]]:
     """
-    Open the file behind a presigned URL.
+    Open the file of an export that is done.
 
-    Until the first bytes come, a failure that may pass is met by asking again, as for every other call; after that
-    nothing is repeated, for the bytes that came cannot be taken back. No token, no cookie and nothing of ``~/.netrc``
-    is sent: storage refuses a second authentication beside the one in the URL. Redirects are not followed.
+    Until the first bytes arrive, transient failures are retried as for every other request; after that nothing is
+    repeated, because the caller already has the bytes. No token, no cookie and nothing from ``~/.netrc`` is sent:
+    storage rejects a second authentication beside the one in the URL. Redirects are not followed.
 
-    :param url: the presigned URL. Its secret parts are masked in Airflow's logs from here on.
-    :param settings: of the connection: its timeouts, retries, certificates and proxy are used, its token is not.
-    :returns: the bytes as they were served, in chunks of at most 256 KiB. Where they end without an error, they are
-        the whole file.
-    :raises CruxMalformedAnswerError: where the URL is neither https nor leads to this machine; nothing was sent.
-    :raises CruxUrlLapsedError: where the URL opens the file no longer.
-    :raises CruxUnavailableError: where storage cannot answer; while reading, where the connection was cut.
+    :param export: the export. The secret parts of its presigned URL are masked in Airflow's logs from here on.
+    :param settings: the connection; its timeouts, retries, CA bundle and proxy are used, its token is not.
+    :return: the bytes as served, in chunks of at most 256 KiB. If they end without an error, they are the whole file.
+    :raises CruxInvalidResponseError: if the export has no URL, or one that must not be opened; nothing was sent to it.
+    :raises CruxUrlExpiredError: if the URL has expired.
+    :raises CruxUnavailableError: if storage cannot respond; while reading, if the connection was cut.
     :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`. No message shows the URL.
     """
-    from tenacity import Retrying
+    file = _PresignedFile(file_url(export), settings)
+    with redact_urllib3_logs(file.url_secrets), new_session(settings) as session:
 
-    from airflow_provider_crux.api.repetition import repetition
+        def exchange() -> _OpenResponse:
+            with file.translated_errors():
+                response = session.get(
+                    file.url,
+                    # identity: the bytes are counted and stored as they are served
+                    headers={"Accept-Encoding": "identity"},
+                    **request_options(session, settings),
+                )
+                body = b""
+                if response.status_code != 200:
+                    with response:
+                        body = next(response.iter_content(_ERROR_BYTES), b"")
+                return _OpenResponse(response.status_code, lower_case_headers(response), body, response)
 
-    file = _File(files.checked_url(url), settings)
-    with _unseen_in_logs(file.secrets_of_url), transport.new_session(settings) as session:
-        again = Retrying(**repetition(files.FETCH, max_retries=settings.max_retries), before_sleep=_tell_of_wait)
-        answer = again(_ask, files.FETCH, file, session, settings)
-        if answer.status != 200:
-            raise files.refused(answer, host=file.host, secrets=file.secrets)
-        with answer.response as response:
-            _check_form(response, file.host)
+        opened = send_with_retries(exchange, DOWNLOAD, peer=file.peer, max_retries=settings.max_retries, log=log)
+        if opened.status != 200:
+            raise errors.error_for_status(DOWNLOAD, opened, peer=file.peer, secrets=file.secrets)
+        with opened.response as response:
+            _check_completeness_is_known(response, file.peer)
             yield _chunks(response, file)
 
 
-class _File:
-    """
-    A presigned URL, as it will be sent, with its secrets masked before anything can log them.
+@dataclass(frozen=True)
+class _OpenResponse(ApiResponse):
+    """A response whose body, the file, is not read yet; of an error, the beginning is."""
 
-    requests may spell a URL in another way than it came; urllib3 logs it at DEBUG as it is sent.
+    response: requests.Response = field(repr=False)
+
+
+class _PresignedFile:
+    """
+    A presigned URL as it is sent, its secrets masked before anything can log them.
+
+    requests may spell the URL in another way than Crux Connect; urllib3 logs it at DEBUG as it is sent.
     """
 
     def __init__(self, url: str, settings: ConnectionSettings) -> None:
-        import requests
-        from airflow.providers.common.compat.sdk import mask_secret
-
         try:
             self.url = str(requests.Request("GET", url).prepare().url)
         except requests.RequestException:
-            raise files.unusable("no request can be made of it") from None
-        self.host = urlsplit(self.url).netloc
-        self.secrets_of_url = tuple({*files.secrets_of(url), *files.secrets_of(self.url)})
-        # a proxy on the way may repeat its password
-        self.secrets = (*self.secrets_of_url, *settings.secrets)
-        for secret in self.secrets_of_url:
+            raise errors.invalid_file_url("no request can be made from it") from None
+        self.peer = Peer(settings.name, file_host=urlsplit(self.url).netloc)
+        self.url_secrets = tuple({*secrets_in_url(url), *secrets_in_url(self.url)})
+        # a proxy on the way may echo its password
+        self.secrets = (*self.url_secrets, *settings.secrets)
+        for secret in self.url_secrets:
             mask_secret(secret)
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        return translated_errors(DOWNLOAD, peer=self.peer, secrets=self.secrets)
 
 
 @contextmanager
-def _unseen_in_logs(secrets: tuple[str, ...]) -> Iterator[None]:
+def redact_urllib3_logs(secrets: tuple[str, ...]) -> Iterator[None]:
     """
-    Take the URL out of what urllib3 logs.
+    Remove secrets from what urllib3 logs.
 
-    Masking alone is not enough: Airflow 3 with the LocalExecutor prints what a task logs a second time, unmasked.
+    Masking alone is not enough: Airflow 3 with the LocalExecutor prints a task's log a second time, unmasked.
     """
 
-    def hide(record: logging.LogRecord) -> bool:
+    def redact(record: logging.LogRecord) -> bool:
         text = record.getMessage()
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         record.msg, record.args = text, ()
         return True
 
-    urllib3 = logging.getLogger("urllib3.connectionpool")
-    urllib3.addFilter(hide)
+    urllib3_log = logging.getLogger("urllib3.connectionpool")
+    urllib3_log.addFilter(redact)
     try:
         yield
     finally:
-        urllib3.removeFilter(hide)
+        urllib3_log.removeFilter(redact)
 
 
-@dataclass(frozen=True)
-class _Opened(Answer):
-    """An answer, and behind it the file, of which nothing is read yet."""
-
-    response: Response = field(repr=False)
-
-
-def _ask(_: Call, file: _File, session: Session, settings: ConnectionSettings) -> _Opened:
-    """Ask for the file once, and read the answer as far as its headers; a refusal with the beginning of its body."""
-    with _failures_told(file):
-        response = session.get(
-            file.url,
-            # identity: the bytes are counted, and stored, as they are served
-            headers={"Accept-Encoding": "identity"},
-            **transport.options(session, settings),
-        )
-        body = b""
-        if response.status_code != 200:
-            with response:
-                body = next(response.iter_content(_REFUSAL_BYTES), b"")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return _Opened(status=response.status_code, headers=headers, body=body, response=response)
-
-
-def _check_form(response: Response, host: str) -> None:
-    """Refuse a body that is not served as it is, or of which a part would look like the whole."""
+def _check_completeness_is_known(response: requests.Response, peer: Peer) -> None:
+    """Reject a body that was changed on the way, or of which a part would look like the whole."""
     coding = response.headers.get("Content-Encoding", "identity")
     if coding.lower() != "identity":
-        raise files.not_whole("with a Content-Encoding that was not asked for", host=host)
-    # a proxy's page to log in at, or the like: storage serves orders under other names, but never under this one
+        raise errors.unverifiable_file("with a Content-Encoding that was not requested", peer=peer)
+    # for example the login page of a proxy: storage serves files under other types, but never under this one
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise files.not_whole("with a web page in the file's place", host=host)
+        raise errors.unverifiable_file("with a web page instead of the file", peer=peer)
     if response.raw.length_remaining is None and not response.raw.chunked:
-        raise files.not_whole(
-            "without the file's length, so that a connection cut short would look like its end", host=host
+        raise errors.unverifiable_file(
+            "without the file's length, so that a cut connection would look like the end", peer=peer
         )
 
 
-def _chunks(response: Response, file: _File) -> Iterator[bytes]:
-    # urllib3 compares what came with Content-Length, and misses the last chunk of a chunked body
-    with _failures_told(file):
+def _chunks(response: requests.Response, file: _PresignedFile) -> Iterator[bytes]:
+    # urllib3 compares the bytes with Content-Length, and notices if a chunked body lacks its last chunk
+    with file.translated_errors():
         yield from response.iter_content(CHUNK_BYTES)
-
-
-@contextmanager
-def _failures_told(file: _File) -> Iterator[None]:
-    """Turn what requests and urllib3 raise, in whose texts the URL may stand, into errors of ours."""
-    from requests import RequestException
-    from requests.exceptions import InvalidURL
-    from urllib3.exceptions import HTTPError, LocationValueError
-
-    try:
-        yield
-    except (InvalidURL, LocationValueError):
-        raise files.unusable(f"no request can be made to {file.host!r}") from None
-    except (RequestException, HTTPError) as error:
-        told = files.not_trusted if transport.is_about_certificate(transport.cause_of(error)) else files.lost
-        raise told(transport.reason_of(error), host=file.host, secrets=file.secrets) from None
-
-
-def _tell_of_wait(state: Any) -> None:
-    seconds = state.next_action.sleep
-    if state.outcome.failed:
-        log.info("Trying again in %.1f s: %s", seconds, state.outcome.exception())
-    else:
-        status = state.outcome.result().status
-        log.info("The file's host answered %s: trying to %s again in %.1f s", status, files.FETCH.doing, seconds)

@@ -1,4 +1,4 @@
-"""Waiting for an export that another task, or another system, asked for."""
+"""The wait for an export that another task, or another system, requested."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, conf
 
-# What only an execution needs is imported where it is used: a DAG file is parsed every thirty seconds.
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain
+from airflow_provider_crux.deferral import ExportWaitMixin, fail_without_retry
 from airflow_provider_crux.exceptions import (
     CruxExportFailedError,
     CruxExportTimeoutError,
@@ -21,21 +22,18 @@ from airflow_provider_crux.exceptions import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_crux.api.waiting import Wait
-    from airflow_provider_crux.hooks.crux import CruxHook
 
-
-class CruxExportSensor(BaseSensorOperator):
+class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     """
     Wait until an export is done.
 
-    It only looks, so nothing it does, and no retry of it, leads to an e-mail. A passing failure to look is borne, up
-    to five times in a row in the modes poke and deferrable; in the mode reschedule, where no look knows of the one
-    before, as long as the sensor may wait. An export that is not found within 60 seconds after the first look may
-    only not be known yet; later, not found fails the task at once, as an export that failed does.
+    The sensor only polls, so neither it nor a retry of it leads to an e-mail. In the modes poke and deferrable, up to
+    four consecutive transient polling errors are tolerated; the fifth is raised. In the mode reschedule, in which no
+    poll knows about the one before, they are tolerated until the sensor times out. For 60 seconds after the first poll
+    the export may be unknown; after that, not found fails the task immediately, as a failed export does.
 
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and the other arguments are those of every sensor of
-    Airflow; deferrable mode takes ``poke_interval`` and ``timeout`` too. With ``soft_fail`` an export that fails, is
+    Airflow; the deferrable mode uses ``poke_interval`` and ``timeout`` too. With ``soft_fail`` an export that fails, is
     not found or is late skips the task.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
@@ -63,52 +61,40 @@ class CruxExportSensor(BaseSensorOperator):
         """
         Wait.
 
-        :raises AirflowFailException: when the export failed, and for every other error that a retry cannot mend.
-        :raises AirflowSensorTimeout: when it is not done in time.
+        :raises AirflowFailException: if the export failed, and for every other non-retryable error.
+        :raises AirflowSensorTimeout: if it is not done in time.
         """
-        # a first look from here: an export that is done, or cannot be, costs the triggerer nothing
+        # polled here first: an export that is done, or cannot be, does not need the triggerer
         if self.deferrable and not self.poke(context):
-            from airflow_provider_crux.deferral import defer
-
-            defer(self, replace(self._wait, deadline=time.time() + self.timeout), self.crux_conn_id)
+            self.defer_until_done(replace(self._poller, deadline=time.time() + self.timeout))
         if not self.deferrable:
             super().execute(context)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
-        """Look once, and tell whether the export is done."""
-        from airflow_provider_crux.api.waiting import Pause
-        from airflow_provider_crux.deferral import failing_at_once
-
-        with failing_at_once(CruxPermanentError, CruxExportFailedError):
-            while isinstance(judged := self._wait.judge(seen := self._hook.look(self.export_uuid), time.time()), Pause):
-                if judged.remark is not None:
-                    self.log.warning(judged.remark)
-                if not (self.reschedule and isinstance(seen, CruxNotFoundError)):
+        """Poll once, and tell whether the export is done."""
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+            while True:
+                poll = self.hook.poll_export(self.export_uuid)
+                outcome = self._poller.evaluate(poll, time.time())
+                if not isinstance(outcome, PollAgain):
+                    return True
+                if outcome.warning is not None:
+                    self.log.warning(outcome.warning)
+                if not (self.reschedule and isinstance(poll, CruxNotFoundError)):
                     return False
-                # The next look would be another process's, which does not know when the minute of grace began
-                # (Airflow 2 does not say): so the minute passes in this one.
-                time.sleep(judged.seconds)
-        return True
+                # The next poll would be another process's, which does not know when the 60 seconds began (Airflow 2
+                # does not say), so this process waits for their end.
+                time.sleep(outcome.delay)
 
-    def execute_complete(self, context: Context, event: Any = None, *, asked_at: float = 0.0) -> None:  # noqa: ARG002
-        """Go on when the trigger has fired; see :meth:`execute`."""
-        from airflow_provider_crux.deferral import failing_at_once, resume
-
+    def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> None:  # noqa: ARG002
+        """Resume when the trigger has fired; see :meth:`execute`."""
         try:
-            with failing_at_once(CruxPermanentError, CruxExportFailedError):
-                resume(event, self._hook, export_uuid=self.export_uuid, asked_at=asked_at)
+            with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+                self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
         except CruxExportTimeoutError as error:
             raise AirflowSensorTimeout(str(error)) from error
 
     @cached_property
-    def _wait(self) -> Wait:
-        """The wait as this process knows it; that it takes too long is Airflow's to say, or the trigger's."""
-        from airflow_provider_crux.api.waiting import Wait
-
-        return Wait(self.export_uuid, time.time(), deadline=float("inf"), poll_interval=self.poke_interval)
-
-    @cached_property
-    def _hook(self) -> CruxHook:
-        from airflow_provider_crux.hooks.crux import CruxHook
-
-        return CruxHook(self.crux_conn_id)
+    def _poller(self) -> ExportPoller:
+        """The wait in this process; Airflow or the trigger decides when it times out."""
+        return ExportPoller(self.export_uuid, time.time(), deadline=float("inf"), poll_interval=self.poke_interval)

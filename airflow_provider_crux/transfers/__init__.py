@@ -1,1 +1,1 @@
-"""Transfers: the files of Crux Connect, brought to where the data team keeps its own."""
+"""Transfers from Crux Connect to other systems."""

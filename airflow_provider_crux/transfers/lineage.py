@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a stored export. Only OpenLineage's own provider calls this: where it is not, nobody."""
+"""The OpenLineage facets of a stored export. Only OpenLineage's provider needs them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_crux.transfers.storage import StoredFile
+    from airflow_provider_crux.transfers.atomic_write import StoredFile
 
 
-def of_stored_export(stored: StoredFile, base_url: str) -> OperatorLineage[Any, Any]:
+def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[Any, Any]:
     """
-    Return the facets of a stored export: from Crux Connect's orders to the file.
+    Return the lineage from Crux Connect's orders to the stored file.
 
-    :param stored: the file. Its dataset is named by OpenLineage's rules: bucket and key, or ``file`` and the path.
-    :param base_url: of the API, whose host names the dataset of the orders.
+    :param stored: the file. OpenLineage's naming rules apply to its dataset: bucket and key, or ``file`` and the path.
+    :param base_url: base URL of the API; its host names the dataset of the orders.
     """
     from airflow.providers.common.compat.openlineage.facet import (
         InputDataset,
@@ -26,7 +26,7 @@ def of_stored_export(stored: StoredFile, base_url: str) -> OperatorLineage[Any, 
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     parts = urlsplit(stored.path)
-    # the id of an Airflow connection, which may stand before the bucket, is no part of the dataset's name
+    # the id of an Airflow connection before the bucket is not part of the dataset's name
     bucket = parts.netloc.rpartition("@")[2]
     statistics = OutputStatisticsOutputDatasetFacet(rowCount=stored.rows, size=stored.bytes)
     return OperatorLineage(

@@ -1,4 +1,4 @@
-"""The wait for an export in the triggerer. What a look means is decided in :mod:`airflow_provider_crux.api.waiting`."""
+"""The wait for an export in the triggerer. :mod:`airflow_provider_crux.api.polling` decides what each poll means."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_crux.api.waiting import Pause, Wait, WaitState, event
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, event_payload
+from airflow_provider_crux.api.responses import ExportState
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxExportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from airflow_provider_crux.api.answers import Export
+    from airflow_provider_crux.api.responses import Export
 
 
 class CruxExportTrigger(BaseTrigger):
     """
-    Wait until an export is done, has failed, or is late; never ask for one.
+    Wait until an export is done, has failed, or is late. The trigger never requests one.
 
-    It yields one event, ``{"export_uuid": ..., "state": ...}``, whose state is ``done``, ``failed``, ``timeout`` or
-    ``error``. What it met stands in the task's log, not in the event. Its arguments are stored in Airflow's database,
-    so there is no secret in them; the points in time are those of the clock on the wall, for a trigger moves between
-    processes and machines.
+    It yields one event, ``{"export_uuid": ..., "state": ...}``; the state is ``done``, ``failed``, ``timed_out`` or
+    ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in its database, so
+    none is secret. Times are wall-clock times, because a trigger moves between processes and machines.
 
     :param crux_conn_id: id of the connection.
     :param export_uuid: the export.
-    :param asked_at: when it was asked for, in seconds since the epoch; within 60 seconds of it, not found means wait.
-    :param deadline: when it is late, in seconds since the epoch. It is looked at once more before the event says so.
-    :param poll_interval: seconds between two looks; they vary by a tenth.
-    :param not_before: when to look first, in seconds since the epoch; default: within one interval from now.
+    :param requested_at: when it was requested, in seconds since the epoch; for 60 seconds after that, not found means
+        wait.
+    :param deadline: when it is late, in seconds since the epoch. The last poll comes after it.
+    :param poll_interval: seconds between two polls; they vary by a tenth.
+    :param first_poll_at: earliest time of the first poll, in seconds since the epoch; default: within one interval from
+        now.
     """
 
     def __init__(
@@ -39,64 +41,66 @@ class CruxExportTrigger(BaseTrigger):
         *,
         crux_conn_id: str,
         export_uuid: str,
-        asked_at: float,
+        requested_at: float,
         deadline: float,
         poll_interval: float,
-        not_before: float = 0.0,
+        first_poll_at: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.crux_conn_id = crux_conn_id
         self.export_uuid = export_uuid
-        self.asked_at = asked_at
+        self.requested_at = requested_at
         self.deadline = deadline
         self.poll_interval = poll_interval
-        self.not_before = not_before
+        self.first_poll_at = first_poll_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class's path and the arguments that make the trigger anew."""
+        """Return the path of the class and the arguments that recreate the trigger."""
         return (
             "airflow_provider_crux.triggers.exports.CruxExportTrigger",
             {
                 "crux_conn_id": self.crux_conn_id,
                 "export_uuid": self.export_uuid,
-                "asked_at": self.asked_at,
+                "requested_at": self.requested_at,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
-                "not_before": self.not_before,
+                "first_poll_at": self.first_poll_at,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the one event."""
         try:
-            await self._until_done()
-            state = WaitState.DONE
-        except CruxExportFailedError as error:
-            self.log.error(str(error))  # noqa: TRY400 - what Crux Connect says, not a fault of this program
-            state = WaitState.FAILED
-        except CruxExportTimeoutError as error:
-            self.log.error(str(error))  # noqa: TRY400
-            state = WaitState.TIMEOUT
+            await self._wait()
+            state = ExportState.DONE
         except CruxError as error:
-            self.log.error(str(error))  # noqa: TRY400
-            state = WaitState.ERROR
-        yield TriggerEvent(event(self.export_uuid, state))  # type: ignore[no-untyped-call]
+            self.log.error(str(error))  # noqa: TRY400 - Crux Connect's fault or the connection's, not this program's
+            match error:
+                case CruxExportFailedError():
+                    state = ExportState.FAILED
+                case CruxExportTimeoutError():
+                    state = ExportState.TIMED_OUT
+                case _:
+                    state = ExportState.UNKNOWN
+        yield TriggerEvent(event_payload(self.export_uuid, state))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Tell a person who ends the waiting task that the export goes on (Airflow 3.3)."""
+        """Tell a person who ends the waiting task that the export continues (Airflow 3.3)."""
         self.log.warning(
-            "Crux Connect has no call that cancels an export: %s goes on, and its e-mail will come", self.export_uuid
+            "Crux Connect cannot cancel an export: %s continues, and its e-mail will be sent", self.export_uuid
         )
 
-    async def _until_done(self) -> None:
-        # imported here, not at the top: a DAG file that can defer imports this module at every parse
+    async def _wait(self) -> None:
+        # here, so that parsing a DAG file does not import aiohttp
         from airflow_provider_crux.hooks.crux_async import shared_hook
 
-        wait = Wait(self.export_uuid, self.asked_at, self.deadline, self.poll_interval, self.not_before)
+        poller = ExportPoller(
+            self.export_uuid, self.requested_at, self.deadline, self.poll_interval, self.first_poll_at
+        )
         async with shared_hook(self.crux_conn_id) as hook:
-            judged: Export | Pause = wait.first_pause(time.time())
-            while isinstance(judged, Pause):
-                if judged.remark is not None:
-                    self.log.warning(judged.remark)
-                await asyncio.sleep(judged.seconds)
-                judged = wait.judge(await hook.look(self.export_uuid), time.time())
+            outcome: Export | PollAgain = poller.first_delay(time.time())
+            while isinstance(outcome, PollAgain):
+                if outcome.warning is not None:
+                    self.log.warning(outcome.warning)
+                await asyncio.sleep(outcome.delay)
+                outcome = poller.evaluate(await hook.poll_export(self.export_uuid), time.time())

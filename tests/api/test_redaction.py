@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api.redaction import SHOWN, excerpt
+from airflow_provider_crux.api.redaction import EXCERPT_LENGTH, excerpt
 
 TOKEN = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"
 
@@ -74,7 +74,7 @@ def test_a_long_text_that_could_be_an_escape_everywhere_takes_no_time() -> None:
 @given(st.text(max_size=2000))
 def test_an_excerpt_is_one_short_line(text: str) -> None:
     line = excerpt(text)
-    assert len(line) <= SHOWN + 1
+    assert len(line) <= EXCERPT_LENGTH + 1
     assert line.isprintable()
 
 

@@ -57,13 +57,13 @@ FAILURE_LOGS = {
     "request_wrong_login": "Could not log in: Crux Connect returned HTTP 401",
     "request_echoed_token": "returned HTTP 400",
     "request_echoed_login": "Could not log in: Crux Connect returned HTTP 400",
-    "request_proxy": "HTTP 407",
+    "request_proxy": "returned HTTP 407",
     **{
         # The reason is in the log of the triggerer, whose last lines Airflow 3.2 may lose.
         f"poll_{connection}": "state in the trigger event: unknown"
         for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy")
     },
-    "expired_url": "returned HTTP 403",
+    "expired_url": "The presigned URL has expired",
     "truncated_file": "was incomplete",
     "no_folder": "FileExistsError",
     "crash_while_reading": "crash while reading",

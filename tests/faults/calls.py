@@ -11,12 +11,12 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_crux.api.answers import Export
+from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import shared_hook
-from airflow_provider_crux.transfers.storage import store
+from airflow_provider_crux.transfers.atomic_write import store
 from tests.faults.server import EXPORT, FILE, LOGIN, LOOK, TOKEN, UUID
 
 PASSWORD: Final = "pass word of ada"
@@ -77,12 +77,12 @@ class Way:
 
 
 WAYS: Final = (
-    Way("export", "requests", "ask for an export of orders", EXPORT, _ask, UUID, BY_TOKEN),
-    Way("look", "requests", "look an export up", LOOK, _look, "completed", BY_TOKEN),
-    Way("look", "aiohttp", "look an export up", LOOK, _look_in_trigger, "completed", BY_TOKEN),
+    Way("export", "requests", "request an export of orders", EXPORT, _ask, UUID, BY_TOKEN),
+    Way("look", "requests", "get the status of the export", LOOK, _look, "completed", BY_TOKEN),
+    Way("look", "aiohttp", "get the status of the export", LOOK, _look_in_trigger, "completed", BY_TOKEN),
     Way("login", "requests", "log in", LOGIN, _ask, UUID, BY_LOGIN),
     Way("login", "aiohttp", "log in", LOGIN, _look_in_trigger, "completed", BY_LOGIN),
-    Way("file", "requests", "fetch the file of the export", FILE, _store, "orders.csv", BY_TOKEN),
+    Way("file", "requests", "download the export's file", FILE, _store, "orders.csv", BY_TOKEN),
 )
 
 

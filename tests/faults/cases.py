@@ -103,7 +103,7 @@ def first(*pieces: bytes) -> Fault:
 
 
 def announces(length: bytes) -> Fault:
-    """Answer well, but for the header ``Content-Length``."""
+    """ApiResponse well, but for the header ``Content-Length``."""
     return lambda wire: wire.send(wire.good().replace(b"Content-Length: ", length + b"X-True-Length: "))
 
 
@@ -169,7 +169,7 @@ def untrusted() -> Expected:
 
 
 def malformed(what: str, login: str = "", **others: Met) -> Expected:
-    met = Met(errors.CruxMalformedAnswerError, f"Crux Connect answered 200, but {what}")
+    met = Met(errors.CruxInvalidResponseError, f"Crux Connect answered 200, but {what}")
     return every(met, login=replace(met, says=login or met.says), **others)
 
 
@@ -177,7 +177,7 @@ def refused(
     status: int, error: type[errors.CruxError], file: type[errors.CruxError], *, again: bool = False
 ) -> Expected:
     met = Met(error, f"Crux Connect answered {status} (", again=again)
-    file_again = again or file is errors.CruxUrlLapsedError  # with a fresh link
+    file_again = again or file is errors.CruxUrlExpiredError  # with a fresh link
     return every(met, file=Met(file, f"HOST answered {status} (", again=file_again))
 
 
@@ -187,7 +187,7 @@ def in_doubt(status: int) -> Expected:
 
 
 def told(status: int, waits: tuple[float, float], header: str, shown: str = "") -> Case:
-    error = errors.CruxThrottledError if status == 429 else errors.CruxUnavailableError
+    error = errors.CruxRateLimitError if status == 429 else errors.CruxUnavailableError
     return Case(
         f"{status}, `Retry-After: {shown or header}`",
         says(status, b"", f"Retry-After: {header}"),
@@ -196,11 +196,11 @@ def told(status: int, waits: tuple[float, float], header: str, shown: str = "") 
     )
 
 
-NO_FILE: Final = Met(errors.CruxRequestRefusedError, "HOST answered 200, but ")
+NO_FILE: Final = Met(errors.CruxRequestRejectedError, "HOST answered 200, but ")
 NO_TOKEN: Final = "Crux Connect answered 200 to the login, but without a well-formed auth_token"
 LOST: Final = Met(errors.CruxUnavailableError, "the answer was lost (", again=True)
 ELSEWHERE: Final = "a redirect to another host"
-PERMANENT: Final = errors.CruxRequestRefusedError
+PERMANENT: Final = errors.CruxRequestRejectedError
 
 CASES: Final = (
     # -- the connection
@@ -270,7 +270,7 @@ CASES: Final = (
         "204",
         sends(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
         every(
-            Met(errors.CruxMalformedAnswerError, "Crux Connect answered 204, but not in JSON"),
+            Met(errors.CruxInvalidResponseError, "Crux Connect answered 204, but not in JSON"),
             file=Met(PERMANENT, "HOST answered 204 ("),
         ),
     ),
@@ -284,7 +284,7 @@ CASES: Final = (
             "without a well-formed uuid",
             NO_TOKEN,
             look=Met(
-                errors.CruxMalformedAnswerError,
+                errors.CruxInvalidResponseError,
                 "Crux Connect answered 200, but not about the export that was asked for",
             ),
         ),
@@ -296,7 +296,7 @@ CASES: Final = (
             "without a well-formed uuid",
             NO_TOKEN,
             look=Met(
-                errors.CruxMalformedAnswerError,
+                errors.CruxInvalidResponseError,
                 "Crux Connect answered 200, but not about the export that was asked for",
             ),
         ),
@@ -316,7 +316,7 @@ CASES: Final = (
     ),
     # -- 4xx
     Case("400 that repeats the request's headers", repeats_the_request, refused(400, PERMANENT, PERMANENT)),
-    Case("401 for ever", says(401), refused(401, errors.CruxBadCredentialsError, PERMANENT)),
+    Case("401 for ever", says(401), refused(401, errors.CruxAuthenticationError, PERMANENT)),
     Case(
         "401 once, connection with a login",
         first_401,
@@ -327,12 +327,12 @@ CASES: Final = (
         "401 for ever, connection with a login",
         says(401),
         {
-            "export": Met(errors.CruxBadCredentialsError, "Crux Connect answered 401 (", again=True),
-            "look": Met(errors.CruxBadCredentialsError, "Crux Connect answered 401 (", again=True),
+            "export": Met(errors.CruxAuthenticationError, "Crux Connect answered 401 (", again=True),
+            "look": Met(errors.CruxAuthenticationError, "Crux Connect answered 401 (", again=True),
         },
         by_login=True,
     ),
-    Case("403", says(403), refused(403, errors.CruxPermissionDeniedError, errors.CruxUrlLapsedError)),
+    Case("403", says(403), refused(403, errors.CruxPermissionDeniedError, errors.CruxUrlExpiredError)),
     Case("404", says(404), refused(404, errors.CruxNotFoundError, errors.CruxNotFoundError)),
     Case("415", says(415), refused(415, errors.CruxUnsupportedMediaTypeError, PERMANENT)),
     told(429, (7, 8), "7"),

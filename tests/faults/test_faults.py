@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from airflow_provider_crux.api.answers import Export
+from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
 from tests.faults.calls import BEFORE, BY_LOGIN, DAY, PASSWORD, WAYS, Way, outcome

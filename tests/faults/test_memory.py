@@ -46,10 +46,10 @@ def test_an_answer_that_is_too_long_is_not_kept_in_memory(fault: Fault, tmp_path
         )
     grown = json.loads(done.stdout.splitlines()[-1])
     assert {call: kind for call, (_, kind) in grown.items()} == {
-        "export": "CruxMalformedAnswerError",
-        "look": "CruxMalformedAnswerError",
-        "look, triggerer": "CruxMalformedAnswerError",
-        "file": "str" if fault is large else "CruxRequestRefusedError",
+        "export": "CruxInvalidResponseError",
+        "look": "CruxInvalidResponseError",
+        "look, triggerer": "CruxInvalidResponseError",
+        "file": "str" if fault is large else "CruxRequestRejectedError",
     }
     for call, (mebibytes, _) in grown.items():
         assert mebibytes < ALLOWED, call

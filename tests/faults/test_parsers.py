@@ -10,15 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.api import answers, calls, failures, files, waiting
-from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES, Answer
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.repetition import retry_after
-from airflow_provider_crux.exceptions import CruxError, CruxMalformedAnswerError
+from airflow_provider_crux.api.retries import retry_after
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError
 from tests.faults.server import TOKEN, UUID
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-POST = calls.export_orders(OrdersExportRequest())
-CALLS = [POST, calls.get_export(UUID), calls.login("ada", "pass word")]
+POST = export_orders_request(OrdersExportRequest())
+CALLS = [POST, get_export_request(UUID), login_request("ada", "pass word")]
 
 # surrogates as aiohttp puts them for bytes that are no text, numbers beyond any type
 scalars = (
@@ -36,12 +36,12 @@ bodies = (
     | anything.map(lambda content: json.dumps(content).encode())
     | st.dictionaries(names, anything).map(lambda content: json.dumps(content).encode())
     | st.sampled_from([b"[" * 100_000, b"9" * 5000, b'{"uuid": ' + b"9" * 5000 + b"}", b"\xff\xfe{", b"{}\x00"])
-    | st.sampled_from([b"x" * (MAX_ANSWER_BYTES + 1), b'{"uuid": "\\ud800"}', b'{"uuid": NaN}'])
+    | st.sampled_from([b"x" * (MAX_RESPONSE_BYTES + 1), b'{"uuid": "\\ud800"}', b'{"uuid": NaN}'])
 )
 headers = st.dictionaries(
     st.sampled_from(["content-type", "retry-after", "content-length", "location"]) | st.text(), st.text(st.characters())
 )
-any_answer = st.builds(Answer, status=st.integers(100, 599), headers=headers, body=bodies)
+any_answer = st.builds(ApiResponse, status=st.integers(100, 599), headers=headers, body=bodies)
 
 
 def as_a_transport_shows_it(error: CruxError) -> None:
@@ -50,25 +50,25 @@ def as_a_transport_shows_it(error: CruxError) -> None:
 
 
 @given(any_answer)
-@example(Answer(status=200, headers={}, body=b'{"uuid": "\\ud800"}'))
+@example(ApiResponse(status=200, headers={}, body=b'{"uuid": "\\ud800"}'))
 def test_no_answer_breaks_what_reads_it(answer: Answer) -> None:
     for read in (
-        lambda: answers.export_uuid(answer, secrets=[TOKEN]),
-        lambda: answers.file_url(answers.export(answer, asked=UUID, secrets=[TOKEN])),
-        lambda: answers.auth_token(answer, secrets=[TOKEN]),
+        lambda: responses.parse_export_uuid(answer, secrets=[TOKEN]),
+        lambda: answers.file_url(responses.parse_export(answer, asked=UUID, secrets=[TOKEN])),
+        lambda: responses.parse_auth_token(answer, secrets=[TOKEN]),
     ):
         try:
             read()
-        except CruxMalformedAnswerError as error:
+        except CruxInvalidResponseError as error:
             as_a_transport_shows_it(error)
 
 
-@given(st.builds(Answer, status=st.just(200), headers=headers, body=bodies), st.text(st.characters()))
-def test_whatever_url_an_answer_names_it_is_fetched_or_refused(answer: Answer, url: str) -> None:
+@given(st.builds(ApiResponse, status=st.just(200), headers=headers, body=bodies), st.text(st.characters()))
+def test_whatever_url_an_answer_names_it_is_fetched_or_refused(answer: ApiResponse, url: str) -> None:
     for found in (url, f"https://{url}", f"https://h:{url}/", f"http://[{url}"):
-        with suppress(CruxMalformedAnswerError):
+        with suppress(CruxInvalidResponseError):
             files.checked_url(found)
-            files.secrets_of(found)
+            files.secrets_in_url(found)
 
 
 @given(any_answer)
@@ -81,7 +81,7 @@ def test_no_refusal_breaks_what_reads_it(answer: Answer) -> None:
 
 @given(st.integers(100, 599))
 def test_a_post_is_sent_again_only_after_an_answer_that_says_nothing_was_done(status: int) -> None:
-    answer = Answer(status=status, headers={}, body=b"")
+    answer = ApiResponse(status=status, headers={}, body=b"")
     assert failures.worth_repeating(POST, answer) == (status in (429, 503))
 
 
@@ -106,16 +106,16 @@ sound = st.builds("Mon, {} Feb {} 00:00:00 {}".format, st.integers(1, 31), st.in
 @example("Sat, 01 Jan 0001 00:00:00 +2359")
 @example("9" * 5000)
 def test_no_retry_after_breaks_what_reads_it(value: str) -> None:
-    seconds = retry_after(Answer(status=503, headers={"retry-after": value}, body=b""), now=NOW)
+    seconds = retry_after(ApiResponse(status=503, headers={"retry-after": value}, body=b""), now=NOW)
     assert seconds is None or 0 <= seconds <= 120
 
 
 @given(anything | st.binary() | st.dictionaries(names, anything), st.none() | st.just(UUID) | st.text())
 def test_no_event_breaks_what_reads_it(event: object, export_uuid: str | None) -> None:
-    assert isinstance(waiting.state_of(event, export_uuid=export_uuid), waiting.WaitState)
+    assert isinstance(polling.state_from_event(event, export_uuid=export_uuid), waiting.ExportState)
 
 
 @given(anything)
 def test_no_state_of_an_event_breaks_what_reads_it(state: object) -> None:
     event = {"export_uuid": UUID, "state": state}
-    assert isinstance(waiting.state_of(event, export_uuid=UUID), waiting.WaitState)
+    assert isinstance(polling.state_from_event(event, export_uuid=UUID), waiting.ExportState)

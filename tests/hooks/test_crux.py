@@ -14,19 +14,19 @@ import pytest
 import requests
 import tenacity
 
-from airflow_provider_crux.api.calls import MAX_ANSWER_BYTES
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
-    CruxBadCredentialsError,
+    CruxAuthenticationError,
     CruxInvalidConnectionError,
-    CruxMalformedAnswerError,
+    CruxInvalidResponseError,
     CruxNotFoundError,
-    CruxRequestRefusedError,
+    CruxRequestRejectedError,
     CruxTransientError,
     CruxUnavailableError,
 )
-from airflow_provider_crux.hooks.adapter import _Incoming
+from airflow_provider_crux.hooks.http import _Incoming
 from airflow_provider_crux.hooks.crux import CruxHook
 
 HOST = "https://api.cruxconnect.com"
@@ -132,14 +132,14 @@ def test_a_post_in_doubt_is_sent_once(hook: CruxHook, requests_mock, status: int
 
 def test_a_redirect_is_not_followed(hook: CruxHook, requests_mock) -> None:
     requests_mock.post(EXPORT, status_code=307, headers={"Location": "https://evil.example/"})
-    with pytest.raises(CruxRequestRefusedError, match="Redirects"):
+    with pytest.raises(CruxRequestRejectedError, match="Redirects"):
         hook.export_orders(REQUEST)
     assert requests_mock.call_count == 1
 
 
 @contextmanager
 def server(answer: bytes | None):
-    """Answer each connection with the same bytes, or with none, and give the requests that came."""
+    """ApiResponse each connection with the same bytes, or with none, and give the requests that came."""
     came: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -235,7 +235,7 @@ def test_a_proxy_that_is_not_there_sent_nothing_and_its_password_is_not_shown(co
 def test_a_proxy_that_repeats_its_password_is_not_quoted(connect, requests_mock) -> None:
     connect(password=TOKEN, extra={"proxy": "http://ada:hunter2@proxy.example:3128"})
     requests_mock.post(EXPORT, status_code=407, text="not you: ada, hunter2, YWRhOmh1bnRlcjI=")
-    with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ada, ***, ***'")):
+    with pytest.raises(CruxRequestRejectedError, match=re.escape("'not you: ada, ***, ***'")):
         CruxHook().export_orders(REQUEST)
 
 
@@ -292,9 +292,9 @@ def test_an_answer_of_many_megabytes_is_not_read_to_its_end(hook: CruxHook, requ
 
     body = Endless()
     requests_mock.post(EXPORT, body=body)
-    with pytest.raises(CruxMalformedAnswerError, match="more than"):
+    with pytest.raises(CruxInvalidResponseError, match="more than"):
         hook.export_orders(REQUEST)
-    assert body.given < 3 * MAX_ANSWER_BYTES
+    assert body.given < 3 * MAX_RESPONSE_BYTES
 
 
 def test_the_state_of_an_export_is_looked_up(hook: CruxHook, requests_mock) -> None:
@@ -337,7 +337,7 @@ def test_no_error_shows_a_secret_that_the_server_echoed(connect, requests_mock) 
     connect(login="ada", password="p&ss word!")
     requests_mock.post(LOGIN, json={"auth_token": TOKEN})
     requests_mock.post(EXPORT, status_code=400, text=f"{TOKEN} p&amp;ss word! p%26ss%20word%21 p&ss word!")
-    with pytest.raises(CruxRequestRefusedError) as caught:
+    with pytest.raises(CruxRequestRejectedError) as caught:
         CruxHook().export_orders(REQUEST)
     for secret in (TOKEN, "p&ss", "p&amp;ss", "p%26ss"):
         assert secret not in str(caught.value)
@@ -347,7 +347,7 @@ def test_no_error_shows_a_secret_that_the_server_echoed(connect, requests_mock) 
 def test_credentials_that_are_refused_name_the_connection(connect, requests_mock) -> None:
     connect("crux_eu", password=TOKEN)
     requests_mock.post(EXPORT, status_code=401)
-    with pytest.raises(CruxBadCredentialsError, match="crux_eu"):
+    with pytest.raises(CruxAuthenticationError, match="crux_eu"):
         CruxHook("crux_eu").export_orders(REQUEST)
 
 

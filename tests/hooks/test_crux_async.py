@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_crux.api.answers import Export, ExportState
+from airflow_provider_crux.api.responses import Export, ExportState
 from airflow_provider_crux.exceptions import (
-    CruxBadCredentialsError,
+    CruxAuthenticationError,
     CruxInvalidConnectionError,
-    CruxMalformedAnswerError,
+    CruxInvalidResponseError,
     CruxNotFoundError,
-    CruxRequestRefusedError,
+    CruxRequestRejectedError,
     CruxUnavailableError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -66,7 +66,7 @@ async def look(uuid: str = UUID, conn_id: str = "crux_default") -> Export:
 
 @asynccontextmanager
 async def server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: ssl.SSLContext | None = None):
-    """Answer every request on a free port of loopback; give the URL."""
+    """ApiResponse every request on a free port of loopback; give the URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
@@ -181,7 +181,7 @@ def test_credentials_that_a_person_corrects_serve_the_waits_that_are_under_way(
     async def scenario() -> None:
         connect(host=sandbox.url, password="0" * 40)
         async with shared_hook("crux_default") as hook:
-            with pytest.raises(CruxBadCredentialsError):
+            with pytest.raises(CruxAuthenticationError):
                 await hook.get_export(uuid)
             connect(host=sandbox.url, password=sandbox.settings.token)
             assert (await hook.get_export(uuid)).state is ExportState.DONE
@@ -274,7 +274,7 @@ def test_a_proxy_that_repeats_its_password_is_not_quoted(connect) -> None:
         async with server(answer) as proxy:
             extra = {"allow_http": True, "proxy": proxy.replace("http://", "http://ada:hunter2@")}
             connect(host="http://crux.invalid", password=TOKEN, extra=extra)
-            with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ***, ***'")):
+            with pytest.raises(CruxRequestRejectedError, match=re.escape("'not you: ***, ***'")):
                 await look()
 
     asyncio.run(scenario())
@@ -332,7 +332,7 @@ def test_a_bundle_that_is_not_there_is_told(connect) -> None:
     [
         (b"", CruxUnavailableError, "the answer was lost"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", CruxUnavailableError, "the answer was lost"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<p>hm</p>", CruxMalformedAnswerError, "not in JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<p>hm</p>", CruxInvalidResponseError, "not in JSON"),
         (b"no HTTP at all\r\n\r\n", CruxUnavailableError, "the answer was lost"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", CruxNotFoundError, "404"),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", CruxUnavailableError, "503"),
@@ -371,7 +371,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(connect) -> None:
     async def scenario() -> None:
         async with server(answer) as url:
             connect(host=url, password=TOKEN)
-            with pytest.raises(CruxMalformedAnswerError, match="more than 1048576 bytes"):
+            with pytest.raises(CruxInvalidResponseError, match="more than 1048576 bytes"):
                 await look()
 
     asyncio.run(scenario())

@@ -15,16 +15,16 @@ import pytest
 import requests
 import tenacity
 
-from airflow_provider_crux.api.connection import ConnectionSettings
+from airflow_provider_crux.api.settings import ConnectionSettings
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxInvalidConnectionError,
-    CruxMalformedAnswerError,
+    CruxInvalidResponseError,
     CruxNotFoundError,
-    CruxRequestRefusedError,
+    CruxRequestRejectedError,
     CruxUnavailableError,
-    CruxUrlLapsedError,
+    CruxUrlExpiredError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.files import CHUNK_BYTES, opened
@@ -71,7 +71,7 @@ def fetched(url: str, settings: ConnectionSettings = SETTINGS) -> bytes:
 
 @contextmanager
 def server(*answers: bytes, hold: bool = False) -> Iterator[tuple[str, list[bytes]]]:
-    """Answer each connection with the next of these bytes, the last one for ever, and give the requests that came."""
+    """ApiResponse each connection with the next of these bytes, the last one for ever, and give the requests that came."""
     came: list[bytes] = []
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -140,14 +140,14 @@ def test_nothing_of_ours_goes_with_the_request_but_our_name(monkeypatch, tmp_pat
 
 def test_plain_http_to_another_host_is_not_asked(requests_mock) -> None:
     requests_mock.get(requests.compat.urljoin("http://files.example/", SIGNED))
-    with pytest.raises(CruxMalformedAnswerError):
+    with pytest.raises(CruxInvalidResponseError):
         fetched(f"http://files.example{SIGNED}")
     assert requests_mock.call_count == 0
 
 
 @pytest.mark.parametrize("host", ["*.example", f"{'a' * 64}.example"])
 def test_a_url_of_which_no_request_can_be_made_is_not_shown(waits: list[float], host: str) -> None:
-    with pytest.raises(CruxMalformedAnswerError, match="no request can be made") as caught:
+    with pytest.raises(CruxInvalidResponseError, match="no request can be made") as caught:
         fetched(f"https://{host}{SIGNED}")
     assert not SECRET.search(str(caught.value))
     assert waits == []
@@ -157,7 +157,7 @@ def test_a_redirect_is_not_followed() -> None:
     with server(whole()) as (elsewhere, strayed):
         answer = f"HTTP/1.1 307 There\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
         with server(answer.encode()) as (url, came):
-            with pytest.raises(CruxRequestRefusedError, match="Redirects"):
+            with pytest.raises(CruxRequestRejectedError, match="Redirects"):
                 fetched(url)
             assert len(came) == 1
         assert strayed == []
@@ -165,12 +165,12 @@ def test_a_redirect_is_not_followed() -> None:
 
 def test_a_url_that_lapsed_is_told_at_once(url: str, sandbox: Sandbox, waits: list[float]) -> None:
     sandbox.expire_urls()
-    with pytest.raises(CruxUrlLapsedError, match="fresh one"):
+    with pytest.raises(CruxUrlExpiredError, match="fresh one"):
         fetched(url)
     assert waits == []
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, CruxNotFoundError), (206, CruxRequestRefusedError)])
+@pytest.mark.parametrize(("status", "error"), [(404, CruxNotFoundError), (206, CruxRequestRejectedError)])
 def test_what_settles_the_matter_is_asked_once(url: str, sandbox: Sandbox, waits, status: int, error) -> None:
     sandbox.answer_next(FILES, status)
     with pytest.raises(error):
@@ -185,7 +185,7 @@ def test_what_may_pass_is_waited_out(waits: list[float], caplog, status: int) ->
         assert len(came) == 2
     assert len(waits) == 1
     assert 7 <= waits[0] <= 8
-    assert f"answered {status}: trying to fetch the file of the export again in " in caplog.text
+    assert f"answered {status}: trying to download the export's file again in " in caplog.text
 
 
 def test_it_is_asked_again_as_often_as_the_connection_says(waits: list[float]) -> None:
@@ -229,13 +229,13 @@ def test_a_host_that_falls_silent_in_the_middle_is_an_error() -> None:
 @pytest.mark.parametrize("headers", [b"", b"Content-Length: many\r\n", b"Content-Length: -1\r\n"])
 def test_a_body_whose_end_cannot_be_told_from_a_cut_is_refused(headers: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\n%sConnection: close\r\n\r\na,b\n" % headers
-    with server(answer) as (url, _), pytest.raises(CruxRequestRefusedError, match="without the file's length"):
+    with server(answer) as (url, _), pytest.raises(CruxRequestRejectedError, match="without the file's length"):
         fetched(url)
 
 
 def test_a_body_in_a_coding_that_was_not_asked_for_is_refused() -> None:
     answer = whole(b"nope", b"Content-Encoding: gzip\r\n")
-    with server(answer) as (url, _), pytest.raises(CruxRequestRefusedError, match="Content-Encoding"):
+    with server(answer) as (url, _), pytest.raises(CruxRequestRejectedError, match="Content-Encoding"):
         fetched(url)
 
 
@@ -254,7 +254,7 @@ def test_what_storage_repeats_of_the_url_is_not_shown() -> None:
     repeated = SIGNED.partition("?")[2].replace("%2f", "%2F").replace("&", "\n")
     body = f"<Error><SignatureProvided>{SIGNATURE}</SignatureProvided>{SIGNED}\n{repeated}</Error>".encode()
     answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    with server(answer) as (url, _), pytest.raises(CruxUrlLapsedError) as caught:
+    with server(answer) as (url, _), pytest.raises(CruxUrlExpiredError) as caught:
         fetched(url)
     assert SIGNATURE not in str(caught.value)
     assert "here%20or%20there" not in str(caught.value)
@@ -316,7 +316,7 @@ def test_a_proxy_that_repeats_its_password_is_not_quoted(requests_mock) -> None:
         base_url="", username=None, secret=TOKEN, proxy="http://ada:hunter2@proxy.example:3128", max_retries=0
     )
     requests_mock.get("https://files.example/a", status_code=407, text="not you: hunter2, YWRhOmh1bnRlcjI=")
-    with pytest.raises(CruxRequestRefusedError, match=re.escape("'not you: ***, ***'")):
+    with pytest.raises(CruxRequestRejectedError, match=re.escape("'not you: ***, ***'")):
         fetched("https://files.example/a", settings)
 
 

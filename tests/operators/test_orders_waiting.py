@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
 
-from airflow_provider_crux.api.waiting import GRACE
+from airflow_provider_crux.api.polling import NOT_FOUND_GRACE
 from airflow_provider_crux.exceptions import (
     CruxExportFailedError,
     CruxExportTimeoutError,
@@ -102,7 +102,7 @@ def test_it_returns_when_the_export_is_done(sandbox: Sandbox) -> None:
     assert len(looks) > 1
     assert given["ti"].pushed == {
         "export_request": BODY,
-        "export_window": {
+        "export_interval": {
             "export_uuid": uuid,
             "interval_start": BODY["start_date"],
             "interval_end": BODY["end_date"],
@@ -116,7 +116,7 @@ def test_deferred_it_asks_on_the_worker_and_waits_in_the_trigger(sandbox: Sandbo
     assert [entry["method"] for entry in sandbox.requests] == ["POST"]
     _, arguments = told.trigger.serialize()
     assert arguments["export_uuid"] == sandbox.exports[0]
-    assert before <= arguments["asked_at"] <= time.time()
+    assert before <= arguments["requested_at"] <= time.time()
     assert before + 600 <= arguments["deadline"] <= time.time() + 600
     assert told.timeout > timedelta(seconds=600 + 300)
 
@@ -124,7 +124,7 @@ def test_deferred_it_asks_on_the_worker_and_waits_in_the_trigger(sandbox: Sandbo
     event = {"export_uuid": sandbox.exports[0], "state": "done"}
     again = operator(wait_for_completion=True, deferrable=True)  # Airflow makes the operator anew
     assert again.resume_execution(told.method_name, {"event": event, **told.kwargs}, given) == sandbox.exports[0]
-    assert given["ti"].pushed["export_window"]["interval_start"] == BODY["start_date"]
+    assert given["ti"].pushed["export_interval"]["interval_start"] == BODY["start_date"]
 
 
 def test_dag_test_hands_on_the_event_alone_and_that_is_enough(sandbox: Sandbox) -> None:
@@ -132,7 +132,7 @@ def test_dag_test_hands_on_the_event_alone_and_that_is_enough(sandbox: Sandbox) 
     event = {"export_uuid": sandbox.exports[0], "state": "done"}
     given = context(None)
     assert operator().resume_execution(told.method_name, {"event": event}, given) == sandbox.exports[0]
-    assert given["ti"].pushed["export_window"]["interval_end"] == BODY["end_date"]
+    assert given["ti"].pushed["export_interval"]["interval_end"] == BODY["end_date"]
     with pytest.raises(AirflowFailException, match="not a uuid"):
         operator().resume_execution(told.method_name, {"event": {"state": "done"}}, context(None))
 
@@ -206,7 +206,7 @@ def test_an_export_that_failed_or_is_gone_is_not_taken_up(sandbox: Sandbox, stor
     operator().execute(context(store))
     assert len(sandbox.exports) == 2
     crash_while_waiting(store)
-    store["crux_export"]["asked_at"] -= GRACE
+    store["crux_export"]["requested_at"] -= NOT_FOUND_GRACE
     sandbox.answer_next(PATH, 404)
     operator().execute(context(store))
     assert len(sandbox.exports) == 4
@@ -248,7 +248,7 @@ def test_a_store_that_takes_nothing_does_not_fail_a_task_that_has_asked(sandbox:
     assert "did not remove the record" in said
 
 
-@pytest.mark.parametrize("record", ["text", {}, {"fingerprint": 1}, {"export_uuid": "../x", "asked_at": 1}])
+@pytest.mark.parametrize("record", ["text", {}, {"fingerprint": 1}, {"export_uuid": "../x", "requested_at": 1}])
 def test_a_record_that_is_none_of_ours_is_passed_over(sandbox: Sandbox, store: StateStore, record: Any) -> None:
     crash_while_waiting(store)
     store["crux_export"] = record if isinstance(record, str) else {**store["crux_export"], **record} if record else {}
@@ -268,7 +268,7 @@ def test_without_a_store_or_durability_every_try_asks(sandbox: Sandbox, store: S
 def test_the_record_holds_no_secret(sandbox: Sandbox, store: StateStore) -> None:
     uuid = crash_while_waiting(store)
     (record,) = store.values()
-    assert sorted(record) == ["asked_at", "export_uuid", "fingerprint"]
+    assert sorted(record) == ["requested_at", "export_uuid", "fingerprint"]
     assert record["export_uuid"] == uuid
     assert sandbox.settings.token not in str(record)
 

@@ -94,7 +94,7 @@ def test_an_export_that_failed_fails_or_skips_the_task(sandbox: Sandbox, uuid: s
         with pytest.raises(AirflowSkipException if soft_fail else AirflowFailException):
             sensor(uuid, soft_fail=soft_fail).execute({})
         return
-    told = {"event": {"export_uuid": uuid, "state": "failed"}, "asked_at": time.time()}
+    told = {"event": {"export_uuid": uuid, "state": "failed"}, "requested_at": time.time()}
     with pytest.raises(AirflowSkipException if soft_fail else AirflowFailException):
         sensor(uuid, soft_fail=soft_fail, deferrable=True).resume_execution("execute_complete", told, {})
 
@@ -132,7 +132,7 @@ def test_deferred_it_looks_first_and_hands_the_rest_to_the_trigger(sandbox: Sand
     assert arguments["poll_interval"] == 5
     assert now + 600 <= arguments["deadline"] <= time.time() + 600
     # sooner than that Airflow 3.3 does not bear to be called back
-    assert now + 10 <= arguments["not_before"] <= time.time() + 10
+    assert now + 10 <= arguments["first_poll_at"] <= time.time() + 10
     # Airflow's own limit comes later than the trigger's
     assert deferred.value.timeout.total_seconds() > 600 + 300
     sandbox.finish_export(uuid)
@@ -143,7 +143,7 @@ def test_deferred_it_looks_first_and_hands_the_rest_to_the_trigger(sandbox: Sand
     ("state", "error"), [("done", None), ("timeout", AirflowSensorTimeout), ("error", CruxUnavailableError)]
 )
 def test_it_ends_as_the_trigger_says(sandbox: Sandbox, uuid: str, state: str, error: type[Exception] | None) -> None:
-    told = {"event": {"export_uuid": uuid, "state": state}, "asked_at": time.time()}
+    told = {"event": {"export_uuid": uuid, "state": state}, "requested_at": time.time()}
     waiting = sensor(uuid, deferrable=True)
     if error is None:
         waiting.resume_execution("execute_complete", told, {})
@@ -154,7 +154,7 @@ def test_it_ends_as_the_trigger_says(sandbox: Sandbox, uuid: str, state: str, er
 
 def test_where_the_trigger_could_not_look_the_worker_does(sandbox: Sandbox, uuid: str) -> None:
     sandbox.finish_export(uuid)
-    told = {"event": {"state": "nonsense"}, "asked_at": time.time()}
+    told = {"event": {"state": "nonsense"}, "requested_at": time.time()}
     sensor(uuid, deferrable=True).resume_execution("execute_complete", told, {})
     assert sandbox.requests[-1]["path"] == f"{PATH}{uuid}/"
 

@@ -38,7 +38,7 @@ def trigger(uuid: str, *, timeout: float = 3600, asked: float = 0, poll_interval
     return CruxExportTrigger(
         crux_conn_id="crux_default",
         export_uuid=uuid,
-        asked_at=now - asked,
+        requested_at=now - asked,
         deadline=now + timeout,
         poll_interval=poll_interval,
     )

@@ -78,9 +78,9 @@ def stored_connection(airflow: Airflow2, messages: list[str]) -> dict[str, Any]:
     return connection
 
 
-def test_message_names_the_wrong_token_as_not_accepted(messages: list[str], sandbox: Sandbox) -> None:
+def test_message_reports_a_wrong_token_as_rejected(messages: list[str], sandbox: Sandbox) -> None:
     assert sandbox.url in messages[0]
-    assert "does not accept the API token" in messages[0]
+    assert "rejected the API token" in messages[0]
     assert WRONG_TOKEN not in messages[0]
 
 

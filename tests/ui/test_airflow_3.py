@@ -102,12 +102,12 @@ def run_id(airflow: Airflow3, page: Page, sandbox: Sandbox, results: list[Connec
     return run_id
 
 
-def test_message_names_the_wrong_token_as_not_accepted(results: list[ConnectionTestResult], sandbox: Sandbox) -> None:
+def test_message_reports_a_wrong_token_as_rejected(results: list[ConnectionTestResult], sandbox: Sandbox) -> None:
     wrong_token_result, _ = results
 
     assert not wrong_token_result.successful
     assert sandbox.url in wrong_token_result.message
-    assert "does not accept the API token" in wrong_token_result.message
+    assert "rejected the API token" in wrong_token_result.message
     assert WRONG_TOKEN not in wrong_token_result.message
 
 

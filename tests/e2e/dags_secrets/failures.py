@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_crux.api.polling import ExportPoller
-from airflow_provider_crux.deferral import defer
+from airflow_provider_crux.deferral import ExportWaitMixin
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 
-class PollInTriggerer(BaseOperator):
+class PollInTriggerer(ExportWaitMixin, BaseOperator):
     """Defer at once, because the provider's own operators would fail on the worker before they defer."""
 
     def __init__(self, *, crux_conn_id, **kwargs):
@@ -21,7 +21,7 @@ class PollInTriggerer(BaseOperator):
     def execute(self, context):
         now = time.time()
         uuid = "00000000-0000-4000-8000-000000000000"
-        defer(self, ExportPoller(uuid, now, deadline=now + 60, poll_interval=1), self.crux_conn_id)
+        self.defer_until_done(ExportPoller(uuid, now, deadline=now + 60, poll_interval=1))
 
     def execute_complete(self, context, event, requested_at):
         raise RuntimeError(f"state in the trigger event: {event['state']}")
@@ -42,7 +42,7 @@ class CrashWhileSending(CruxOrdersExportOperator):
         def crash(*_, **__):
             raise ZeroDivisionError("crash while sending")
 
-        for adapter in self._hook.get_conn().adapters.values():
+        for adapter in self.hook.get_conn().adapters.values():
             adapter.send = crash
         return super().execute(context)
 

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from upath import UPath
 
-from airflow_provider_crux.transfers.storage import StoredFile, store, written_whole
+from airflow_provider_crux.transfers.atomic_write import StoredFile, store, atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +82,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def write(place: Place, content: bytes) -> None:
-    with written_whole(place.path) as file:
+    with atomic_write(place.path) as file:
         for begin in range(0, len(content), MIB):
             file.write(content[begin : begin + MIB])
 
@@ -104,7 +104,7 @@ def fail(path: ObjectStoragePath, content: bytes, error: BaseException) -> None:
     """Let a write fail in the middle, and throw the file away: if it is still open, it completes its upload now."""
 
     def begin() -> None:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(content)
             raise error
 
@@ -133,7 +133,7 @@ def test_an_error_in_the_middle_leaves_the_file_that_was_there(place: Place, con
 
 def test_the_file_that_was_there_stays_until_the_new_one_is_whole(place: Place) -> None:
     write(place, b"old")
-    with written_whole(place.path) as file:
+    with atomic_write(place.path) as file:
         file.write(LARGE)
         assert place.content() == b"old"
     assert place.content() == LARGE
@@ -142,9 +142,9 @@ def test_the_file_that_was_there_stays_until_the_new_one_is_whole(place: Place) 
 
 def test_of_two_who_write_at_once_one_file_is_there_whole(place: Place) -> None:
     # on a disk the second takes the first one's temporary file for left over: the first fails, and is tried again
-    with contextlib.suppress(FileNotFoundError), written_whole(place.path) as first:
+    with contextlib.suppress(FileNotFoundError), atomic_write(place.path) as first:
         first.write(LARGE)
-        with written_whole(place.path) as second:
+        with atomic_write(place.path) as second:
             second.write(SMALL)
         assert place.content() == SMALL
         first.write(b"end")
@@ -171,7 +171,7 @@ def test_a_store_that_does_not_let_go_of_the_parts_does_not_hide_the_error(in_s3
 
 
 def test_a_bucket_that_is_not_there_is_an_error_and_not_made(s3: ObjectStore) -> None:
-    with pytest.raises(FileNotFoundError), written_whole(ObjectStoragePath("s3://aws_loopback@none/a.csv")) as file:
+    with pytest.raises(FileNotFoundError), atomic_write(ObjectStoragePath("s3://aws_loopback@none/a.csv")) as file:
         file.write(SMALL)
     assert [bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]] == ["exports"]
 
@@ -201,7 +201,7 @@ def test_where_closing_completes_an_upload_an_error_does_not_close_it(content: b
     path = SimpleNamespace(protocol="abfs", path=f"exports/{KEY}", fs=AzureLike())
     fail(path, content, ValueError("cut"))
     assert path.fs.objects == []
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
     assert path.fs.objects == [f"exports/{KEY}"]
 
@@ -219,14 +219,14 @@ def test_a_file_url_is_the_path_in_it_and_a_file_gets_the_umasks_permissions(tmp
 def run(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Run code in a process of its own, which is told to go on, or killed, by what the test does with it."""
     head = "import sys; from airflow.providers.common.compat.sdk import ObjectStoragePath\n"
-    head += "from airflow_provider_crux.transfers.storage import store, written_whole\n"
+    head += "from airflow_provider_crux.transfers.atomic_write import store, atomic_write\n"
     command = [sys.executable, "-c", head + textwrap.dedent(code), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def kill_in_the_middle(path: ObjectStoragePath) -> None:
     code = """
-        with written_whole(ObjectStoragePath(sys.argv[1])) as file:
+        with atomic_write(ObjectStoragePath(sys.argv[1])) as file:
             file.write(b"x" * 20 * 1024 * 1024)
             print("written", flush=True)
             sys.stdin.read()
@@ -306,12 +306,12 @@ def test_a_source_that_fails_leaves_nothing(place: Place) -> None:
 
 def test_a_file_without_records_is_stored_or_not_as_is_asked(place: Place) -> None:
     header = b"\xef\xbb\xbfa,b\r\n"
-    stored = store([header], place.path, keep_empty=False)
+    stored = store([header], place.path, skip_if_empty=True)
     assert (stored.rows, stored.bytes) == (0, len(header))
     assert place.names() == place.unfinished() == []
     assert store([header], place.path) == stored
     assert place.content() == header
-    store([SMALL], place.path, keep_empty=False)
+    store([SMALL], place.path, skip_if_empty=True)
     assert place.content() == SMALL
 
 

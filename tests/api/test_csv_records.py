@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux import exceptions
 from airflow_provider_crux.api import files
-from airflow_provider_crux.api.calls import Answer
-from airflow_provider_crux.api.files import RecordCount, checked_url, secrets_of
+from airflow_provider_crux.api.requests import ApiResponse
+from airflow_provider_crux.api.files import RecordCounter, checked_url, secrets_in_url
 
 SIGNATURE = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
 QUERY = f"X-Amz-Credential=AKIAEXAMPLE%2F20260102%2Fus-east-1&X-Amz-Expires=300&X-Amz-Signature={SIGNATURE}"
@@ -55,18 +55,18 @@ def test_https_is_fetched_and_http_of_this_machine(url: str) -> None:
     ],
 )
 def test_no_other_url_is_fetched_and_none_is_shown(url: str) -> None:
-    with pytest.raises(exceptions.CruxMalformedAnswerError, match="Nothing was sent") as caught:
+    with pytest.raises(exceptions.CruxInvalidResponseError, match="Nothing was sent") as caught:
         checked_url(url)
     assert not re.search("secret-path|Amz|ada|0f1e2d", str(caught.value))
 
 
 def test_a_host_that_is_refused_is_named() -> None:
-    with pytest.raises(exceptions.CruxMalformedAnswerError, match=r"'files\.example' by 'http'"):
+    with pytest.raises(exceptions.CruxInvalidResponseError, match=r"'files\.example' by 'http'"):
         checked_url("http://files.example/")
 
 
 def test_the_secrets_of_a_url_are_its_query_its_long_values_in_both_spellings_and_its_path() -> None:
-    assert set(secrets_of(URL)) == {
+    assert set(secrets_in_url(URL)) == {
         QUERY,
         SIGNATURE,
         "AKIAEXAMPLE%2F20260102%2Fus-east-1",
@@ -78,19 +78,19 @@ def test_the_secrets_of_a_url_are_its_query_its_long_values_in_both_spellings_an
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (403, exceptions.CruxUrlLapsedError),
+        (403, exceptions.CruxUrlExpiredError),
         (404, exceptions.CruxNotFoundError),
         *((status, exceptions.CruxUnavailableError) for status in (408, 429, 500, 502, 503, 504)),
         *(
-            (status, exceptions.CruxRequestRefusedError)
+            (status, exceptions.CruxRequestRejectedError)
             for status in (204, 206, 301, 302, 307, 400, 401, 405, 410, 416)
         ),
     ],
 )
 def test_each_refusal_says_what_to_do_and_shows_no_secret(status: int, error: type[exceptions.CruxError]) -> None:
     body = f"<Error><Code>No</Code><Request>{QUERY}</Request></Error>".encode()
-    answer = Answer(status=status, headers={"content-type": "application/xml"}, body=body)
-    told = files.refused(answer, host="files.example", secrets=secrets_of(URL))
+    answer = ApiResponse(status=status, headers={"content-type": "application/xml"}, body=body)
+    told = files.refused(answer, host="files.example", secrets=secrets_in_url(URL))
     assert type(told) is error
     assert f"files.example answered {status} (application/xml: '<Error><Code>No</Code>" in str(told)
     assert "Amz" not in str(told)
@@ -98,12 +98,12 @@ def test_each_refusal_says_what_to_do_and_shows_no_secret(status: int, error: ty
 
 def test_a_url_whose_lent_credentials_lapsed_has_lapsed_too() -> None:
     body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
-    told = files.refused(Answer(status=400, headers={}, body=body), host="files.example")
-    assert isinstance(told, exceptions.CruxUrlLapsedError)
+    told = files.refused(ApiResponse(status=400, headers={}, body=body), host="files.example")
+    assert isinstance(told, exceptions.CruxUrlExpiredError)
 
 
 def counted(*chunks: bytes) -> int:
-    count = RecordCount()
+    count = RecordCounter()
     for chunk in chunks:
         count.feed(chunk)
     return count.rows
@@ -190,7 +190,7 @@ def test_no_bytes_whatever_are_an_error(chunks: list[bytes]) -> None:
 @pytest.mark.parametrize("pattern", [b"a", b'"', b'"",', b'x"', b'""x', b"\n", b"a\n", b',"'])
 def test_memory_does_not_grow_with_the_file(pattern: bytes) -> None:
     chunk = pattern * (64 * 1024 // len(pattern))
-    count = RecordCount()
+    count = RecordCounter()
     tracemalloc.start()
     try:
         count.feed(b'h\n"')

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_crux.api.connection import settings
+from airflow_provider_crux.api.settings import settings
 from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 
 TOKEN = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"

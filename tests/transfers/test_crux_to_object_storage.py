@@ -30,7 +30,7 @@ from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.settings import SandboxSettings
 from airflow_provider_crux.sandbox.state import Sandbox
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 FILES = "/sandbox-files/"
 LOOKS = "/api/data/export/"
@@ -195,7 +195,7 @@ def test_an_export_that_failed_fails_the_task_at_once(
     sandbox.fail_export(uuid)
     with pytest.raises(AirflowFailException, match=f"{uuid} failed"):
         operator(uuid, target, deferrable=deferrable).execute(context())
-    told = {"event": {"export_uuid": uuid, "state": "failed"}, "asked_at": 0.0}
+    told = {"event": {"export_uuid": uuid, "state": "failed"}, "requested_at": 0.0}
     with pytest.raises(AirflowFailException, match=f"{uuid} failed"):
         operator(uuid, target).resume_execution("execute_complete", told, context())
     assert left_in(target) == []
@@ -258,7 +258,7 @@ def test_every_asset_is_told_what_was_stored(sandbox: Sandbox, uuid: str, target
     task.upstream_task_ids.add("export")
     given = context(None, other, {"export_uuid": uuid, **window})
     task.execute(given)
-    assert given["ti"].pulled == [(["export"], "export_window")]
+    assert given["ti"].pulled == [(["export"], "export_interval")]
     file = given["ti"].pushed["export_file"]
     extra = {"mine": 1, "export_uuid": uuid, **window} | {name: file[name] for name in ("rows", "bytes", "sha256")}
     assert {uri: events.extra for uri, events in given["outlet_events"].of.items()} == {
@@ -302,10 +302,10 @@ def test_no_secret_is_in_log_or_xcom(sandbox: Sandbox, uuid: str, target: Path, 
     ],
 )
 def test_openlineage_is_told_from_where_to_where(path: str, namespace: str, name: str) -> None:
-    from airflow_provider_crux.transfers.lineage import of_stored_export
-    from airflow_provider_crux.transfers.storage import StoredFile
+    from airflow_provider_crux.transfers.lineage import stored_file_lineage
+    from airflow_provider_crux.transfers.atomic_write import StoredFile
 
-    told = of_stored_export(StoredFile(path, bytes=10, rows=2, sha256="0"), "https://api.cruxconnect.com")
+    told = stored_file_lineage(StoredFile(path, bytes=10, rows=2, sha256="0"), "https://api.cruxconnect.com")
     (source,), (file,) = told.inputs, told.outputs
     assert (source.namespace, source.name) == ("crux://api.cruxconnect.com", "orders")
     assert (file.namespace, file.name) == (namespace, name)

@@ -6,33 +6,33 @@ import pytest
 
 from airflow_provider_crux import exceptions
 from airflow_provider_crux.api import calls, failures
-from airflow_provider_crux.api.calls import NIL_UUID, Answer
+from airflow_provider_crux.api.requests import NIL_UUID, ApiResponse
 from airflow_provider_crux.api.orders import OrdersExportRequest
 
-POST = calls.export_orders(OrdersExportRequest())
-GET = calls.get_export(NIL_UUID)
+POST = export_orders_request(OrdersExportRequest())
+GET = get_export_request(NIL_UUID)
 SECRET = "hunter2hunter2"
 
 
-def refused(call: calls.Call, status: int) -> exceptions.CruxError:
+def refused(call: ApiRequest, status: int) -> exceptions.CruxError:
     echo = f"<pre>Authorization: Token {SECRET}</pre> {SECRET}".encode()
-    answer = Answer(status=status, headers={"content-type": "text/html"}, body=echo)
+    answer = ApiResponse(status=status, headers={"content-type": "text/html"}, body=echo)
     return failures.refused(call, answer, conn_id="crux_eu", secrets=[SECRET])
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "remedy"),
     [
-        (400, exceptions.CruxRequestRefusedError, "missing or wrong"),
-        (401, exceptions.CruxBadCredentialsError, "correct connection 'crux_eu'"),
+        (400, exceptions.CruxRequestRejectedError, "missing or wrong"),
+        (401, exceptions.CruxAuthenticationError, "correct connection 'crux_eu'"),
         (403, exceptions.CruxPermissionDeniedError, "export_order permission"),
         (404, exceptions.CruxNotFoundError, "Check the host of connection 'crux_eu'"),
         (415, exceptions.CruxUnsupportedMediaTypeError, "JSON"),
-        (405, exceptions.CruxRequestRefusedError, "Check the host"),
-        (409, exceptions.CruxRequestRefusedError, "Check the host"),
-        (422, exceptions.CruxRequestRefusedError, "Check the host"),
-        (302, exceptions.CruxRequestRefusedError, "Redirects are not followed"),
-        (429, exceptions.CruxThrottledError, "pool"),
+        (405, exceptions.CruxRequestRejectedError, "Check the host"),
+        (409, exceptions.CruxRequestRejectedError, "Check the host"),
+        (422, exceptions.CruxRequestRejectedError, "Check the host"),
+        (302, exceptions.CruxRequestRejectedError, "Redirects are not followed"),
+        (429, exceptions.CruxRateLimitError, "pool"),
         (503, exceptions.CruxUnavailableError, "later"),
         (500, exceptions.CruxAmbiguousError, "may come twice"),
         (502, exceptions.CruxAmbiguousError, "may come twice"),

@@ -11,37 +11,37 @@ from hypothesis import strategies as st
 from tenacity import Retrying
 
 from airflow_provider_crux.api import calls, failures
-from airflow_provider_crux.api.calls import NIL_UUID, Answer
+from airflow_provider_crux.api.requests import NIL_UUID, ApiResponse
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.repetition import repetition, retry_after
+from airflow_provider_crux.api.retries import repetition, retry_after
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError
 
-POST = calls.export_orders(OrdersExportRequest())
-GET = calls.get_export(NIL_UUID)
+POST = export_orders_request(OrdersExportRequest())
+GET = get_export_request(NIL_UUID)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def answered(status: int, **headers: str) -> Answer:
-    return Answer(status=status, headers=headers, body=b"")
+def answered(status: int, **headers: str) -> ApiResponse:
+    return ApiResponse(status=status, headers=headers, body=b"")
 
 
 class Server:
     """Gives its outcomes in turn, the last one for ever, and remembers how long it was left alone."""
 
-    def __init__(self, *outcomes: Answer | CruxError) -> None:
+    def __init__(self, *outcomes: ApiResponse | CruxError) -> None:
         self.outcomes = list(outcomes)
         self.asked = 0
         self.waits: list[float] = []
 
-    def __call__(self, call: calls.Call) -> Answer:
+    def __call__(self, call: ApiRequest) -> ApiResponse:
         outcome = self.outcomes[min(self.asked, len(self.outcomes) - 1)]
         self.asked += 1
         if isinstance(outcome, CruxError):
             raise outcome
         return outcome
 
-    def ask(self, call: calls.Call, max_retries: int = 3) -> Answer:
-        return Retrying(**repetition(call, max_retries=max_retries), sleep=self.waits.append)(self, call)
+    def ask(self, call: ApiRequest, max_retries: int = 3) -> ApiResponse:
+        return Retrying(**retry_policy(call, max_retries=max_retries), sleep=self.waits.append)(self, call)
 
 
 @pytest.mark.parametrize("outcome", [answered(429), answered(503), failures.not_connected(POST, "refused")])
@@ -95,7 +95,7 @@ def test_the_budget_ends_the_retries_before_a_wait_that_goes_beyond_it(monkeypat
     def sleep(seconds: float) -> None:
         elapsed[0] += seconds
 
-    Retrying(**repetition(POST, max_retries=99), sleep=sleep)(server, POST)
+    Retrying(**retry_policy(POST, max_retries=99), sleep=sleep)(server, POST)
     assert server.asked == 3  # at 0, 100 and 200 seconds; a fourth would come after the budget of 300
 
 

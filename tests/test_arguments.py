@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.params import given_in, orders_export_params
+from airflow_provider_crux.arguments import export_arguments_from_params, orders_export_params
 
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 EXPORT = "https://api.cruxconnect.com/api/orders/export/"
@@ -30,15 +30,15 @@ def run(conf: dict[str, Any], **given: Any) -> None:
     dag = DAG("manual", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params=orders_export_params())
     operator = CruxOrdersExportOperator(task_id="export", dag=dag, **given)
     params = {name: dag.params[name] for name in dag.params} | conf
-    run_of = SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC))
+    run_from_context = SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC))
     pushes = SimpleNamespace(xcom_push=lambda **_: None)
-    operator.execute({"dag": dag, "dag_run": run_of, "params": params, "ti": pushes})
+    operator.execute({"dag": dag, "dag_run": run_from_context, "params": params, "ti": pushes})
 
 
 def test_every_field_may_stay_empty_and_means_not_set(crux) -> None:
     params = orders_export_params()
     assert {name: param.resolve() for name, param in params.items()} == dict.fromkeys(params)
-    assert given_in({name: param.resolve() for name, param in params.items()}) == {}
+    assert export_arguments_from_params({name: param.resolve() for name, param in params.items()}) == {}
     run(DAY | {"orders_line_item_status": [], "orders_sort_key": ""})
     assert crux.last_request.json() == SENT
 

@@ -45,7 +45,7 @@ def check() -> tuple[bool, str]:
 
 @contextmanager
 def service(body: bytes = b"", tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Answer every request with 200 and an HTML page, or whatever the body is; give host and port, and what came."""
+    """ApiResponse every request with 200 and an HTML page, or whatever the body is; give host and port, and what came."""
     came: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

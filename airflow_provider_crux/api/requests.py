@@ -1,0 +1,118 @@
+"""The requests of the API and the response that a transport returns. One HTTP exchange each, no decision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+
+NIL_UUID: Final = str(UUID(int=0))
+
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
+"""Larger than any response of the API. A transport reads at most one byte more."""
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """
+    One request.
+
+    :param method: HTTP method.
+    :param path: path below the base URL, with its final slash.
+    :param action: what the request does, as error messages say it.
+    :param idempotent: whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). False if a
+        second request sends a second e-mail.
+    :param body: sent as JSON; ``None`` for no body.
+    :param token: the API token to send; ``None`` for none.
+    """
+
+    method: str
+    path: str
+    action: str
+    idempotent: bool
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the API expects."""
+        headers = {"Accept": "application/json"}
+        if self.body is not None:
+            headers["Content-Type"] = "application/json; charset=utf-8"
+        if self.token is not None:
+            headers["Authorization"] = f"Token {self.token}"
+        return headers
+
+
+@dataclass(frozen=True)
+class ApiResponse:
+    """
+    One response.
+
+    :param status: HTTP status code.
+    :param headers: names in lower case.
+    :param body: at most :data:`MAX_RESPONSE_BYTES` + 1 bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+# The path of a file stays with the transport, because it is half a secret.
+DOWNLOAD: Final = ApiRequest(method="GET", path="", action="download the export's file", idempotent=True)
+"""What errors and retries need to know about the download of a file."""
+
+
+def canonical_uuid(text: object) -> str | None:
+    """Return a UUID in its canonical form, or ``None`` if ``text`` is not one (8-4-4-4-12 hex digits)."""
+    # UUID() also accepts braces, a urn: prefix and missing dashes: in a path and in a response these are errors
+    return text.lower() if isinstance(text, str) and _UUID.fullmatch(text) else None
+
+
+def login_request(username: str, password: str) -> ApiRequest:
+    """Exchange a user name and a password for a token. Sends no e-mail, so it may be repeated."""
+    return ApiRequest(
+        method="POST",
+        path="/api/organizations/user-login/",
+        action="log in",
+        idempotent=True,
+        body={"username": username, "password": password},
+    )
+
+
+def export_orders_request(request: OrdersExportRequest) -> ApiRequest:
+    """Request an export of orders. Every accepted request e-mails a person, so an ambiguous one is never resent."""
+    return ApiRequest(
+        method="POST",
+        path="/api/orders/export/",
+        action="request an export of orders",
+        idempotent=False,
+        body=request.as_json(),
+    )
+
+
+def get_export_request(export_uuid: str) -> ApiRequest:
+    """
+    Get the status of an export.
+
+    :raises CruxInvalidRequestError: if ``export_uuid`` is not a UUID.
+    """
+    canonical = canonical_uuid(export_uuid)
+    if canonical is None:
+        raise CruxInvalidRequestError(
+            f"export_uuid: {export_uuid!r} is not a UUID; use the one that the export operator returned"
+        )
+    return ApiRequest(
+        method="GET",
+        path=f"/api/data/export/{canonical}/",
+        action="get the status of the export",
+        idempotent=True,
+    )

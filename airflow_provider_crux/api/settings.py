@@ -1,0 +1,346 @@
+"""
+The fields of an Airflow connection: what each means, its default and bounds, and how it is read and checked.
+
+:data:`EXTRA_FIELDS` is the one source of what people read about the extras: the form in Airflow's UI is made from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_crux.api.redaction import secrets_in_proxy
+from airflow_provider_crux.api.retries import MAX_RETRIES
+from airflow_provider_crux.exceptions import CruxInvalidConnectionError
+
+PRODUCTION: Final = "https://api.cruxconnect.com"
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 60.0
+
+_MAX_SECONDS: Final = 24 * 60 * 60
+_MAX_COUNT: Final = 999
+
+_TRUE: Final = frozenset({"true", "yes", "y", "on", "1"})
+_FALSE: Final = frozenset({"false", "no", "n", "off", "0"})
+
+_FORM_PREFIX: Final = "extra__crux__"
+
+T = TypeVar("T")
+
+
+def _parse_boolean(value: object) -> bool:
+    word = str(value).strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(f"{value!r} is neither true nor false; use true or false")
+
+
+def _parse_seconds(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise ValueError(f"{value!r} is not a number of seconds; use one above 0 and up to {_MAX_SECONDS}")
+    return seconds
+
+
+def _parse_count(value: object) -> int:
+    word = str(value).strip()
+    if not (word.isascii() and word.isdecimal() and len(word) < 10 and int(word) <= _MAX_COUNT):
+        raise ValueError(f"{value!r} is not a whole number from 0 to {_MAX_COUNT}; use one, for example {MAX_RETRIES}")
+    return int(word)
+
+
+def _parse_path(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a path; use the path of a file with CA certificates")  # noqa: TRY004 - collected with the others
+    return value
+
+
+def _parse_proxy(value: object) -> str:
+    try:
+        parts = urlsplit(str(value))
+        valid = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        # the value is not shown, because it may contain a password
+        raise ValueError("the value is not the URL of a proxy; use one such as http://proxy.example:3128")
+    return str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraField:
+    """
+    One extra of the connection.
+
+    :param label: its name in the form.
+    :param description: what it means, in one sentence or two.
+    :param default: what applies if it is not set, as people read it.
+    :param parse: reads and checks a value; raises ``ValueError`` with the value and the remedy.
+    :param example: shown in an empty form (Airflow 2).
+    :param bounds: smallest and largest whole number that the form accepts; ``None`` if it is not a number.
+    """
+
+    label: str
+    description: str
+    default: str
+    parse: Callable[[object], Any]
+    example: str = ""
+    bounds: tuple[int, int] | None = None
+
+    @property
+    def help(self) -> str:
+        """Description and default."""
+        return f"{self.description} Default: {self.default}."
+
+
+EXTRA_FIELDS: Final[dict[str, ExtraField]] = {
+    "connect_timeout": ExtraField(
+        label="Connect timeout (seconds)",
+        description="Seconds to establish a connection (TCP and TLS).",
+        default=f"{CONNECT_TIMEOUT:g}",
+        parse=_parse_seconds,
+        example=f"{CONNECT_TIMEOUT:g}",
+        bounds=(1, _MAX_SECONDS),
+    ),
+    "read_timeout": ExtraField(
+        label="Read timeout (seconds)",
+        description="Seconds without a byte after which a response counts as lost.",
+        default=f"{READ_TIMEOUT:g}",
+        parse=_parse_seconds,
+        example=f"{READ_TIMEOUT:g}",
+        bounds=(1, _MAX_SECONDS),
+    ),
+    "max_retries": ExtraField(
+        label="Retries",
+        description="How often a request is sent again at most. A request that may have started an export is never "
+        "sent again.",
+        default=f"{MAX_RETRIES}",
+        parse=_parse_count,
+        example=f"{MAX_RETRIES}",
+        bounds=(0, _MAX_COUNT),
+    ),
+    "ca_bundle": ExtraField(
+        label="CA bundle (path)",
+        description="File of CA certificates to trust; it must exist on every machine of Airflow.",
+        default="the certificates that requests trusts",
+        parse=_parse_path,
+        example="/etc/ssl/certs/company.pem",
+    ),
+    "proxy": ExtraField(
+        label="Proxy (URL)",
+        description="Proxy between Airflow and Crux Connect. Airflow masks it in lists of connections; the form of "
+        "Airflow 2 shows it.",
+        default="the proxy of the environment, if any",
+        parse=_parse_proxy,
+        example="http://proxy.example:3128",
+    ),
+    "allow_http": ExtraField(
+        label="Allow http",
+        description="Send the token unencrypted to a host other than this machine. For tests only.",
+        default="false",
+        parse=_parse_boolean,
+    ),
+}
+"""The extras by name, in the order of the form."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """
+    A usable connection.
+
+    :param name: how messages name the connection, for example ``connection 'crux_default'``.
+    :param base_url: scheme, host and port, without a final slash.
+    :param username: ``None`` if ``secret`` is an API token.
+    :param secret: the API token, or the password of the user.
+    :param connect_timeout: seconds to establish a connection (TCP and TLS); default 10.
+    :param read_timeout: seconds without a byte after which a response counts as lost; default 60.
+    :param max_retries: how often a request may be sent again; default 3.
+    :param ca_bundle: path of the CA certificates to trust; ``None`` for those of requests.
+    :param proxy: URL of the proxy; ``None`` for that of the environment.
+    :param unknown_extras: names of extras that this provider does not know.
+    """
+
+    name: str
+    base_url: str
+    username: str | None
+    secret: str = field(repr=False)
+    connect_timeout: float = CONNECT_TIMEOUT
+    read_timeout: float = READ_TIMEOUT
+    max_retries: int = MAX_RETRIES
+    ca_bundle: str | None = None
+    # may contain credentials
+    proxy: str | None = field(default=None, repr=False)
+    unknown_extras: tuple[str, ...] = ()
+
+    @property
+    def response_timeout(self) -> float:
+        """Seconds after which an incomplete response counts as lost, however steadily its bytes come."""
+        return 2 * self.read_timeout
+
+    @property
+    def proxy_secrets(self) -> tuple[str, ...]:
+        """The proxy's part of :attr:`secrets`."""
+        return secrets_in_proxy(self.proxy)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may show."""
+        return (self.secret, *self.proxy_secrets)
+
+
+def is_valid_token(text: object) -> bool:
+    """Tell whether a text can be an API token: visible ASCII, which a header can carry, without a space."""
+    return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, so that nobody else can read unencrypted traffic to it."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def connection_name(conn_id: str) -> str:
+    """Return how messages name a connection."""
+    return f"connection {conn_id!r}"
+
+
+def unusable_connection(name: str, problems: str) -> CruxInvalidConnectionError:
+    """Return the error for a connection whose fields are unusable; ``problems`` names each, with its remedy."""
+    return CruxInvalidConnectionError(f"Cannot use {name}: {problems}")
+
+
+def _split_host(host: str, schema: str | None) -> SplitResult:
+    """Split a host field: a name, or a URL, which many people paste there."""
+    if "@" in host:
+        # the value is not shown, because it contains a password
+        raise ValueError("host: it must not contain credentials; put them into login and password")
+    url = host if "://" in host else f"{schema or 'https'}://{host}"
+    remedy = "use a host such as api.cruxconnect.com, or leave it empty for production"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        # urllib3 encodes the name later and raises what requests does not expect: labels have 1 to 63 characters
+        _ = (parts.hostname or "").encode("idna")
+    except ValueError as error:
+        raise ValueError(f"host: {host!r} cannot be parsed ({error}); {remedy}") from None
+    if not parts.hostname or parts.query or parts.fragment or any(c.isspace() for c in url):
+        raise ValueError(f"host: {host!r} is not a host; {remedy}")
+    return parts
+
+
+def base_url(*, host: str | None, schema: str | None = None, port: int | None = None, allow_http: bool = False) -> str:
+    """
+    Return the base URL of the API.
+
+    :param host: a name, an address or a URL; empty for production.
+    :param schema: ``https`` (the default) or ``http``, for a host without a scheme.
+    :param port: empty or 0 for the scheme's own (Airflow's UI sends 0 for an empty field).
+    :param allow_http: send the token unencrypted to a host other than this machine.
+    :raises ValueError: if these do not make a URL to which the token may be sent.
+    """
+    parts = _split_host((host or PRODUCTION).strip(), schema)
+    if parts.scheme not in ("https", "http"):
+        raise ValueError(f"scheme: {parts.scheme!r} is unknown; use https")
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ValueError(
+            f"host: http://{parts.hostname} would receive the token unencrypted; use https, "
+            'or set the extra "allow_http": true'
+        )
+    if port and not 0 < port < 65536:
+        raise ValueError(f"port: {port} is not a port; use 443, or leave it empty")
+    if port and parts.port and port != parts.port:
+        raise ValueError(f"port: {port} is not the port {parts.port} in the host; use one of them")
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    number = parts.port or port
+    return f"{parts.scheme}://{name}{f':{number}' if number else ''}{parts.path.rstrip('/')}"
+
+
+def _read_secret(login: str | None, password: str | None) -> str:
+    if not password:
+        raise ValueError("password: it is empty; enter an API token, or a login and its password")
+    if login:
+        return password
+    token = password.strip()
+    if not is_valid_token(token):
+        raise ValueError(
+            "password: it is not an API token (visible ASCII without a space); paste the token alone, "
+            "or enter the login that the password belongs to"
+        )
+    return token
+
+
+def _set_extras(extra: object) -> dict[str, Any]:
+    """Return the extras that are set, by their plain names, which take precedence over those of Airflow 2's form."""
+    if not isinstance(extra or {}, Mapping):
+        # the value is not shown, because it may contain a password
+        raise ValueError('extra: the value is not a JSON object; use one such as {"max_retries": 5}')  # noqa: TRY004 - collected with the others
+    present = {name: value for name, value in (extra or {}).items() if value not in (None, "")}  # type: ignore[attr-defined]
+    plain = {name: value for name, value in present.items() if not name.startswith(_FORM_PREFIX)}
+    return {name.removeprefix(_FORM_PREFIX): value for name, value in present.items()} | plain
+
+
+def _parse_extra(name: str, value: object) -> Any:
+    try:
+        return EXTRA_FIELDS[name].parse(value)
+    except ValueError as error:
+        raise ValueError(f"extra {name}: {error}") from None
+
+
+def read_settings(
+    *,
+    name: str,
+    host: str | None = None,
+    schema: str | None = None,
+    port: int | None = None,
+    login: str | None = None,
+    password: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> ConnectionSettings:
+    """
+    Read the fields of an Airflow connection.
+
+    ``password`` alone is an API token; ``login`` and ``password`` are a user name and its password. An extra that is
+    ``None`` or empty is not set, because Airflow's UI stores every field of its form. Both names of an extra work: the
+    Test button of Airflow 2 sends ``proxy`` also as ``extra__crux__proxy``.
+
+    :param name: how messages name the connection, see :func:`connection_name`.
+    :raises CruxInvalidConnectionError: names the connection and every field that is unusable.
+    """
+    problems: list[str] = []
+
+    def read(reader: Callable[[], T], fallback: T) -> T:
+        try:
+            return reader()
+        except ValueError as error:
+            problems.append(str(error))
+            return fallback
+
+    no_extras: dict[str, Any] = {}
+    extras = read(lambda: _set_extras(extra), no_extras)
+    values = {
+        key: read(lambda key=key, value=value: _parse_extra(key, value), None)  # type: ignore[misc]
+        for key, value in extras.items()
+        if key in EXTRA_FIELDS
+    }
+    allow_http = bool(values.pop("allow_http", False))
+    url = read(lambda: base_url(host=host, schema=schema, port=port, allow_http=allow_http), PRODUCTION)
+    secret = read(lambda: _read_secret(login, password), "")
+    if problems:
+        raise unusable_connection(name, "; ".join(problems))
+    unknown = tuple(sorted(set(extras) - set(EXTRA_FIELDS)))
+    return ConnectionSettings(
+        name=name, base_url=url, username=login or None, secret=secret, unknown_extras=unknown, **values
+    )
