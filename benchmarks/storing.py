@@ -80,7 +80,7 @@ def store(url: str, path: str) -> None:
     atomic_write.store([HEADER, ROW], target)
     memory_before, start = peak_memory(), time.monotonic()
     export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)
-    with open_file(export, ConnectionSettings(base_url="", username=None, secret="")) as chunks:
+    with open_file(export, ConnectionSettings(base_url="", name="the benchmark", username=None, secret="")) as chunks:
         stored_file = atomic_write.store(chunks, target)
     seconds = time.monotonic() - start
     print(json.dumps({"MiB/s": stored_file.bytes / MIB / seconds, "MiB": peak_memory() - memory_before}))
