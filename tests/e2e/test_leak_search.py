@@ -1,4 +1,4 @@
-"""The search for secrets finds them in every form in which they are commonly written; here without an Airflow."""
+"""Tests that the leak search finds secrets in every common encoding. They need no Airflow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from urllib.parse import quote, quote_plus
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.e2e.everything_written import finds, in_files, in_tables
-from tests.e2e.test_secrets import PASSWORD, TOKEN
+from tests.e2e.canaries import PASSWORD, TOKEN
+from tests.e2e.leak_search import find_leaks, read_files, read_tables
 
 KEY = Fernet(Fernet.generate_key())
 
 
 @pytest.mark.parametrize("secret", [TOKEN, PASSWORD, "0123456789abcdef" * 4])
 @pytest.mark.parametrize(
-    "written",
+    "encode",
     [
         lambda text: text,
         lambda text: text[: len(text) // 2],
@@ -37,7 +37,7 @@ KEY = Fernet(Fernet.generate_key())
         lambda text: quote(quote(text, safe=""), safe=""),
         html.escape,
         lambda text: text.encode().hex(),
-        *(lambda text, before=before: base64.b64encode(f"{before}{text}".encode()) for before in ("", "a:", "ab:")),
+        *(lambda text, prefix=prefix: base64.b64encode(f"{prefix}{text}".encode()) for prefix in ("", "a:", "ab:")),
         lambda text: base64.urlsafe_b64encode(text.encode()),
         lambda text: pickle.dumps({"a": text}),
         lambda text: zlib.compress(text.encode()),
@@ -47,19 +47,20 @@ KEY = Fernet(Fernet.generate_key())
         lambda text: KEY.encrypt(base64.b64encode(zlib.compress(text.encode()))),
     ],
 )
-def test_a_secret_is_found_in_whatever_form_it_stands_in_a_file_or_a_table(tmp_path: Path, written, secret) -> None:
-    value = written(secret)
+def test_search_finds_a_secret_in_a_file_and_a_table_in_every_encoding(tmp_path: Path, encode, secret) -> None:
+    value = encode(secret)
     (tmp_path / "some.log").write_bytes(value if isinstance(value, bytes) else value.encode())
     with sqlite3.connect(tmp_path / "airflow.db") as connection:
         connection.execute("CREATE TABLE some (id INTEGER, value BLOB)")
         connection.execute("INSERT INTO some VALUES (1, ?)", (value,))
     connection.close()
 
-    places = in_files(tmp_path, KEY) | in_tables(tmp_path / "airflow.db", KEY)
-    assert {"some.log", "some.value"} <= set(finds(places, {"it": secret})) <= {"some.log", "some.value", "airflow.db"}
+    contents = read_files(tmp_path, KEY) | read_tables(tmp_path / "airflow.db", KEY)
+    leaks = set(find_leaks(contents, {"secret": secret}))
+    assert {"some.log", "some.value"} <= leaks <= {"some.log", "some.value", "airflow.db"}
 
 
-def test_nothing_is_found_where_no_secret_is(tmp_path: Path) -> None:
+def test_search_finds_nothing_if_there_is_no_secret(tmp_path: Path) -> None:
     (tmp_path / "some.log").write_bytes(KEY.encrypt(b"Token ***"))
 
-    assert finds(in_files(tmp_path, KEY), {"token": TOKEN, "password": PASSWORD}) == {}
+    assert find_leaks(read_files(tmp_path, KEY), {"token": TOKEN, "password": PASSWORD}) == {}

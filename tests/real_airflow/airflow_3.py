@@ -1,4 +1,4 @@
-"""Airflow 3, asked over its REST API."""
+"""Controls Airflow 3 through its REST API."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tests.e2e.instance import RUN_SECONDS, AirflowInstance, DagRun, TaskInstance, moment
-from tests.e2e.processes import AirflowTestError
+from tests.real_airflow.instance import RUN_SECONDS, AirflowInstance, DagRun, TaskInstance, parse_timestamp
+from tests.real_airflow.processes import AirflowTestError
 
 
 class Airflow3(AirflowInstance):
-    """Airflow 3 over REST. SQLite under several tasks answers 500 (database is locked) now and then: sent again."""
+    """Airflow 3, through its REST API. Requests are retried, because a locked SQLite database causes HTTP 500."""
 
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         super().__init__(home, environment)
         self.base_url = self.environment["AIRFLOW__API__BASE_URL"]
-        self._impatient_session = _session(Retry(total=0))
+        self._session_without_retries = _session(Retry(total=0))
 
     @cached_property
     def _session(self) -> requests.Session:
         session = _session(
             Retry(total=6, backoff_factor=0.2, status_forcelist=[500, 503], allowed_methods={"GET", "POST"})
         )
-        # 3.1 wants a token even where everybody is an administrator; whoever asks is given one
+        # Airflow 3.1 requires a token even if everybody is an administrator. Anybody can request one.
         token = self._check(session.get(f"{self.base_url}/auth/token", timeout=30))["access_token"]
         session.headers["Authorization"] = f"Bearer {token}"
         return session
 
     def unhealthy(self) -> str:
         try:
-            response = self._impatient_session.get(f"{self.base_url}/api/v2/monitor/health", timeout=5)
+            response = self._session_without_retries.get(f"{self.base_url}/api/v2/monitor/health", timeout=5)
             response.raise_for_status()
         except requests.RequestException as error:
-            return f"no health answer yet: {type(error).__name__}"
+            return f"no response from the health endpoint: {type(error).__name__}"
         health = response.json()
-        # whether there is a triggerer is for the test to say; the others there always are
-        reporting = {"scheduler", "triggerer", "dag-processor"} & {part.name for part in self.parts}
+        # The test decides whether there is a triggerer. The other components always exist.
+        reporting = {"scheduler", "triggerer", "dag-processor"} & {component.name for component in self.components}
         expected = {"metadatabase", *(name.replace("-", "_") for name in reporting)}
-        waiting = [part for part in sorted(expected) if (health.get(part) or {}).get("status") != "healthy"]
-        return f"not healthy: {', '.join(waiting)}" if waiting else ""
+        unhealthy = [name for name in sorted(expected) if (health.get(name) or {}).get("status") != "healthy"]
+        return f"not healthy: {', '.join(unhealthy)}" if unhealthy else ""
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self._get("dags", limit=100)["dags"]}
@@ -67,27 +67,27 @@ class Airflow3(AirflowInstance):
             },
             timeout=30,
         )
-        # The run_id is ours alone, so a conflict is the answer to a request that was sent again after it had worked.
+        # The run_id is unique, so HTTP 409 means that an earlier attempt of this request has succeeded.
         if response.status_code != 409:
             self._check(response)
         return run_id
 
     def backfill(self, dag_id: str, date: datetime) -> None:
-        # Airflow reads and then writes in one transaction: who writes in between has SQLite refuse it at once. What is
-        # left is a backfill without a run, in the way of the next until it is cancelled.
+        # Airflow reads and then writes in one transaction. If another process writes in between, SQLite rejects the
+        # transaction at once. A backfill without runs is left over and blocks the next one until it is canceled.
         body = {"dag_id": dag_id, "from_date": date.isoformat(), "to_date": date.isoformat()}
 
-        def refused() -> str:
-            response = self._impatient_session.post(
+        def rejected() -> str:
+            response = self._session_without_retries.post(
                 f"{self.base_url}/api/v2/backfills", json=body, headers=dict(self._session.headers), timeout=30
             )
             if response.ok:
                 return ""
-            for left in self._get("backfills", dag_id=dag_id)["backfills"]:
-                self._session.put(f"{self.base_url}/api/v2/backfills/{left['id']}/cancel", timeout=30)
-            return f"no backfill of {dag_id}: {response.status_code} {response.text[:200]}"
+            for leftover in self._get("backfills", dag_id=dag_id)["backfills"]:
+                self._session.put(f"{self.base_url}/api/v2/backfills/{leftover['id']}/cancel", timeout=30)
+            return f"could not create a backfill of {dag_id}: HTTP {response.status_code} {response.text[:200]}"
 
-        self.wait(refused, RUN_SECONDS)
+        self.wait_while(rejected, RUN_SECONDS)
 
     def dag_runs(self, dag_id: str) -> list[DagRun]:
         runs = self._get(f"dags/{dag_id}/dagRuns", limit=100, order_by="run_after")["dag_runs"]
@@ -97,10 +97,10 @@ class Airflow3(AirflowInstance):
                 run_id=run["dag_run_id"],
                 run_type=run["run_type"],
                 state=run["state"],
-                logical_date=moment(run["logical_date"]),
-                data_interval_start=moment(run["data_interval_start"]),
-                data_interval_end=moment(run["data_interval_end"]),
-                run_after=moment(run["run_after"]),
+                logical_date=parse_timestamp(run["logical_date"]),
+                data_interval_start=parse_timestamp(run["data_interval_start"]),
+                data_interval_end=parse_timestamp(run["data_interval_end"]),
+                run_after=parse_timestamp(run["run_after"]),
                 partition_key=run.get("partition_key"),
             )
             for run in runs
@@ -117,14 +117,14 @@ class Airflow3(AirflowInstance):
         return entry["value"]
 
     def rendered_fields(self, run: DagRun, task_id: str) -> dict[str, Any]:
-        """Return what the tab "Rendered Templates" of a task shows."""
+        """Return what the tab "Rendered Templates" of a task instance shows."""
         fields: dict[str, Any] = self._get(
             f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/{task_id}"
         )["rendered_fields"]
         return fields
 
     def clear(self, run: DagRun, task_id: str) -> None:
-        """Have a task that has ended run again, as a person does who presses "Clear"."""
+        """Clear a finished task instance, so that it runs again."""
         response = self._session.post(
             f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
             json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": False, "dry_run": False},
@@ -141,13 +141,13 @@ class Airflow3(AirflowInstance):
     @staticmethod
     def _check(response: requests.Response) -> Any:
         if not response.ok:
-            raise AirflowTestError(f"{response.url} answered {response.status_code}: {response.text[:2000]}")
+            raise AirflowTestError(f"{response.url} returned HTTP {response.status_code}: {response.text[:2000]}")
         return response.json()
 
 
 def _session(retry: Retry) -> requests.Session:
     session = requests.Session()
-    # a proxy that the developer's shell names must not be asked for 127.0.0.1
+    # Do not send requests for 127.0.0.1 to a proxy that the developer's environment names.
     session.trust_env = False
     session.mount("http://", HTTPAdapter(max_retries=retry))
     return session

@@ -1,4 +1,4 @@
-"""A fresh Python for every value: what one has imported or cached must not help the next."""
+"""Runs each measurement in a new Python process, so that earlier imports and caches do not affect it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def value_of(*arguments: str, env: Mapping[str, str] | None = None) -> Any:
-    """Run Python, in an Airflow home of its own, and return what the last printed line says, which is JSON."""
+def run_python(*arguments: str, env: Mapping[str, str] | None = None) -> Any:
+    """Run Python with an empty Airflow home, and return the last line of its output, parsed as JSON."""
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL", **(env or {})}
         command = [sys.executable, *arguments]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+        completed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[int]:
-    """Run Python as a server that prints its port, give that, and end it."""
+def running_server(*arguments: str) -> Iterator[int]:
+    """Run Python as a server that prints its port. The value is that port; the server is killed at the end."""
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""Airflow 2, whose web server would cost more than the whole test, asked through its database and command line."""
+"""Controls Airflow 2 through its database and command line, because its web server needs more time than a test."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tests.e2e.instance import AirflowInstance, DagRun, TaskInstance, moment
-from tests.e2e.processes import run_airflow
+from tests.real_airflow.instance import AirflowInstance, DagRun, TaskInstance, parse_timestamp
+from tests.real_airflow.processes import run_airflow
 
 
 class Airflow2(AirflowInstance):
-    """Airflow 2 through its metadata database, whose tables no longer change, and its command line."""
+    """Airflow 2, through its command line and its metadata database, whose schema no longer changes."""
 
     def unhealthy(self) -> str:
-        # a part is named as its command, and its job after it
-        expected = {f"{part.name.capitalize()}Job" for part in self.parts}
+        # A component has the name of its command, and its job is named after it.
+        expected = {f"{component.name.capitalize()}Job" for component in self.components}
         running = {row["job_type"] for row in self._rows("SELECT job_type FROM job WHERE state = 'running'")}
         absent = expected - running
         return f"not registered: {', '.join(sorted(absent))}" if absent else ""
 
     def dag_ids(self) -> set[str]:
-        # The command line triggers from the serialized DAG, which is written after the row in `dag`.
+        # `airflow dags trigger` needs the serialized DAG, which Airflow writes after the row in `dag`.
         return {row["dag_id"] for row in self._rows("SELECT dag_id FROM serialized_dag")}
 
     def import_errors(self) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Airflow2(AirflowInstance):
         return run_id
 
     def backfill(self, dag_id: str, date: datetime) -> None:
-        # returns when it has run
+        # This command returns when the run has finished.
         dates = ["--start-date", date.isoformat(), "--end-date", date.isoformat()]
         run_airflow(["dags", "backfill", dag_id, *dates], self.environment)
 
@@ -53,9 +53,9 @@ class Airflow2(AirflowInstance):
                 run_id=row["run_id"],
                 run_type=row["run_type"],
                 state=row["state"],
-                logical_date=moment(row["execution_date"]),
-                data_interval_start=moment(row["data_interval_start"]),
-                data_interval_end=moment(row["data_interval_end"]),
+                logical_date=parse_timestamp(row["execution_date"]),
+                data_interval_start=parse_timestamp(row["data_interval_start"]),
+                data_interval_end=parse_timestamp(row["data_interval_end"]),
                 run_after=None,
             )
             for row in rows
@@ -68,7 +68,7 @@ class Airflow2(AirflowInstance):
             *(run.dag_id, run.run_id, task_id, map_index),
         )
         if not rows:
-            raise LookupError(f"{run.dag_id} {run.run_id} has no task {task_id}[{map_index}]")
+            raise LookupError(f"{run.dag_id} {run.run_id} has no task instance {task_id}[{map_index}]")
         return TaskInstance(rows[0]["state"] or "none", rows[0]["try_number"], rows[0]["pid"])
 
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
@@ -77,7 +77,7 @@ class Airflow2(AirflowInstance):
             *(run.dag_id, run.run_id, task_id, key, map_index),
         )
         if not rows:
-            raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom {key}")
+            raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom with key {key}")
         return json.loads(rows[0]["value"])
 
     def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:

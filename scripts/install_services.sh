@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PostgreSQL and Redis from Debian's packages, where they are missing. The tests start servers of their own, on
-# loopback and on free ports; the packages' own services are not started.
+# Installs PostgreSQL and Redis from Debian's packages if they are missing. make celery needs them.
+# The tests start their own servers on free loopback ports; the services of the packages are not started.
 set -euo pipefail
 
 missing=()
@@ -9,6 +9,7 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 [ ${#missing[@]} -eq 0 ] && exit
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-  || { echo "Missing: ${missing[*]}. Install it, or run this as root on Debian or Ubuntu."; exit 1; }
+  || { echo "Missing: ${missing[*]}. Install it, or run this as root on Debian or Ubuntu." >&2; exit 1; }
+echo "Installing ${missing[*]}"
 apt-get update --quiet --quiet
 RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "${missing[@]}"

@@ -1,4 +1,4 @@
-"""A real Airflow whose connection to Crux Connect leads to a sandbox."""
+"""Starts a real Airflow that is connected to a sandbox instead of Crux Connect."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import airflow_provider_crux
 from airflow_provider_crux.sandbox.state import Sandbox
-from tests.e2e.airflow_instance import running_airflow
-from tests.e2e.instance import AirflowInstance
+from tests.real_airflow.instance import AirflowInstance
+from tests.real_airflow.launcher import running_airflow
 
-PROJECT = Path(airflow_provider_crux.__file__).parents[1]
+REPOSITORY = Path(airflow_provider_crux.__file__).parents[1]
 
 
 @contextlib.contextmanager
-def connected_airflow(
+def airflow_with_sandbox(
     folder: Path,
     dag_files: Iterable[Path],
     sandbox: Sandbox,
@@ -27,9 +27,9 @@ def connected_airflow(
     triggerer: bool = False,
     workers: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[AirflowInstance]:
-    """Run Airflow with copies of these DAG files in an empty `folder`; `crux_default` is the sandbox.
+    """Run Airflow in an empty `folder` with copies of these DAG files; connection `crux_default` is the sandbox.
 
-    `env`, `triggerer` and `workers` are those of `running_airflow`.
+    `env`, `triggerer` and `workers` are passed to `running_airflow`.
     """
     dags = folder / "dags"
     dags.mkdir()
@@ -38,8 +38,8 @@ def connected_airflow(
     connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
     environment = {
         "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps(connection),
-        # an installed provider does not need it, a checkout does
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+        # needed if the provider runs from a checkout instead of an installed package
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
         **(env or {}),
     }
     with running_airflow(folder / "home", dags, environment, triggerer=triggerer, workers=workers) as instance:
