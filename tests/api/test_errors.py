@@ -78,10 +78,7 @@ def test_a_request_for_a_status_is_never_ambiguous(status: int) -> None:
     [
         (403, exceptions.CruxUrlExpiredError, "The presigned URL has expired: request a new one"),
         (404, exceptions.CruxNotFoundError, "The file is gone: request a new export"),
-        *(
-            (status, exceptions.CruxUnavailableError, "Try again later")
-            for status in (408, 429, 500, 502, 503, 504)
-        ),
+        *((status, exceptions.CruxUnavailableError, "Try again later") for status in (408, 429, 500, 502, 503, 504)),
         *(
             (status, exceptions.CruxRequestRejectedError, "Check the network's proxy")
             for status in (204, 206, 301, 302, 307, 400, 401, 405, 410, 416)
@@ -99,6 +96,21 @@ def test_each_status_of_a_download_has_its_class_and_a_remedy_and_shows_no_secre
     assert f"files.example:443 returned HTTP {status} (application/xml: '<Error><Code>No</Code>" in message
     assert message.endswith(f". {remedy}")
     assert "Amz" not in message
+
+
+@pytest.mark.parametrize("make", [errors.connection_failed, errors.certificate_rejected, errors.invalid_request_url])
+@pytest.mark.parametrize(("request_", "peer"), [(POST, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
+def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, request_, peer: Peer) -> None:
+    message = str(make(request_, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
+    assert message.startswith(f"Could not {request_.action}: ")
+    assert "(reason ***). Nothing was sent. Check the" in message
+    assert "connection 'crux_eu'" in message
+
+
+def test_a_download_that_was_cut_off_stores_nothing_and_may_be_tried_again() -> None:
+    error = errors.response_lost(DOWNLOAD, f"reset {SECRET}", peer=FILE_HOST, secrets=[SECRET])
+    assert isinstance(error, exceptions.CruxUnavailableError)
+    assert "the download from files.example:443 was incomplete (reset ***). Nothing was stored" in str(error)
 
 
 def test_a_url_signed_with_credentials_that_expired_has_expired_too() -> None:
