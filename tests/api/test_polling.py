@@ -79,9 +79,8 @@ def test_an_unknown_status_is_logged_once_and_the_wait_continues() -> None:
 
 
 def test_an_unknown_status_is_logged_briefly_and_without_what_resembles_a_secret() -> None:
-    warning = (
-        new_poller().evaluate(Export(UUID, "at https://host/key?X-Amz-Signature=abcdef " + "x" * 999), START).warning
-    )
+    status = "at https://host/key?X-Amz-Signature=abcdef " + "x" * 999
+    warning = new_poller().evaluate(Export(UUID, status), START).warning
     assert "abcdef" not in warning
     assert len(warning) < 400
 

@@ -141,7 +141,7 @@ def test_only_a_uuid_becomes_part_of_a_path(uuid) -> None:
 
 
 def test_an_export_that_is_done_without_a_url_is_an_error() -> None:
-    with pytest.raises(CruxInvalidResponseError, match="status 'COMPLETED' but no url.* Request a new export"):
+    with pytest.raises(CruxInvalidResponseError, match=r"status 'COMPLETED' but no url.* Request a new export"):
         file_url(Export(uuid=NIL_UUID, status="COMPLETED", url=None))
 
 
