@@ -99,10 +99,10 @@ def test_each_status_of_a_download_has_its_class_and_a_remedy_and_shows_no_secre
 
 
 @pytest.mark.parametrize("make", [errors.connection_failed, errors.certificate_rejected, errors.invalid_request_url])
-@pytest.mark.parametrize(("request_", "peer"), [(POST, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
-def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, request_, peer: Peer) -> None:
-    message = str(make(request_, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
-    assert message.startswith(f"Could not {request_.action}: ")
+@pytest.mark.parametrize(("api_request", "peer"), [(POST, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
+def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, api_request, peer: Peer) -> None:
+    message = str(make(api_request, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
+    assert message.startswith(f"Could not {api_request.action}: ")
     assert "(reason ***). Nothing was sent. Check the" in message
     assert "connection 'crux_eu'" in message
 

@@ -55,10 +55,10 @@ class Server:
 @pytest.mark.parametrize(
     "outcome", [response(429), response(503), errors.connection_failed(POST, "refused", peer=PEER)]
 )
-@pytest.mark.parametrize("request_", [POST, GET], ids=["POST", "GET"])
-def test_a_request_that_was_not_processed_is_sent_again(request_, outcome) -> None:
+@pytest.mark.parametrize("api_request", [POST, GET], ids=["POST", "GET"])
+def test_a_request_that_was_not_processed_is_sent_again(api_request, outcome) -> None:
     server = Server(outcome, outcome, response(200))
-    assert server.send(request_).status == 200
+    assert server.send(api_request).status == 200
     assert server.attempts == 3
     assert 1 <= server.delays[0] <= 2 <= server.delays[1] <= 3
 
