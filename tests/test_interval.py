@@ -9,7 +9,7 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.timetables.base import DataInterval, TimeRestriction
+from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.simple import ContinuousTimetable, NullTimetable, OnceTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
@@ -71,6 +71,7 @@ DAILY = {"schedule_period": (at(9), at(10))}
         ({"data_interval": (at(3), at(4))}, {"interval_start": at(1)}, at(1), at(4)),
         ({"data_interval": (at(3), at(4))}, {"interval_end": at(7)}, at(3), at(7)),
         ({"data_interval": (at(3), at(4))}, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
+        ({}, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
         (DAILY, {"interval_start": at(1)}, at(1), at(10)),
     ],
 )
@@ -88,9 +89,8 @@ def test_a_run_without_an_interval_names_its_schedule_and_the_three_remedies(arg
 
 @pytest.mark.parametrize(("end", "problem"), [(at(2), "is empty"), (at(1), "is reversed")])
 def test_an_empty_or_reversed_interval_is_rejected_with_both_ends(end, problem) -> None:
-    run = make_run(data_interval=(at(3), at(4)))
     with pytest.raises(CruxIntervalError, match=problem) as caught:
-        export_interval(run, interval_start=at(2), interval_end=end)
+        export_interval(make_run(), interval_start=at(2), interval_end=end)
     assert at(2).isoformat() in str(caught.value)
     assert end.isoformat() in str(caught.value)
 
@@ -190,6 +190,15 @@ def test_which_interval_a_task_exports(timetable, arguments, start, end) -> None
 def test_a_run_whose_data_interval_is_an_instant_exports_the_schedules_period_before_it() -> None:
     context = make_context(DAILY_CRON, data_interval=(at(3), at(3)))
     assert interval_from_context(context) == Interval(at(2), at(3))
+
+
+def test_lookback_works_with_a_timetable_that_has_no_periods_for_manual_runs() -> None:
+    class OwnTimetable(Timetable):
+        def next_dagrun_info(self, **_: Any) -> None:
+            return None
+
+    context = make_context(OwnTimetable(), data_interval=(at(3), at(3)))
+    assert interval_from_context(context, lookback=timedelta(days=1)) == Interval(at(2), at(3))
 
 
 def test_an_interval_with_both_ends_does_not_need_a_run() -> None:
