@@ -87,7 +87,10 @@ def test_a_parameter_of_another_task_never_changes_an_export(crux) -> None:
     ("conf", "message"),
     [
         ({"interval_start": DAY["interval_end"], "interval_end": DAY["interval_start"]}, "The interval .* is reversed"),
-        ({"orders_line_item_status": ["rejected", "allocated"], "orders_status_conjunction": "only"}, "'only' takes one status"),
+        (
+            {"orders_line_item_status": ["rejected", "allocated"], "orders_status_conjunction": "only"},
+            "'only' takes one status",
+        ),
         ({"orders_status_conjunction": "and"}, "status_conjunction: 'and' is set without line_item_status"),
         ({"orders_start": 5, "orders_limit": 4}, "limit: 4 is below start 5"),
         ({"orders_sort_dir": "asc"}, "sort: key"),
