@@ -125,6 +125,8 @@ def export_interval(
     :param lookback: length of the interval of a run that has none of its own.
     :raises CruxIntervalError: if there is no interval, or an empty or reversed one.
     """
+    if interval_start is not None and interval_end is not None:
+        return Interval(interval_start, interval_end)
     start, end = _period_of(run, lookback)
     return Interval(interval_start or start, interval_end or end)
 
@@ -169,16 +171,20 @@ def interval_from_context(
     """
     if interval_start is not None and interval_end is not None:
         return Interval(interval_start, interval_end)
-    run = run_from_context(context, reference=interval_end)
+    run = run_from_context(context, reference=interval_end, use_schedule=lookback is None)
     return export_interval(run, interval_start=interval_start, interval_end=interval_end, lookback=lookback)
 
 
-def run_from_context(context: Mapping[str, Any], *, reference: datetime | None = None) -> Run:
+def run_from_context(
+    context: Mapping[str, Any], *, reference: datetime | None = None, use_schedule: bool = True
+) -> Run:
     """
     Gather what Airflow knows about the run of a task.
 
     :param context: the task's context. It lacks the keys of the data interval if the run has none.
     :param reference: the reference instant, if it is given.
+    :param use_schedule: whether the schedule's own period may decide; default true. If not, it is not computed: a
+        custom timetable may be unable to.
     """
     dag_run = context["dag_run"]
     timetable = context["dag"].timetable
@@ -191,7 +197,7 @@ def run_from_context(context: Mapping[str, Any], *, reference: datetime | None =
     # The clock says nothing about a run that an asset triggered, or about one for a partition of another time
     # (Airflow 3.2 gives a task the partition's key, but not its date).
     has_clock = _run_type(dag_run) not in _ASSET_RUN_TYPES and not getattr(dag_run, "partition_key", None)
-    needs_clock = _with_length(data_interval) is None and partition is None
+    needs_clock = use_schedule and _with_length(data_interval) is None and partition is None
     return Run(
         data_interval=data_interval,
         partition=partition,
