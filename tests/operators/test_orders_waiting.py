@@ -20,8 +20,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 
 PATH = "/api/data/export/"
 BODY = {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:00.000Z"}
@@ -207,14 +206,14 @@ def test_an_export_that_failed_or_is_gone_is_not_taken_up(sandbox: Sandbox, stor
     assert len(sandbox.exports) == 2
     crash_while_waiting(store)
     store["crux_export"]["requested_at"] -= NOT_FOUND_GRACE
-    sandbox.answer_next(PATH, 404)
+    sandbox.respond_next(PATH, 404)
     operator().execute(context(store))
     assert len(sandbox.exports) == 4
 
 
 def test_an_export_that_is_not_known_yet_is_taken_up(sandbox: Sandbox, store: StateStore) -> None:
     uuid = crash_while_waiting(store)
-    sandbox.answer_next(PATH, 404)
+    sandbox.respond_next(PATH, 404)
     assert operator().execute(context(store)) == uuid
 
 
@@ -223,7 +222,7 @@ def test_where_nobody_knows_how_it_stands_no_other_is_asked_for(
     sandbox: Sandbox, store: StateStore, status: int, error: type[Exception]
 ) -> None:
     uuid = crash_while_waiting(store)
-    sandbox.answer_next(PATH, status)
+    sandbox.respond_next(PATH, status)
     with pytest.raises(error):
         operator().execute(context(store))
     assert operator().execute(context(store)) == uuid

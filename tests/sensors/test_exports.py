@@ -18,8 +18,7 @@ from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from airflow_provider_crux.sensors.exports import CruxExportSensor
 
 PATH = "/api/data/export/"
@@ -101,11 +100,11 @@ def test_an_export_that_failed_fails_or_skips_the_task(sandbox: Sandbox, uuid: s
 
 def test_passing_failures_are_borne_four_times_in_a_row(sandbox: Sandbox, uuid: str, clock: Clock) -> None:
     for _ in range(4):
-        sandbox.answer_next(PATH, 503)
+        sandbox.respond_next(PATH, 503)
     sandbox.finish_export(uuid)
     sensor(uuid).execute({})
     for _ in range(5):
-        sandbox.answer_next(PATH, 503)
+        sandbox.respond_next(PATH, 503)
     with pytest.raises(CruxUnavailableError):
         sensor(uuid).execute({})
 

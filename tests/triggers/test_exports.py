@@ -12,8 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
 PATH = "/api/data/export/"
@@ -93,7 +92,7 @@ def test_it_outlives_tokens_and_four_failures_in_a_row(sandbox: Sandbox, uuid: s
     def trouble() -> None:
         sandbox.expire_tokens()
         for status in (503, 500, 429, 502):
-            sandbox.answer_next(PATH, status)
+            sandbox.respond_next(PATH, status)
 
     async def scenario() -> list[Any]:
         waiting = asyncio.create_task(events(trigger(uuid)))
@@ -108,23 +107,23 @@ def test_it_outlives_tokens_and_four_failures_in_a_row(sandbox: Sandbox, uuid: s
 
 def test_it_gives_up_after_five_failures_in_a_row(sandbox: Sandbox, uuid: str) -> None:
     for _ in range(5):
-        sandbox.answer_next(PATH, 500)
+        sandbox.respond_next(PATH, 500)
     assert asyncio.run(events(trigger(uuid))) == [{"export_uuid": uuid, "state": "error"}]
     assert looks(sandbox) == [500] * 5
 
 
 def test_not_found_is_waited_out_for_a_minute_after_the_request_only(sandbox: Sandbox, uuid: str) -> None:
-    sandbox.answer_next(PATH, 404)
+    sandbox.respond_next(PATH, 404)
     sandbox.finish_export(uuid)
     assert asyncio.run(events(trigger(uuid, asked=30))) == [{"export_uuid": uuid, "state": "done"}]
-    sandbox.answer_next(PATH, 404)
+    sandbox.respond_next(PATH, 404)
     assert asyncio.run(events(trigger(uuid, asked=61))) == [{"export_uuid": uuid, "state": "error"}]
 
 
 def test_a_word_that_is_new_is_warned_of_once_and_waited_out(sandbox: Sandbox, uuid: str, logged) -> None:
     body = f'{{"uuid": "{uuid}", "status": "polishing", "url": null}}'.encode()
-    sandbox.answer_next(PATH, 200, {"Content-Type": "application/json"}, body)
-    sandbox.answer_next(PATH, 200, {"Content-Type": "application/json"}, body)
+    sandbox.respond_next(PATH, 200, {"Content-Type": "application/json"}, body)
+    sandbox.respond_next(PATH, 200, {"Content-Type": "application/json"}, body)
     sandbox.finish_export(uuid)
     assert asyncio.run(events(trigger(uuid))) == [{"export_uuid": uuid, "state": "done"}]
     assert logged().count("polishing") == 1
@@ -134,7 +133,7 @@ def test_no_secret_is_in_its_arguments_its_event_or_its_log(sandbox: Sandbox, uu
     sandbox.finish_export(uuid)
     waiting = trigger(uuid)
     seen = [str(asyncio.run(events(waiting))), str(waiting.serialize()), repr(waiting)]
-    sandbox.answer_next(PATH, 400, body=f"you sent {PASSWORD}".encode())
+    sandbox.respond_next(PATH, 400, body=f"you sent {PASSWORD}".encode())
     seen += [str(asyncio.run(events(trigger(uuid)))), logged()]
     assert "you sent" in seen[-1]
     for secret in (PASSWORD, "X-Amz-Signature", "sandbox-files"):

@@ -1,4 +1,4 @@
-"""Certificates that are their own authority, so that a client can trust them but for the one thing that is wrong."""
+"""Self-signed certificates: each is its own certificate authority, so that a client can trust it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate(
+def self_signed_certificate(
     folder: Path, *, address: str = "127.0.0.1", days: int = 1, trusted: bool = True
 ) -> tuple[ssl.SSLContext, Path]:
     """
     Make a certificate.
 
-    :param folder: where its files are put.
-    :param address: for which it is.
-    :param days: until it expires; below 0, since it did.
-    :param trusted: whether it stands in the bundle; else another one does.
-    :returns: what a server needs, and the path of the bundle by which a client trusts it.
+    :param folder: where its files are written.
+    :param address: the IP address that it is for.
+    :param days: days until it expires; negative if it has expired.
+    :param trusted: whether the CA bundle contains it; otherwise the bundle contains another certificate.
+    :return: the TLS context of a server, and the path of a client's CA bundle.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crux.example")])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=9))
         .not_valid_after(now + timedelta(days=days))
@@ -36,11 +36,11 @@ def certificate(
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    bundle, private = folder / "certificate.pem", folder / "key.pem"
-    bundle.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
+    bundle, private_key = folder / "certificate.pem", folder / "key.pem"
+    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private_key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(bundle, private)
-    return (tls, bundle) if trusted else (tls, certificate(folder)[1])
+    tls.load_cert_chain(bundle, private_key)
+    return (tls, bundle) if trusted else (tls, self_signed_certificate(folder)[1])
