@@ -184,9 +184,9 @@ def test_a_retired_name_is_reported_with_its_line_and_its_successor(source: str,
 
 def test_a_retired_file_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "sandbox").mkdir()
-    (tmp_path / "sandbox/request_log.py").touch()
-    (problem,) = retired_names(tmp_path / "sandbox/request_log.py", tmp_path)
-    assert problem == "sandbox/request_log.py:1: 'journal' is retired; use: request log"
+    (tmp_path / "sandbox/journal.py").touch()
+    (problem,) = retired_names(tmp_path / "sandbox/journal.py", tmp_path)
+    assert problem == "sandbox/journal.py:1: 'journal' is retired; use: request log"
 
 
 @pytest.mark.parametrize(
