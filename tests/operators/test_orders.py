@@ -1,4 +1,4 @@
-"""The operator as a task runs it: in a real DAG, with the context of each kind of run; requests-mock is Crux Connect."""
+"""The operator as a task runs it: in a real DAG, with the context of each kind of run; requests-mock plays Crux."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator when it waits, and when it comes back after a crash; the sandbox counts the e-mails."""
+"""The operator that waits, and that resumes after a crash; the sandbox counts the e-mails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
@@ -19,22 +19,17 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
 
-PATH = "/api/data/export/"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_crux.sandbox.state import Sandbox
+
+STATUS_PATH = "/api/data/export/"
 BODY = {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:00.000Z"}
-
-
-class TaskInstance:
-    """What one try pushes; Airflow removes it before the next."""
-
-    def __init__(self) -> None:
-        self.pushed: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
+WAIT = {"wait_for_completion": True}
+DEFER = {"wait_for_completion": True, "deferrable": True}
 
 
 class StateStore(dict[str, Any]):
@@ -46,8 +41,8 @@ class StateStore(dict[str, Any]):
         self.pop(key, None)
 
 
-class DeadStore(StateStore):
-    """One that answers nothing but questions."""
+class ReadOnlyStore(StateStore):
+    """A store that can be read and not written."""
 
     def set(self, key: str, value: Any) -> None:
         raise RuntimeError("database is locked")
@@ -56,51 +51,85 @@ class DeadStore(StateStore):
         raise RuntimeError("database is locked")
 
 
-@pytest.fixture
-def sandbox(connect):
-    """Hold every export until the test lets it be done."""
-    with running_sandbox(SandboxSettings(export_seconds=None)) as running:
-        connect(host=running.url, password=running.settings.token, extra={"max_retries": 0})
-        yield running
+class UnreadableStore(StateStore):
+    """A store that cannot be read."""
+
+    def get(self, key: str) -> Any:
+        raise RuntimeError("database is locked")
+
+
+class Task:
+    """
+    One task instance. Each try has an operator and a context of its own; the store outlives them.
+
+    :param make_context: the fixture.
+    :param store: Airflow's task state store; ``None`` before Airflow 3.3.
+    """
+
+    def __init__(self, make_context: Callable[..., dict[str, Any]], store: StateStore | None) -> None:
+        self.store = store
+        self.pushed: dict[str, Any] = {}
+        self._make_context = make_context
+
+    def run(self, **arguments: Any) -> str:
+        """Run a try, and return the UUID of its export; what it pushed is in ``pushed``."""
+        return make_operator(**arguments).execute(self.new_context())
+
+    def defer(self, **arguments: Any) -> TaskDeferred:
+        """Run a try until it defers."""
+        with pytest.raises(TaskDeferred) as deferral:
+            self.run(**DEFER, **arguments)
+        return deferral.value
+
+    def crash_while_waiting(self, **arguments: Any) -> str:
+        """Run a try that requests an export and ends while it waits, and return the UUID of the export."""
+        return self.defer(**arguments).kwargs["export_uuid"]
+
+    def resume(self, deferral: TaskDeferred, **event: Any) -> str:
+        """Resume a try with a trigger's event and with what the try deferred with."""
+        return self._resume(deferral, {"event": event, **deferral.kwargs})
+
+    def resume_in_dag_test(self, deferral: TaskDeferred, **event: Any) -> str:
+        """Resume a try as ``dag.test()`` does: with the event alone."""
+        return self._resume(deferral, {"event": event})
+
+    def _resume(self, deferral: TaskDeferred, kwargs: dict[str, Any]) -> str:
+        return make_operator(**DEFER).resume_execution(deferral.method_name, kwargs, self.new_context())
+
+    def new_context(self) -> dict[str, Any]:
+        """Return the context of the next try."""
+        context = self._make_context(
+            dag=DAG("waiting", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)),
+            dag_run=SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC)),
+            params={},
+            **({} if self.store is None else {"task_state_store": self.store}),
+        )
+        # Airflow removes what a try pushed before the next one
+        self.pushed = context["ti"].pushed
+        return context
+
+
+def make_operator(**arguments: Any) -> CruxOrdersExportOperator:
+    interval = {"interval_start": "2026-01-01", "interval_end": "2026-01-02"}
+    return CruxOrdersExportOperator(task_id="export", **({"poll_interval": 0.01} | interval | arguments))
 
 
 @pytest.fixture
-def store() -> StateStore:
-    return StateStore()
+def task(make_context, held_sandbox: Sandbox) -> Task:
+    return Task(make_context, StateStore())
 
 
-def operator(**given: Any) -> CruxOrdersExportOperator:
-    ends = {"interval_start": "2026-01-01", "interval_end": "2026-01-02"}
-    return CruxOrdersExportOperator(task_id="export", poll_interval=0.01, **(ends | given))
+@pytest.fixture
+def task_without_store(make_context, held_sandbox: Sandbox) -> Task:
+    return Task(make_context, None)
 
 
-def context(store: StateStore | None) -> dict[str, Any]:
-    dag = DAG("waiting", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
-    dag_run = SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC))
-    given = {"dag": dag, "dag_run": dag_run, "params": {}, "ti": TaskInstance()}
-    return given if store is None else given | {"task_state_store": store}
-
-
-def deferred(task: CruxOrdersExportOperator, given: dict[str, Any]) -> TaskDeferred:
-    with pytest.raises(TaskDeferred) as caught:
-        task.execute(given)
-    return caught.value
-
-
-def crash_while_waiting(store: StateStore | None, **given: Any) -> str:
-    """Let a first try ask for an export and then die while it waits; return the export's uuid."""
-    told = deferred(operator(wait_for_completion=True, deferrable=True, **given), context(store))
-    return told.kwargs["export_uuid"]
-
-
-def test_it_returns_when_the_export_is_done(sandbox: Sandbox) -> None:
-    sandbox.settings = SandboxSettings(export_seconds=0.2)
-    given = context(None)
-    uuid = operator(wait_for_completion=True).execute(given)
-    assert [uuid] == sandbox.exports
-    looks = [entry for entry in sandbox.requests if entry["path"].startswith(PATH)]
-    assert len(looks) > 1
-    assert given["ti"].pushed == {
+def test_the_task_succeeds_when_the_export_is_done(held_sandbox: Sandbox, task_without_store: Task) -> None:
+    held_sandbox.settings = SandboxSettings(export_seconds=0.2)
+    uuid = task_without_store.run(**WAIT)
+    assert held_sandbox.exports == [uuid]
+    assert len([entry for entry in held_sandbox.requests if entry["path"].startswith(STATUS_PATH)]) > 1
+    assert task_without_store.pushed == {
         "export_request": BODY,
         "export_interval": {
             "export_uuid": uuid,
@@ -110,179 +139,201 @@ def test_it_returns_when_the_export_is_done(sandbox: Sandbox) -> None:
     }
 
 
-def test_deferred_it_asks_on_the_worker_and_waits_in_the_trigger(sandbox: Sandbox) -> None:
+def test_a_deferrable_task_requests_in_the_worker_and_waits_in_the_trigger(
+    held_sandbox: Sandbox, task_without_store: Task
+) -> None:
     before = time.time()
-    told = deferred(operator(wait_for_completion=True, deferrable=True, timeout=600), context(None))
-    assert [entry["method"] for entry in sandbox.requests] == ["POST"]
-    _, arguments = told.trigger.serialize()
-    assert arguments["export_uuid"] == sandbox.exports[0]
+    deferral = task_without_store.defer(timeout=600)
+    assert [entry["method"] for entry in held_sandbox.requests] == ["POST"]
+    _, arguments = deferral.trigger.serialize()
+    assert arguments["export_uuid"] == held_sandbox.exports[0]
     assert before <= arguments["requested_at"] <= time.time()
     assert before + 600 <= arguments["deadline"] <= time.time() + 600
-    assert told.timeout > timedelta(seconds=600 + 300)
+    assert deferral.timeout > timedelta(seconds=600 + 300)
 
-    given = context(None)
-    event = {"export_uuid": sandbox.exports[0], "state": "done"}
-    again = operator(wait_for_completion=True, deferrable=True)  # Airflow makes the operator anew
-    assert again.resume_execution(told.method_name, {"event": event, **told.kwargs}, given) == sandbox.exports[0]
-    assert given["ti"].pushed["export_interval"]["interval_start"] == BODY["start_date"]
+    uuid = task_without_store.resume(deferral, export_uuid=held_sandbox.exports[0], state="done")
+    assert [uuid] == held_sandbox.exports
+    assert task_without_store.pushed["export_interval"]["interval_start"] == BODY["start_date"]
 
 
-def test_dag_test_hands_on_the_event_alone_and_that_is_enough(sandbox: Sandbox) -> None:
-    told = deferred(operator(wait_for_completion=True, deferrable=True), context(None))
-    event = {"export_uuid": sandbox.exports[0], "state": "done"}
-    given = context(None)
-    assert operator().resume_execution(told.method_name, {"event": event}, given) == sandbox.exports[0]
-    assert given["ti"].pushed["export_interval"]["interval_end"] == BODY["end_date"]
-    with pytest.raises(AirflowFailException, match="not a uuid"):
-        operator().resume_execution(told.method_name, {"event": {"state": "done"}}, context(None))
+def test_dag_test_resumes_the_task_with_the_event_alone(held_sandbox: Sandbox, task_without_store: Task) -> None:
+    deferral = task_without_store.defer()
+    uuid = task_without_store.resume_in_dag_test(deferral, export_uuid=held_sandbox.exports[0], state="done")
+    assert [uuid] == held_sandbox.exports
+    assert task_without_store.pushed["export_interval"]["interval_end"] == BODY["end_date"]
+    with pytest.raises(AirflowFailException, match="not a UUID"):
+        task_without_store.resume_in_dag_test(deferral, state="done")
 
 
 @pytest.mark.parametrize(
     ("state", "error"),
-    [("failed", CruxExportFailedError), ("timeout", CruxExportTimeoutError), ("error", CruxUnavailableError)],
+    [("failed", CruxExportFailedError), ("timed_out", CruxExportTimeoutError), ("unknown", CruxUnavailableError)],
 )
-def test_it_ends_as_the_trigger_says(sandbox: Sandbox, state: str, error: type[Exception]) -> None:
-    told = deferred(operator(wait_for_completion=True, deferrable=True), context(None))
-    event = {"export_uuid": sandbox.exports[0], "state": state}
+def test_the_task_fails_as_the_trigger_reports(
+    held_sandbox: Sandbox, task_without_store: Task, state: str, error: type[Exception]
+) -> None:
+    deferral = task_without_store.defer()
     with pytest.raises(error):
-        operator().resume_execution(told.method_name, {"event": event, **told.kwargs}, context(None))
+        task_without_store.resume(deferral, export_uuid=held_sandbox.exports[0], state=state)
 
 
-def test_waiting_on_the_worker_ends_when_the_export_fails_or_is_late(sandbox: Sandbox) -> None:
-    def fail() -> None:
-        sandbox.wait_for("GET", PATH)
-        sandbox.fail_export(sandbox.exports[0])
+def test_waiting_in_the_worker_ends_when_the_export_fails(held_sandbox: Sandbox, task_without_store: Task) -> None:
+    def fail_first_export() -> None:
+        held_sandbox.wait_for("GET", STATUS_PATH)
+        held_sandbox.fail_export(held_sandbox.exports[0])
 
-    failing = Thread(target=fail)
+    failing = Thread(target=fail_first_export)
     failing.start()
     with pytest.raises(CruxExportFailedError):
-        operator(wait_for_completion=True).execute(context(None))
+        task_without_store.run(**WAIT)
     failing.join()
+
+
+def test_waiting_in_the_worker_ends_when_the_export_is_late(task_without_store: Task) -> None:
     with pytest.raises(CruxExportTimeoutError):
-        operator(wait_for_completion=True, timeout=0.1).execute(context(None))
+        task_without_store.run(**WAIT, timeout=0.1)
 
 
-@pytest.mark.parametrize("waits", [{}, {"wait_for_completion": True}])
-def test_a_retry_takes_the_export_up(sandbox: Sandbox, store: StateStore, waits: dict[str, bool]) -> None:
-    uuid = crash_while_waiting(store)
-    sandbox.finish_export(uuid)
-    given = context(store)
-    assert operator(**waits).execute(given) == uuid
-    assert sandbox.exports == [uuid]
-    assert given["ti"].pushed["export_request"] == BODY
-    assert store == {}
+@pytest.mark.parametrize("arguments", [{}, WAIT], ids=["submits", "waits"])
+def test_a_retry_resumes_the_export(held_sandbox: Sandbox, task: Task, arguments: dict[str, bool]) -> None:
+    uuid = task.crash_while_waiting()
+    held_sandbox.finish_export(uuid)
+    assert task.run(**arguments) == uuid
+    assert held_sandbox.exports == [uuid]
+    assert task.pushed["export_request"] == BODY
+    assert task.store == {}
 
 
-def test_a_deferred_retry_takes_the_export_up_and_forgets_it_when_it_is_done(
-    sandbox: Sandbox, store: StateStore
+def test_a_deferrable_retry_resumes_the_export_and_clears_the_record_when_it_is_done(
+    held_sandbox: Sandbox, task: Task
 ) -> None:
-    uuid = crash_while_waiting(store)
-    told = deferred(operator(wait_for_completion=True, deferrable=True), context(store))
-    assert told.kwargs["export_uuid"] == uuid
-    assert store != {}
-    event = {"export_uuid": uuid, "state": "done"}
-    assert operator().resume_execution(told.method_name, {"event": event, **told.kwargs}, context(store)) == uuid
-    assert sandbox.exports == [uuid]
-    assert store == {}
+    uuid = task.crash_while_waiting()
+    deferral = task.defer()
+    assert deferral.kwargs["export_uuid"] == uuid
+    assert task.store != {}
+    assert task.resume(deferral, export_uuid=uuid, state="done") == uuid
+    assert held_sandbox.exports == [uuid]
+    assert task.store == {}
 
 
-def test_clearing_a_finished_task_asks_anew(sandbox: Sandbox, store: StateStore) -> None:
-    first, second = operator().execute(context(store)), operator().execute(context(store))
-    assert sandbox.exports == [first, second]
+def test_clearing_a_successful_task_requests_a_new_export(held_sandbox: Sandbox, task: Task) -> None:
+    first, second = task.run(), task.run()
+    assert held_sandbox.exports == [first, second]
 
 
-def test_another_request_or_connection_is_another_export(sandbox: Sandbox, store: StateStore, connect) -> None:
-    first = crash_while_waiting(store)
-    second = operator(line_item_status=["rejected"]).execute(context(store))
-    assert sandbox.exports == [first, second]
-    crash_while_waiting(store)
-    connect("other", host=sandbox.url, password=sandbox.settings.token)
-    operator(crux_conn_id="other").execute(context(store))
-    assert len(sandbox.exports) == 4
+def test_a_changed_request_is_a_new_export(held_sandbox: Sandbox, task: Task) -> None:
+    first = task.crash_while_waiting()
+    second = task.run(line_item_status=["rejected"])
+    assert held_sandbox.exports == [first, second]
 
 
-def test_an_export_that_failed_or_is_gone_is_not_taken_up(sandbox: Sandbox, store: StateStore) -> None:
-    sandbox.fail_export(crash_while_waiting(store))
-    operator().execute(context(store))
-    assert len(sandbox.exports) == 2
-    crash_while_waiting(store)
-    store["crux_export"]["requested_at"] -= NOT_FOUND_GRACE
-    sandbox.answer_next(PATH, 404)
-    operator().execute(context(store))
-    assert len(sandbox.exports) == 4
+def test_a_changed_connection_is_a_new_export(held_sandbox: Sandbox, task: Task, connect) -> None:
+    first = task.crash_while_waiting()
+    connect("other", host=held_sandbox.url, password=held_sandbox.settings.token)
+    second = task.run(crux_conn_id="other")
+    assert held_sandbox.exports == [first, second]
 
 
-def test_an_export_that_is_not_known_yet_is_taken_up(sandbox: Sandbox, store: StateStore) -> None:
-    uuid = crash_while_waiting(store)
-    sandbox.answer_next(PATH, 404)
-    assert operator().execute(context(store)) == uuid
+def test_an_export_that_failed_is_not_resumed(held_sandbox: Sandbox, task: Task) -> None:
+    first = task.crash_while_waiting()
+    held_sandbox.fail_export(first)
+    second = task.run()
+    assert held_sandbox.exports == [first, second]
+
+
+def test_an_export_that_is_gone_is_not_resumed(held_sandbox: Sandbox, task: Task) -> None:
+    first = task.crash_while_waiting()
+    task.store["crux_export"]["requested_at"] -= NOT_FOUND_GRACE
+    held_sandbox.answer_next(STATUS_PATH, 404)
+    second = task.run()
+    assert held_sandbox.exports == [first, second]
+
+
+def test_an_export_that_is_not_known_yet_is_resumed(held_sandbox: Sandbox, task: Task) -> None:
+    uuid = task.crash_while_waiting()
+    held_sandbox.answer_next(STATUS_PATH, 404)
+    assert task.run() == uuid
+    assert held_sandbox.exports == [uuid]
 
 
 @pytest.mark.parametrize(("status", "error"), [(503, CruxUnavailableError), (401, AirflowFailException)])
-def test_where_nobody_knows_how_it_stands_no_other_is_asked_for(
-    sandbox: Sandbox, store: StateStore, status: int, error: type[Exception]
+def test_no_new_export_is_requested_while_the_status_of_the_first_is_unknown(
+    held_sandbox: Sandbox, task: Task, status: int, error: type[Exception]
 ) -> None:
-    uuid = crash_while_waiting(store)
-    sandbox.answer_next(PATH, status)
+    uuid = task.crash_while_waiting()
+    held_sandbox.answer_next(STATUS_PATH, status)
     with pytest.raises(error):
-        operator().execute(context(store))
-    assert operator().execute(context(store)) == uuid
-    assert sandbox.exports == [uuid]
+        task.run()
+    assert task.run() == uuid
+    assert held_sandbox.exports == [uuid]
 
 
-def test_a_store_that_cannot_be_read_stops_the_task_before_it_asks(sandbox: Sandbox, store: StateStore) -> None:
-    def locked(key: str) -> None:
-        raise RuntimeError("database is locked")
-
-    store.get = locked
+def test_a_store_that_cannot_be_read_fails_the_task_before_the_request(held_sandbox: Sandbox, task: Task) -> None:
+    task.store = UnreadableStore()
     with pytest.raises(RuntimeError):
-        operator().execute(context(store))
-    assert sandbox.requests == []
+        task.run()
+    assert held_sandbox.requests == []
 
 
-def test_a_store_that_takes_nothing_does_not_fail_a_task_that_has_asked(sandbox: Sandbox, logged) -> None:
-    uuid = operator().execute(context(DeadStore()))
-    assert sandbox.exports == [uuid]
-    said = logged()
-    assert f"did not take the record of export {uuid}" in said
-    assert "did not remove the record" in said
+def test_a_store_that_cannot_be_written_does_not_fail_a_task_that_requested_its_export(
+    held_sandbox: Sandbox, task: Task, logged
+) -> None:
+    task.store = ReadOnlyStore()
+    uuid = task.run()
+    assert held_sandbox.exports == [uuid]
+    log = logged()
+    assert f"Could not save export {uuid} to the task state store" in log
+    assert "Could not remove the export from the task state store" in log
 
 
-@pytest.mark.parametrize("record", ["text", {}, {"fingerprint": 1}, {"export_uuid": "../x", "requested_at": 1}])
-def test_a_record_that_is_none_of_ours_is_passed_over(sandbox: Sandbox, store: StateStore, record: Any) -> None:
-    crash_while_waiting(store)
-    store["crux_export"] = record if isinstance(record, str) else {**store["crux_export"], **record} if record else {}
-    operator().execute(context(store))
-    assert len(sandbox.exports) == 2
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda record: "text", id="text"),
+        pytest.param(lambda record: {}, id="empty"),
+        pytest.param(lambda record: record | {"fingerprint": 1}, id="fingerprint"),
+        pytest.param(lambda record: record | {"export_uuid": "../x", "requested_at": 1}, id="UUID"),
+        pytest.param(lambda record: record | {"requested_at": "now"}, id="time"),
+    ],
+)
+def test_an_invalid_record_is_ignored(
+    held_sandbox: Sandbox, task: Task, change: Callable[[dict[str, Any]], object]
+) -> None:
+    first = task.crash_while_waiting()
+    task.store["crux_export"] = change(task.store["crux_export"])
+    second = task.run()
+    assert held_sandbox.exports == [first, second]
 
 
-@pytest.mark.parametrize("missing", ["store", "durable"])
-def test_without_a_store_or_durability_every_try_asks(sandbox: Sandbox, store: StateStore, missing: str) -> None:
-    there, given = (None, {}) if missing == "store" else (store, {"durable": False})
-    crash_while_waiting(there, **given)
-    operator(**given).execute(context(there))
-    assert len(sandbox.exports) == 2
-    assert store == {}
+def test_without_a_store_every_try_requests_an_export(held_sandbox: Sandbox, task_without_store: Task) -> None:
+    first, second = task_without_store.crash_while_waiting(), task_without_store.run()
+    assert held_sandbox.exports == [first, second]
 
 
-def test_the_record_holds_no_secret(sandbox: Sandbox, store: StateStore) -> None:
-    uuid = crash_while_waiting(store)
-    (record,) = store.values()
-    assert sorted(record) == ["requested_at", "export_uuid", "fingerprint"]
+def test_a_task_that_is_not_durable_requests_an_export_in_every_try(held_sandbox: Sandbox, task: Task) -> None:
+    first, second = task.crash_while_waiting(durable=False), task.run(durable=False)
+    assert held_sandbox.exports == [first, second]
+    assert task.store == {}
+
+
+def test_the_record_contains_no_secret(held_sandbox: Sandbox, task: Task) -> None:
+    uuid = task.crash_while_waiting()
+    (record,) = task.store.values()
+    assert sorted(record) == ["export_uuid", "fingerprint", "requested_at"]
     assert record["export_uuid"] == uuid
-    assert sandbox.settings.token not in str(record)
+    assert held_sandbox.settings.token not in str(record)
 
 
-def test_ending_the_task_is_not_said_to_end_the_export(sandbox: Sandbox, logged) -> None:
-    task = operator()
-    task.on_kill()
-    assert "cancels" not in logged()
-    uuid = task.execute(context(None))
-    task.on_kill()
-    assert f"no call that cancels an export: {uuid} goes on" in logged()
+def test_a_person_who_ends_the_task_learns_that_the_export_continues(task_without_store: Task, logged) -> None:
+    operator = make_operator()
+    operator.on_kill()
+    assert "cannot cancel" not in logged()
+    uuid = operator.execute(task_without_store.new_context())
+    operator.on_kill()
+    assert f"Crux Connect cannot cancel an export: {uuid} continues" in logged()
 
 
 @pytest.mark.parametrize("name", ["poll_interval", "timeout"])
-def test_an_interval_that_is_none_is_refused_when_the_dag_is_parsed(name: str) -> None:
+def test_an_invalid_number_of_seconds_fails_when_the_dag_is_parsed(name: str) -> None:
     with pytest.raises(CruxInvalidRequestError, match=f"'export'.*{name}: 0 is not"):
-        CruxOrdersExportOperator(task_id="export", **{name: 0})
+        make_operator(**{name: 0})
