@@ -1,14 +1,14 @@
-# make demo | test | matrix | e2e | lint | constraints ... Everything goes into .venv/<Airflow version>, from pinned constraints.
+# make demo | test | matrix | e2e | lint | constraints ... Installs pinned packages into .venv/<Airflow version>.
 AIRFLOW ?= 3.3.2
 PYTHON ?= python3
 DAY ?= 2026-01-02
 INTERVALS ?= 200
 
-# every version that is tested; first the one that takes longest
+# All tested versions; the slowest comes first.
 VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
-# Lines and branches of the package, where the whole suite runs. All of them are expected on the newest version; what
-# fails is a little less, since some depend on the moment at which a timeout strikes.
+# Measures line and branch coverage if the whole suite runs. The goal is 100 % on the newest version; the gate is a
+# little lower because some lines depend on when a timeout occurs.
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term $(if $(filter 3.3.2,$(AIRFLOW)),--cov-fail-under=99.5))
 
 VENV := .venv/$(AIRFLOW)
@@ -19,13 +19,13 @@ READY := $(VENV)/.installed
 .PHONY: demo test matrix $(VERSIONS:%=matrix-%) versions e2e ui celery bench lint reliability constraints clean
 
 demo: $(READY)
-	@.demo/run.sh "$(BIN)" "$(DAY)"
+	@scripts/demo.sh "$(BIN)" "$(DAY)"
 
 test: $(READY)
 	COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(COVERAGE) $(ARGS)
 
-# The suite on every version, two at a time: more than two cores can do would only make the tests wait for each other.
-# Each writes to a log of its own, and shows its end when it is through; at last, how each one ended.
+# Runs the suite on every version, two at a time because the tests compete for the cores. Each run writes its own log
+# and prints the end of it; the last lines are the summary of all versions.
 matrix:
 	@rm -rf .matrix && mkdir .matrix
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(VERSIONS:%=matrix-%); status=$$?; \
@@ -37,33 +37,34 @@ $(VERSIONS:%=matrix-%): matrix-%:
 	@$(MAKE) --no-print-directory test AIRFLOW=$* >.matrix/$*.log 2>&1 && tail -n 15 .matrix/$*.log \
 	  || { tail -n 400 .matrix/$*.log; false; }
 
-# The tables of docs/versions.md, from what each version's scheduler is seen to do; a test fails where the two differ.
+# Writes the tables of docs/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix ARGS="tests/e2e/test_scheduler.py"
 
-# Airflow's UI in a real browser, in both versions; takes the screenshots in docs/images. Installs Chromium (root, apt).
+# Tests the UI of Airflow 3 and 2 in a real browser and takes the screenshots of docs/images. Installs Chromium (as root).
 e2e:
-	@.e2e/chromium.sh
+	@scripts/install_chromium.sh
 	@$(MAKE) --no-print-directory ui AIRFLOW=3.3.2
 	@$(MAKE) --no-print-directory ui AIRFLOW=2.11.2
 
-# TERM is Ctrl-C to the tests: they end all that they started. In the foreground, so that Ctrl-C itself reaches them.
+# The tests treat TERM as Ctrl-C and end every process they started. --foreground lets Ctrl-C itself reach them.
 ui: $(VENV)/.installed-ui
 	timeout --foreground --kill-after=60 600 \
 	  $(BIN)/python -m pytest tests/ui/test_airflow_$(firstword $(subst ., ,$(AIRFLOW))).py $(ARGS)
 
-# A further group of pyproject.toml, for whoever names its mark.
+# Installs one more dependency group of pyproject.toml.
 $(VENV)/.installed-%: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group $*
 	@touch $@
 
-# A backfill on PostgreSQL, Redis, CeleryExecutor and two workers, some of it killed. Installs both (root, apt).
+# Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills a worker and the triggerer. Installs
+# PostgreSQL and Redis (as root).
 celery: $(VENV)/.installed-celery
-	@.celery/services.sh
+	@scripts/install_services.sh
 	INTERVALS=$(INTERVALS) timeout --foreground --kill-after=60 3600 \
 	  $(BIN)/python -m pytest -s tests/celery/test_backfill.py $(ARGS)
 
-# The table of docs/performance.md: ours against what a user would take instead (20 minutes on an idle machine).
+# Writes the table of docs/performance.md: this provider against its alternatives (20 minutes on an idle machine).
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
@@ -73,11 +74,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# docs/reliability.md from the cases of tests/faults; a test fails where the two differ.
+# Writes docs/reliability.md from the cases of tests/faults; a test fails if the two differ.
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
 
-# The pins of one Airflow version; commit the result. Needs uv (pip install uv); emits names and versions, no URLs.
+# Updates the pins of one Airflow version; commit the result. Needs uv (pip install uv); writes no URLs.
 constraints:
 	uv pip compile pyproject.toml constraints/$(AIRFLOW).in --all-extras --group pyproject.toml:test \
 	  --group pyproject.toml:lint --group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench \
@@ -86,13 +87,13 @@ constraints:
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo "Python 3.11 or newer is missing: install it, or name one with make PYTHON=/path/to/python3"; exit 1; }
+	  || { echo "Python 3.11 or newer is missing: install it, or set its path: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
-	  || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	  || { echo "Python's venv module is missing: on Debian and Ubuntu, run apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[sandbox]' --group test --group lint
 	@touch $@
 
 clean:
-	rm -rf .venv .demo/orders
+	rm -rf .venv demo_output

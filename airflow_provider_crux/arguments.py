@@ -16,6 +16,8 @@ from airflow.providers.common.compat.sdk import Param
 
 from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, SORT_DIRECTIONS, STATUS_CONJUNCTIONS
 
+__all__ = ["orders_export_params"]
+
 
 def is_template(value: Any) -> bool:
     """Tell whether a value is unknown when the DAG is parsed: a template, or the output of another task."""

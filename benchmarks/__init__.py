@@ -1,1 +1,1 @@
-"""What the provider costs, against what a user would pick instead."""
+"""Compares the cost of the provider with what you would use instead."""

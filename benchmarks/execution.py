@@ -1,9 +1,9 @@
 """
-One export, asked for on loopback: our operator against a bare ``requests.post`` and the HTTP provider's operator.
+Measures the execution of one export on loopback: our operator, a bare ``requests.post`` and HttpOperator.
 
-Each sends the same request to the same server, which answers at once, and makes its own connection, as every task
-does. Ours checks interval and filters, tells the log, and pushes XComs: into nothing, for here there is no Airflow to
-push to. ``python -m benchmarks.execution URL`` prints the values.
+All send the same request to the same server, which responds immediately, and open a new connection, as every task
+does. Our operator also validates interval and filters, logs, and pushes XComs, which are discarded because no Airflow
+runs. ``python -m benchmarks.execution URL`` prints the values.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks import fresh, server
-from benchmarks.figures import Goal, Row
+from benchmarks import server
+from benchmarks.results import Goal, Row
+from benchmarks.subprocesses import run_python
 
-TIMES = 400
+EXECUTIONS = 400
+WARM_UP_EXECUTIONS = 20
 BODY = {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:00.000Z"}
 
 
-class NoTask:
-    """Stands for the running task where there is no Airflow."""
+class FakeTaskInstance:
+    """Replaces the task instance, because no Airflow runs."""
 
     def xcom_push(self, **_: object) -> None:
-        """Push into nothing."""
+        """Discard the XCom."""
 
 
-def ways(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
-    """Return what to time, by name: each makes a task, whose execution is timed."""
+def contenders(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
+    """Return the contenders by name. Each creates a task and returns its execution, which is measured."""
     import requests
     from airflow.providers.http.operators.http import HttpOperator
     from airflow.sdk import DAG
@@ -42,7 +44,8 @@ def ways(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
     path, headers = "/api/orders/export/", {"Authorization": "Token only-for-this-benchmark"}
     with DAG("benchmark", schedule="@daily") as dag:
         pass
-    context: Any = {"ti": NoTask(), "params": {}, "dag": dag, "dag_run": SimpleNamespace(run_type="scheduled")}
+    dag_run = SimpleNamespace(run_type="scheduled")
+    context: Any = {"ti": FakeTaskInstance(), "params": {}, "dag": dag, "dag_run": dag_run}
     data = json.dumps(BODY)
 
     def ours() -> Callable[[], object]:
@@ -60,36 +63,37 @@ def ways(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
 
 
 def measure(url: str) -> dict[str, list[float]]:
-    """Time each way in turn; the first rounds, which import and cache, do not count."""
-    timed: dict[str, list[float]] = {}
-    of = ways(url)
-    for name, way in [pair for _ in range(TIMES + 20) for pair in of.items()]:
-        execute = way()
-        began = time.perf_counter()
-        execute()
-        timed.setdefault(name, []).append(1000 * (time.perf_counter() - began))
-    return {name: values[20:] for name, values in timed.items()}
+    """Time the contenders in turn. The first executions do not count, because they import modules and fill caches."""
+    durations: dict[str, list[float]] = {}
+    creators = contenders(url)
+    for _ in range(EXECUTIONS + WARM_UP_EXECUTIONS):
+        for name, create in creators.items():
+            execute = create()
+            start = time.perf_counter()
+            execute()
+            durations.setdefault(name, []).append(1000 * (time.perf_counter() - start))
+    return {name: values[WARM_UP_EXECUTIONS:] for name, values in durations.items()}
 
 
 def rows() -> list[Row]:
-    """Measure."""
+    """Measure and return the rows."""
     with server.running() as url:
         host, _, port = url.removeprefix("http://").partition(":")
-        token = {"conn_type": "crux", "host": url, "password": "only-for-this-benchmark"}
+        connection = {"conn_type": "crux", "host": url, "password": "only-for-this-benchmark"}
         env = {
-            "AIRFLOW_CONN_OURS": json.dumps(token),
+            "AIRFLOW_CONN_OURS": json.dumps(connection),
             "AIRFLOW_CONN_HTTP": json.dumps({"conn_type": "http", "host": host, "port": int(port)}),
         }
-        found = fresh.value_of("-m", "benchmarks.execution", url, env=env)
-    ours, bare, http = (quartiles(found[name]) for name in ("ours", "bare", "http"))
+        durations = run_python("-m", "benchmarks.execution", url, env=env)
+    ours, bare, http = (quartiles(durations[name]) for name in ("ours", "bare", "http"))
     return [
-        Row("execute of one export (quartiles)", "ms", ours, "requests.post", bare, Goal(1.25)),
-        Row("the same", "ms", ours, "HttpOperator", http, Goal(0.75)),
+        Row("execute one export (quartiles)", "ms", ours, "requests.post", bare, Goal(1.25)),
+        Row("execute one export (quartiles)", "ms", ours, "HttpOperator", http, Goal(0.75)),
     ]
 
 
 def quartiles(values: list[float]) -> list[float]:
-    """Return the quartiles of many values: the extremes of 400 say more of the machine."""
+    """Return the quartiles, because minimum and maximum of many values depend mostly on the machine."""
     values = sorted(values)
     return [values[int(part * (len(values) - 1))] for part in (0.25, 0.5, 0.75)]
 

@@ -1,8 +1,8 @@
 """
-A file of 2 GiB, from a presigned URL to a path: our transfer against ``curl -o``, and the memory that it takes.
+Measures how our transfer stores a file of 2 GiB from a presigned URL: its speed, compared with ``curl -o``, and memory.
 
-One process serves a generated CSV file over loopback http, in which every second field is quoted; one is an
-S3-compatible server. Each value is that of a fresh process: ``python -m benchmarks.storing store URL PATH``.
+One process serves a generated CSV file over HTTP on loopback, with quotes in every second field; another is an
+S3-compatible server. A new process measures each value: ``python -m benchmarks.storing store URL PATH``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from benchmarks import fresh
-from benchmarks.figures import Goal, Row
+from benchmarks.results import Goal, Row
+from benchmarks.subprocesses import run_python, running_server
 
-ME = ("-m", "benchmarks.storing")
+COMMAND = ("-m", "benchmarks.storing")
 MIB = 1024 * 1024
-LENGTH = 2048
-TIMES = 3
+FILE_MIB = 2048
+ROUNDS = 3
 HEADER = b"\xef\xbb\xbforder_uuid,name,address,notes,quantity\r\n"
 ROW = (
     b'b9888421-594c-4d2f-9f0d-3b138a16c845,Ada Okafor,"1 Elm Street, Apt. 4","Call ahead.\n\nThen say ""hello""",1\r\n'
@@ -31,11 +31,11 @@ ROW = (
 
 
 def serve() -> None:
-    """Serve the file on a free port, which is printed, until the process is ended."""
+    """Serve the file on a free port, print the port, and run until the process is killed."""
     block = ROW * (MIB // len(ROW))
-    blocks = LENGTH * MIB // len(block)
+    blocks = FILE_MIB * MIB // len(block)
 
-    class File(BaseHTTPRequestHandler):
+    class FileHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(HEADER) + blocks * len(block)))
@@ -45,18 +45,18 @@ def serve() -> None:
                 self.wfile.write(block)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: the standard library's line would be among the figures."""
+            """Log nothing, because it would appear among the results."""
 
-    server = HTTPServer(("127.0.0.1", 0), File)
+    server = HTTPServer(("127.0.0.1", 0), FileHandler)
     print(server.server_port, flush=True)
     server.serve_forever()
 
 
 def serve_s3() -> None:
-    """Run an S3-compatible server on a free port, which is printed, until the process is ended."""
+    """Run an S3-compatible server on a free port, print the port, and run until the process is killed."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each part else
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs a line for each part otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)
@@ -64,66 +64,78 @@ def serve_s3() -> None:
 
 
 def store(url: str, path: str) -> None:
-    """Fetch and store, and print what it took. A first small file bears what does not depend on the size."""
+    """Download and store the file, and print speed and memory. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
-    from airflow_provider_crux.hooks.files import opened
-    from airflow_provider_crux.transfers import storage
+    from airflow_provider_crux.hooks.files import open_file
+    from airflow_provider_crux.transfers import atomic_write
 
-    def peak() -> float:
-        # not ru_maxrss, which begins with what this process's parent had
+    def peak_memory() -> float:
+        # ru_maxrss would include the memory of the parent process.
         return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
     target = ObjectStoragePath(path)
-    storage.store([HEADER, ROW], target)
-    before, began = peak(), time.monotonic()
-    with opened(url, ConnectionSettings(base_url="", username=None, secret="")) as chunks:
-        stored = storage.store(chunks, target)
-    seconds = time.monotonic() - began
-    print(json.dumps({"MiB/s": stored.bytes / MIB / seconds, "MiB": peak() - before}))
+    atomic_write.store([HEADER, ROW], target)
+    memory_before, start = peak_memory(), time.monotonic()
+    export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)
+    with open_file(export, ConnectionSettings(base_url="", name="the benchmark", username=None, secret="")) as chunks:
+        stored_file = atomic_write.store(chunks, target)
+    seconds = time.monotonic() - start
+    print(json.dumps({"MiB/s": stored_file.bytes / MIB / seconds, "MiB": peak_memory() - memory_before}))
 
 
 def curl(url: str, path: str) -> float:
-    """Return how many MiB/s curl stores. It tells the disk nothing; ours waits until the file is on it."""
-    began = time.monotonic()
+    """Return the speed of curl in MiB/s, including ``sync``, because our transfer also synchronizes the file."""
+    start = time.monotonic()
     subprocess.run(["curl", "--silent", "--fail", "--noproxy", "*", "-o", path, url], check=True)
     subprocess.run(["sync", path], check=True)
-    return os.path.getsize(path) / MIB / (time.monotonic() - began)  # noqa: PTH202 - as curl names it
+    return os.path.getsize(path) / MIB / (time.monotonic() - start)  # noqa: PTH202 - the path is a string, as curl needs it
 
 
 def rows() -> list[Row]:
-    """Measure."""
+    """Measure and return the rows."""
     ours: list[dict[str, float]] = []
     theirs: list[float] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        fresh.serving(*ME, "serve") as port,
-        fresh.serving(*ME, "serve-s3") as s3,
+        running_server(*COMMAND, "serve") as port,
+        running_server(*COMMAND, "serve-s3") as s3_port,
     ):
         url, file = f"http://127.0.0.1:{port}/orders.csv", f"{folder}/orders.csv"
-        for _ in range(TIMES):
-            ours.append(fresh.value_of(*ME, "store", url, f"file://{file}"))
+        for _ in range(ROUNDS):
+            ours.append(run_python(*COMMAND, "store", url, f"file://{file}"))
             Path(file).unlink()
             theirs.append(curl(url, file))
             Path(file).unlink()
-        in_s3 = fresh.value_of(*ME, "store", url, "s3://loopback@exports/orders.csv", env=s3_connection(s3))
+        s3_result = run_python(*COMMAND, "store", url, "s3://loopback@exports/orders.csv", env=s3_connection(s3_port))
     return [
         Row(
-            "2 GiB to a disk",
+            "store 2 GiB on a disk",
             "MiB/s",
-            [each["MiB/s"] for each in ours],
+            [result["MiB/s"] for result in ours],
             "`curl -o`",
             theirs,
-            Goal(0.8, at_least=True),
+            Goal(0.8, minimum=True),
         ),
-        Row("memory for it beyond the idle process", "MiB", [each["MiB"] for each in ours], goal=Goal(64)),
-        Row("memory for 2 GiB to an S3-compatible server", "MiB", [in_s3["MiB"]], goal=Goal(64)),
+        Row(
+            "store 2 GiB on a disk: memory above the idle process",
+            "MiB",
+            [result["MiB"] for result in ours],
+            goal=Goal(64),
+        ),
+        Row(
+            "store 2 GiB on an S3-compatible server: memory above the idle process",
+            "MiB",
+            [s3_result["MiB"]],
+            goal=Goal(64),
+        ),
     ]
 
 
 def s3_connection(port: int) -> dict[str, str]:
-    """Make a bucket, and return the connection to it."""
+    """Create a bucket and return the environment variable of the connection to it."""
     import boto3
 
     keys = {"login": "loopback-key", "password": "loopback-secret"}
@@ -131,8 +143,9 @@ def s3_connection(port: int) -> dict[str, str]:
     boto3.client("s3", **extra, aws_access_key_id=keys["login"], aws_secret_access_key=keys["password"]).create_bucket(
         Bucket="exports"
     )
-    patient = {**extra, "config_kwargs": {"read_timeout": 600}}  # moto puts the parts together for long
-    return {"AIRFLOW_CONN_LOOPBACK": json.dumps({"conn_type": "aws", **keys, "extra": patient})}
+    # moto needs a long time to assemble the parts of an upload.
+    extra_with_timeout = {**extra, "config_kwargs": {"read_timeout": 600}}
+    return {"AIRFLOW_CONN_LOOPBACK": json.dumps({"conn_type": "aws", **keys, "extra": extra_with_timeout})}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every day: ask Crux Connect for an export of the day's orders, and hand its uuid on to the next task."""
+"""Export the orders of each day, and pass the UUID of the export to the next task."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ with DAG(
     doc_md=__doc__,
     tags=["crux"],
 ) as dag:
-    # The interval is the run's data interval or, on Airflow 3 where a daily run has none, the day before it.
+    # The interval is the run's data interval. On Airflow 3 that of a daily run has no length, so the run exports the
+    # day before.
     export = CruxOrdersExportOperator(task_id="export_orders", retries=2)
 
     @task
     def announce(export_uuid: str) -> str:
-        """Stand for whatever you do with the export: its uuid is the key to its file."""
+        """Replace this task with your own: the UUID identifies the export and its file."""
         print(f"Crux Connect prepares export {export_uuid}")
         return export_uuid
 

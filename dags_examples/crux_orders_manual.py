@@ -1,4 +1,4 @@
-"""By hand: a form in Airflow's UI says which orders; they are exported and stored. Nothing is required."""
+"""Choose the orders in a form, export them and store the file. All fields of the form are optional."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import timedelta
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Asset
 
+from airflow_provider_crux.arguments import orders_export_params
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.params import orders_export_params
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 with DAG(
     dag_id="crux_orders_manual",
@@ -17,11 +17,12 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     params=orders_export_params(),
     doc_md="""
-        ### Export orders by hand
+        ### Export orders manually
 
-        Trigger this DAG, and choose an interval and filters in the form. Without an interval it exports the last
-        day before the run. The file goes to the folder that the Airflow variable `crux_orders_folder` names (default
-        `file:///tmp/crux-orders`), and is named by the export's uuid. **Each run e-mails the user whose token it is.**
+        Trigger this DAG, and choose an interval and filters in the form. If you leave the interval empty, it exports
+        the last day before the run. It stores the file in the folder that the Airflow variable `crux_orders_folder`
+        names (default `file:///tmp/crux-orders`), under the UUID of the export.
+        **Each run e-mails the user to whom the token belongs.**
         """,
     tags=["crux"],
 ) as dag:

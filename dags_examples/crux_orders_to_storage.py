@@ -1,7 +1,7 @@
 """
-Every day: export the day's orders, wait without a worker, and store the file; a second DAG reads what was stored.
+Export the orders of each day, wait in the triggerer, and store the file; a second DAG starts when it is stored.
 
-The Airflow variable ``crux_orders_folder`` says where: file:///data/orders, s3://conn_id@bucket/orders, gs://...
+The Airflow variable ``crux_orders_folder`` names the folder: file:///data/orders, s3://conn_id@bucket/orders, gs://...
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import pendulum
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 ORDERS = Asset("crux_orders")
 
 FOLDER = "{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}"
-# One file a day, named by the first day that the export covers: a run that is repeated replaces its own file.
-DAY = "{{ ti.xcom_pull(task_ids='export_orders', key='export_window')['interval_start'][:10] }}"
+# One file per day, named after the first day of the interval, so a repeated run replaces its own file.
+DAY = "{{ ti.xcom_pull(task_ids='export_orders', key='export_interval')['interval_start'][:10] }}"
 
 with DAG(
     dag_id="crux_orders_to_storage",
@@ -52,15 +52,15 @@ with DAG(
 
     @task
     def announce(**context) -> list[str]:
-        """Stand for whatever you do with the orders: the event says which there are, and how many rows they have."""
-        # Airflow 3 has one name for it, Airflow 2 another
+        """Replace this task with your own: the event says how many rows were stored, and for which interval."""
+        # Airflow 3 and Airflow 2 use different names.
         triggering = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
-        told = [
+        messages = [
             f"{event.extra['rows']} rows from {event.extra['interval_start']} to {event.extra['interval_end']}"
             for events in triggering.values()
             for event in events
         ]
-        print(*told, sep="\n")
-        return told
+        print(*messages, sep="\n")
+        return messages
 
     announce()

@@ -1,4 +1,4 @@
-"""An Airflow home of the tests' own, made before Airflow is imported for the first time."""
+"""Shared fixtures, and the tests' own Airflow home, which is created before Airflow is imported."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ os.environ |= {
     "AIRFLOW__CORE__DAGS_FOLDER": f"{AIRFLOW_HOME}/dags",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-    # the timer warning of 2.11's own metrics
+    # without it, 2.11 warns about its own metrics
     "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
 }
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
-# A timed assertion would fail on a busy machine; the same examples every time, so that a green run stays green.
+# No deadline, because the machine may be busy; the same examples every time, so that a green run stays green.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
@@ -43,7 +43,7 @@ def _airflow_home() -> Iterator[None]:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch):
-    """Give a function that sets an Airflow connection; its arguments are the connection's fields."""
+    """Return a function that sets an Airflow connection; its arguments are the connection's fields."""
 
     def set_connection(conn_id: str = "crux_default", **fields: object) -> None:
         value = json.dumps({"conn_type": "crux", **fields})
@@ -54,19 +54,66 @@ def connect(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def sandbox(connect) -> Iterator[Sandbox]:
-    """Run Crux Connect's stand-in on loopback, with ``crux_default`` set to it."""
+    """Run a sandbox whose exports are done immediately, and set ``crux_default`` to it."""
     with running_sandbox() as running:
-        connect(host=running.url, password=SandboxSettings().token)
+        connect(host=running.url, password=running.settings.token)
         yield running
 
 
 @pytest.fixture
+def held_sandbox(connect) -> Iterator[Sandbox]:
+    """Run a sandbox that holds every export until the test finishes it, and set ``crux_default`` to it, unretried."""
+    with running_sandbox(SandboxSettings(password="correct horse battery staple", export_seconds=None)) as running:
+        connect(host=running.url, password=running.settings.token, extra={"max_retries": 0})
+        yield running
+
+
+@pytest.fixture
+def export_uuid(held_sandbox: Sandbox) -> str:
+    """Request an export, which is pending until the test finishes it, and return its UUID."""
+    from airflow_provider_crux.api.orders import OrdersExportRequest
+    from airflow_provider_crux.hooks.crux import CruxHook
+
+    return CruxHook().export_orders(OrdersExportRequest())
+
+
+class FakeTaskInstance:
+    """
+    The task instance of one try.
+
+    :param upstream: the values that ``xcom_pull`` returns.
+    """
+
+    def __init__(self, upstream: Sequence[object]) -> None:
+        self.pushed: dict[str, Any] = {}
+        self.pulls: list[tuple[list[str], str]] = []
+        self._upstream = list(upstream)
+
+    def xcom_push(self, key: str, value: object) -> None:
+        self.pushed[key] = value
+
+    def xcom_pull(self, task_ids: list[str], key: str) -> list[object]:
+        self.pulls.append((task_ids, key))
+        return self._upstream
+
+
+@pytest.fixture
+def make_context() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes the context of one try, with a task instance of its own and the entries given."""
+
+    def context(*, upstream: Sequence[object] = (), **entries: object) -> dict[str, Any]:
+        return {"ti": FakeTaskInstance(upstream), **entries}
+
+    return context
+
+
+@pytest.fixture
 def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture):
-    """Give a function that returns all that was logged since it was last asked; Airflow 3 does not use ``logging``."""
+    """Return a function that returns what was logged since its last call; Airflow 3 does not use ``logging``."""
     caplog.set_level("DEBUG")
 
-    def text() -> str:
-        shown = capfd.readouterr()
-        return shown.out + shown.err
+    def new_output() -> str:
+        captured = capfd.readouterr()
+        return captured.out + captured.err
 
-    return text
+    return new_output

@@ -1,4 +1,4 @@
-"""The form in which Airflow's UI asks for a connection, and what comes back from it."""
+"""The form in which Airflow's UI asks for a connection, and the connection that it stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 from airflow.providers_manager import ProvidersManager
 
-from airflow_provider_crux.api import connection
+from airflow_provider_crux.api.settings import (
+    EXTRA_FIELDS,
+    PRODUCTION,
+    ConnectionSettings,
+    connection_name,
+    read_settings,
+)
 from airflow_provider_crux.connection_form import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -29,17 +35,21 @@ NUMBERS = [name for name, field in CONN_FIELDS.items() if "integer" in field["sc
 needs_wtforms = pytest.mark.skipif(find_spec("wtforms") is None, reason="only Airflow 2 brings wtforms")
 
 
+def read(conn_id: str = "crux", **fields: Any) -> ConnectionSettings:
+    return read_settings(name=connection_name(conn_id), **fields)
+
+
 def schema(name: str) -> dict[str, Any]:
     return json.loads(Path(airflow.__file__).with_name(name).read_text())
 
 
 def strict_schema() -> dict[str, Any] | None:
-    """Return what Airflow wants of the entry, ``None`` before 3.2, which knows of no form in it."""
+    """Return the schema of the entry, or ``None`` before Airflow 3.2, which reads no form from it."""
     connection_types = schema("provider.yaml.schema.json")["properties"]["connection-types"]
     return connection_types if "conn-fields" in connection_types["items"]["properties"] else None
 
 
-def test_the_entry_in_provider_info_obeys_the_strict_schema_of_airflow_3_2() -> None:
+def test_the_entry_in_provider_info_is_valid_by_the_strict_schema_of_airflow_3_2() -> None:
     strict = strict_schema()
     if strict is None:
         pytest.skip("this Airflow reads no form from provider_info")
@@ -51,10 +61,10 @@ def test_the_form_has_the_name_and_the_type_of_the_hook() -> None:
     assert ENTRY["connection-type"] == CruxHook.conn_type
 
 
-def test_what_the_hook_says_of_the_standard_fields_obeys_the_schema_and_is_what_provider_info_says() -> None:
-    said = CruxHook.get_ui_field_behaviour()
-    jsonschema.validate(said, schema("customized_form_field_behaviours.schema.json"))
-    assert {key.replace("_", "-"): value for key, value in said.items()} == ENTRY["ui-field-behaviour"]
+def test_the_hook_describes_the_standard_fields_as_provider_info_does() -> None:
+    behaviour = CruxHook.get_ui_field_behaviour()
+    jsonschema.validate(behaviour, schema("customized_form_field_behaviours.schema.json"))
+    assert {key.replace("_", "-"): value for key, value in behaviour.items()} == ENTRY["ui-field-behaviour"]
 
 
 @needs_wtforms
@@ -97,9 +107,9 @@ def test_airflow_3_1_which_has_no_wtforms_shows_the_same_fields(monkeypatch: pyt
         assert shown["value"] == declared["schema"].get("default")
 
 
-def test_airflow_itself_takes_the_form_up() -> None:
+def test_airflow_loads_the_form() -> None:
     if strict_schema() is None and find_spec("wtforms") is None:
-        pytest.skip("this Airflow asks for the form when it is shown")
+        pytest.skip("this Airflow loads the form when it is shown")
     manager = ProvidersManager()
     assert [name for name in manager.connection_form_widgets if name.startswith("extra__crux__")] == [
         f"extra__crux__{name}" for name in CONN_FIELDS
@@ -107,15 +117,15 @@ def test_airflow_itself_takes_the_form_up() -> None:
     behaviour = manager.field_behaviours["crux"]
     assert behaviour["hidden_fields"] == UI_FIELD_BEHAVIOUR["hidden-fields"]
     assert behaviour["relabeling"] == UI_FIELD_BEHAVIOUR["relabeling"]
-    assert behaviour["placeholders"]["host"] == connection.PRODUCTION
+    assert behaviour["placeholders"]["host"] == PRODUCTION
     assert behaviour["placeholders"]["extra__crux__max_retries"] == "3"
 
 
-def test_nothing_is_hidden_that_the_test_button_needs() -> None:
+def test_no_field_that_the_test_button_needs_is_hidden() -> None:
     assert not {"extra", "port", "host", "login", "password"} & set(UI_FIELD_BEHAVIOUR["hidden-fields"])
 
 
-def test_the_labels_say_what_a_field_is_for() -> None:
+def test_the_label_of_a_standard_field_says_what_to_enter() -> None:
     labels = UI_FIELD_BEHAVIOUR["relabeling"]
     assert labels["login"] == "User name (leave empty to use an API token)"
     assert labels["password"] == "API token, or the password of the user name"
@@ -124,28 +134,38 @@ def test_the_labels_say_what_a_field_is_for() -> None:
     assert "Test button" in labels["port"]
 
 
-def test_every_extra_of_the_hook_is_in_the_form_and_no_other() -> None:
-    assert set(CONN_FIELDS) == set(connection._EXTRAS)
+def test_the_form_has_every_extra_and_no_other() -> None:
+    assert set(CONN_FIELDS) == set(EXTRA_FIELDS)
     assert set(UI_FIELD_BEHAVIOUR["placeholders"]) <= set(CONN_FIELDS) | STANDARD_FIELDS
 
 
-def test_a_number_that_is_left_empty_is_what_the_form_says() -> None:
-    found = connection.settings(conn_id="crux", password=TOKEN)
+@pytest.mark.parametrize("name", EXTRA_FIELDS)
+def test_the_texts_and_bounds_of_a_field_come_from_the_settings(name: str) -> None:
+    extra, shown = EXTRA_FIELDS[name], CONN_FIELDS[name]
+    assert shown["label"] == extra.label
+    assert shown["description"] == f"{extra.description} Default: {extra.default}."
+    bounds = shown["schema"].get("minimum"), shown["schema"].get("maximum")
+    assert bounds == (extra.bounds or (None, None))
+    assert UI_FIELD_BEHAVIOUR["placeholders"].get(name, "") == extra.example
+
+
+def test_a_number_that_is_left_empty_has_the_default_that_the_form_names() -> None:
+    settings = read(password=TOKEN)
     for name in NUMBERS:
         placeholder = UI_FIELD_BEHAVIOUR["placeholders"][name]
-        assert int(placeholder) == getattr(found, name)
-        assert CONN_FIELDS[name]["description"].endswith(f"Empty: {placeholder}.")
-    assert UI_FIELD_BEHAVIOUR["placeholders"]["host"] == found.base_url
+        assert int(placeholder) == getattr(settings, name)
+        assert CONN_FIELDS[name]["description"].endswith(f"Default: {placeholder}.")
+    assert UI_FIELD_BEHAVIOUR["placeholders"]["host"] == settings.base_url
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_the_bounds_of_the_form_are_those_of_the_hook(name: str) -> None:
     bounds = CONN_FIELDS[name]["schema"]
     for accepted in (bounds["minimum"], bounds["maximum"]):
-        assert getattr(connection.settings(conn_id="crux", password=TOKEN, extra={name: accepted}), name) == accepted
-    for refused in (bounds["minimum"] - 1, bounds["maximum"] + 1):
+        assert getattr(read(password=TOKEN, extra={name: accepted}), name) == accepted
+    for rejected in (bounds["minimum"] - 1, bounds["maximum"] + 1):
         with pytest.raises(CruxInvalidConnectionError, match=name):
-            connection.settings(conn_id="crux", password=TOKEN, extra={name: refused})
+            read(password=TOKEN, extra={name: rejected})
 
 
 UNTOUCHED = {"host": "", "login": "", "schema": "", "password": TOKEN}
@@ -162,16 +182,16 @@ AS_TEXT = {name: "y" if value is True else str(value) for name, value in FILLED_
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch):
-    """Give a function that hands a connection over as Airflow's test does, and returns what the hook reads."""
+    """Return a function that stores a connection as the Test button does, and returns what the hook reads."""
 
-    def settings(**fields: Any) -> connection.ConnectionSettings:
+    def read_back(**fields: Any) -> ConnectionSettings:
         uri = Connection(conn_id="crux_default", conn_type="crux", **fields).get_uri()
         monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", uri)
         hook = CruxHook()
         hook.log.warning = pytest.fail  # type: ignore[method-assign, assignment] - no extra may be unknown
         return hook.settings
 
-    return settings
+    return read_back
 
 
 @pytest.mark.parametrize(
@@ -188,10 +208,10 @@ def saved(monkeypatch: pytest.MonkeyPatch):
     ],
     ids=["saved by 3.3", "tested in 3.3", "saved by 2.11", "tested in 2.11"],
 )
-def test_a_form_in_which_only_the_token_was_filled_in_is_production_with_our_defaults(saved, fields) -> None:
-    found = saved(**{**fields, "extra": json.dumps(fields["extra"])})
-    assert found == connection.settings(conn_id="crux_default", password=TOKEN)
-    assert found.base_url == "https://api.cruxconnect.com"
+def test_a_form_with_only_the_token_means_production_with_our_defaults(saved, fields) -> None:
+    settings = saved(**{**fields, "extra": json.dumps(fields["extra"])})
+    assert settings == read("crux_default", password=TOKEN)
+    assert settings.base_url == "https://api.cruxconnect.com"
 
 
 @pytest.mark.parametrize(
@@ -199,10 +219,11 @@ def test_a_form_in_which_only_the_token_was_filled_in_is_production_with_our_def
     [FILLED_IN, AS_TEXT | {f"extra__crux__{name}": value for name, value in AS_TEXT.items()}],
     ids=["saved", "tested in 2.11"],
 )
-def test_a_form_in_which_everything_was_filled_in_is_understood(saved, extra: dict[str, Any]) -> None:
-    found = saved(host="http://crux.test", login="ada", password="p w", port=8080, schema="", extra=json.dumps(extra))
-    assert (found.base_url, found.username, found.secret) == ("http://crux.test:8080", "ada", "p w")
-    assert {name: getattr(found, name) for name in CONN_FIELDS if name != "allow_http"} == {
+def test_a_form_with_every_field_filled_in_is_read(saved, extra: dict[str, Any]) -> None:
+    fields = {"host": "http://crux.test", "login": "ada", "password": "p w", "port": 8080, "schema": ""}
+    settings = saved(**fields, extra=json.dumps(extra))
+    assert (settings.base_url, settings.username, settings.secret) == ("http://crux.test:8080", "ada", "p w")
+    assert {name: getattr(settings, name) for name in CONN_FIELDS if name != "allow_http"} == {
         name: value for name, value in FILLED_IN.items() if name != "allow_http"
     }
 
@@ -217,11 +238,11 @@ def test_a_form_in_which_everything_was_filled_in_is_understood(saved, extra: di
         ("", 443, "https://api.cruxconnect.com:443"),
     ],
 )
-def test_a_host_comes_through_the_test_button_as_it_was_given(saved, host: str, port: int | None, url: str) -> None:
+def test_the_test_button_leaves_the_host_unchanged(saved, host: str, port: int | None, url: str) -> None:
     assert saved(host=host, port=port, password=TOKEN).base_url == url
 
 
-def test_an_extra_that_is_no_object_is_told_and_not_shown() -> None:
+def test_an_extra_that_is_no_object_is_rejected_without_showing_it() -> None:
     with pytest.raises(CruxInvalidConnectionError, match="extra: the value is not a JSON object") as caught:
-        connection.settings(conn_id="crux", password=TOKEN, extra=["hunter2"])  # type: ignore[arg-type]
+        read(password=TOKEN, extra=["hunter2"])
     assert "hunter2" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What is uploaded to an index, and what somebody has who installs it from there."""
+"""The source distribution and the wheel: what they contain, and whether an installed wheel works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import airflow_provider_crux
-from tests.test_docs import sections
+from tests.reference_page import sections
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -31,21 +31,21 @@ NAME = f"airflow_provider_crux-{airflow_provider_crux.__version__}"
 DIST_INFO = f"{NAME}.dist-info"
 INSTALLED_ON = "3.3.2"
 
-# Of what is hidden, all else belongs to the repository alone.
-HIDDEN_BUT_SHIPPED = (".celery/", ".demo/", ".e2e/", ".gitignore")
+# All other hidden files belong to the repository only.
+HIDDEN_BUT_SHIPPED = ".gitignore"
 
-# What a checkout has in which somebody has worked: nothing of it may be shipped.
-DROPPINGS = (
+# What remains in a checkout after work: none of it may be shipped.
+LEFTOVERS = (
     ".coverage",
-    ".demo/orders/2026-01-02.csv",
     ".hypothesis/unicode_data/charmap.json.gz",
     ".matrix/3.3.2.log",
     ".mypy_cache/3.11/cache.json",
     ".pytest_cache/README.md",
     ".ruff_cache/CACHEDIR.TAG",
     ".venv/3.3.2/lib/README.md",
-    "airflow_provider_crux/__pycache__/window.cpython-311.pyc",
+    "airflow_provider_crux/__pycache__/interval.cpython-311.pyc",
     "airflow_provider_crux.egg-info/PKG-INFO",
+    "demo_output/2026-01-02.csv",
     "dist/airflow_provider_crux-0.0.1.tar.gz",
     "docs/__pycache__/conf.cpython-311.pyc",
     "tests/.hypothesis/examples/0f1e",
@@ -56,7 +56,7 @@ DROPPINGS = (
 
 @dataclass(frozen=True)
 class Distribution:
-    """What was built, and the tracked files from which it was."""
+    """The built distributions, and the tracked files from which they were built."""
 
     tracked: frozenset[str]
     sdist: Path
@@ -75,9 +75,9 @@ class Distribution:
 
 
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
-    """Run a command outside of the source tree, and without what this process was told to import."""
+    """Run a command outside of the source tree, without the import paths of this process."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         env=inherited | env,
@@ -86,15 +86,15 @@ def run(*command: str | Path, cwd: Path, **env: str) -> str:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert completed.returncode == 0, f"{command}\n{completed.stdout}\n{completed.stderr}"
+    return completed.stdout
 
 
 @pytest.fixture(scope="session")
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    """Build from a copy of the tracked files: first the sdist, then the wheel out of it, as ``build`` does."""
+    """Build from a copy of the tracked files: the sdist, and from it the wheel, as ``build`` does."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
-        pytest.skip("no git checkout: nothing says which files are the package's")
+        pytest.skip("not a git checkout, so it is unknown which files belong to the package")
     listed = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
     tracked = frozenset(name for name in listed if name and (ROOT / name).is_file())
     source = tmp_path_factory.mktemp("source")
@@ -102,36 +102,35 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
         copy = source / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy)
-    for name in DROPPINGS:
-        dropping = source / name
-        dropping.parent.mkdir(parents=True, exist_ok=True)
-        dropping.write_text("not to be shipped")
+    for name in LEFTOVERS:
+        leftover = source / name
+        leftover.parent.mkdir(parents=True, exist_ok=True)
+        leftover.write_text("not to be shipped")
     built = tmp_path_factory.mktemp("built")
     run(sys.executable, "-m", "build", "--outdir", built, source, cwd=built)
     assert sorted(path.name for path in built.iterdir()) == [f"{NAME}-py3-none-any.whl", f"{NAME}.tar.gz"]
     return Distribution(tracked, built / f"{NAME}.tar.gz", built / f"{NAME}-py3-none-any.whl")
 
 
-def test_an_index_would_take_both_and_show_their_description(distribution: Distribution) -> None:
-    told = run(
+def test_an_index_accepts_both_and_shows_their_description(distribution: Distribution) -> None:
+    output = run(
         sys.executable,
         *("-m", "twine", "--no-color", "check", "--strict", distribution.sdist, distribution.wheel),
         cwd=distribution.wheel.parent,
     )
-    assert told.count("PASSED") == 2
+    assert output.count("PASSED") == 2
 
 
-def test_the_sdist_holds_every_tracked_file_but_the_repositorys_own_and_nothing_that_work_leaves(
+def test_the_sdist_contains_every_tracked_file_except_those_of_the_repository_itself_and_no_leftovers(
     distribution: Distribution,
 ) -> None:
-    shipped = {name for name in distribution.tracked if not name.startswith(".") or name.startswith(HIDDEN_BUT_SHIPPED)}
+    shipped = {name for name in distribution.tracked if not name.startswith(".") or name == HIDDEN_BUT_SHIPPED}
     assert sorted(distribution.members_of_sdist()) == sorted(f"{NAME}/{name}" for name in {*shipped, "PKG-INFO"})
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        ".e2e/chromium.sh",
         "LICENSE",
         "Makefile",
         "README.md",
@@ -141,44 +140,45 @@ def test_the_sdist_holds_every_tracked_file_but_the_repositorys_own_and_nothing_
         "constraints/airflow-3.3.2.txt",
         "dags_examples/crux_orders_export.py",
         "docs/images/connection-form.png",
-        "docs/waiting-and-storing.md",
+        "docs/storing.md",
         "pyproject.toml",
+        "scripts/demo.sh",
         "tests/conftest.py",
         "tests/e2e/dags/schedules.py",
     ],
 )
-def test_who_unpacks_the_sdist_can_read_test_and_measure_it(distribution: Distribution, name: str) -> None:
+def test_the_sdist_contains_documentation_tests_and_benchmarks(distribution: Distribution, name: str) -> None:
     assert f"{NAME}/{name}" in distribution.members_of_sdist()
 
 
-def test_the_wheel_holds_the_package_whole_and_nothing_else(distribution: Distribution) -> None:
+def test_the_wheel_contains_the_complete_package_and_nothing_else(distribution: Distribution) -> None:
     package = {name for name in distribution.tracked if name.startswith("airflow_provider_crux/")}
-    described = {f"{DIST_INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    metadata = {f"{DIST_INFO}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
     with zipfile.ZipFile(distribution.wheel) as archive:
-        assert sorted(archive.namelist()) == sorted(package | described | {f"{DIST_INFO}/licenses/LICENSE"})
+        assert sorted(archive.namelist()) == sorted(package | metadata | {f"{DIST_INFO}/licenses/LICENSE"})
     assert "airflow_provider_crux/py.typed" in package
 
 
-def test_what_is_in_the_wheel_is_what_is_tracked(distribution: Distribution) -> None:
+def test_the_files_in_the_wheel_equal_the_tracked_files(distribution: Distribution) -> None:
     for name in distribution.tracked:
         if name.startswith("airflow_provider_crux/"):
             assert distribution.in_wheel(name) == (ROOT / name).read_bytes(), name
     assert distribution.in_wheel(f"{DIST_INFO}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_metadata_says_version_python_airflow_and_licence(distribution: Distribution) -> None:
-    said = distribution.metadata()
-    assert said["Name"] == "airflow-provider-crux"
-    assert said["Version"] == airflow_provider_crux.__version__
-    assert said["Requires-Python"] == ">=3.11"
-    assert said["License-Expression"] == "Apache-2.0"
-    assert said.get_all("License-File") == ["LICENSE"]
-    assert said["Description-Content-Type"] == "text/markdown"
-    assert said.get_payload().strip() == (ROOT / "README.md").read_text().strip()
-    assert said.get_all("Provides-Extra") == ["sandbox"]
-    needed = [line.replace(" ", "") for line in said.get_all("Requires-Dist", []) if "extra" not in line]
-    assert "apache-airflow<4,>=2.11" in needed
-    assert {re.split(r"[<>=]", line)[0] for line in needed} == {
+def test_the_metadata_names_version_python_airflow_and_license(distribution: Distribution) -> None:
+    metadata = distribution.metadata()
+    assert metadata["Name"] == "airflow-provider-crux"
+    assert metadata["Version"] == airflow_provider_crux.__version__
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
+    assert metadata.get_all("Provides-Extra") == ["sandbox"]
+    requirements = [line.replace(" ", "") for line in metadata.get_all("Requires-Dist", []) if "extra" not in line]
+    assert "apache-airflow<4,>=2.11" in requirements
+    assert {re.split(r"[<>=]", line)[0] for line in requirements} == {
         "aiohttp",
         "apache-airflow",
         "apache-airflow-providers-common-compat",
@@ -190,7 +190,7 @@ def test_the_metadata_says_version_python_airflow_and_licence(distribution: Dist
     }
 
 
-def test_the_entry_point_leads_airflow_to_the_provider(distribution: Distribution) -> None:
+def test_the_entry_point_leads_to_the_provider(distribution: Distribution) -> None:
     points = configparser.ConfigParser()
     points.read_string(distribution.in_wheel(f"{DIST_INFO}/entry_points.txt").decode())
     assert {section: dict(points[section]) for section in points.sections()} == {
@@ -211,7 +211,7 @@ manager = ProvidersManager()
 for module, name in json.loads(sys.argv[1]):
     getattr(importlib.import_module(module), name)
 print(json.dumps({
-    "beside": Path(airflow_provider_crux.__file__).parent.parent == Path(sysconfig.get_path("purelib")),
+    "installed": Path(airflow_provider_crux.__file__).parent.parent == Path(sysconfig.get_path("purelib")),
     "version": manager.providers["airflow-provider-crux"].version,
     "hook": manager.hooks["crux"].hook_class_name,
     "hook_name": manager.hooks["crux"].hook_name,
@@ -221,9 +221,9 @@ print(json.dumps({
 
 @pytest.fixture(scope="session")
 def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel with Airflow's pins into an environment of its own, and return that one's Python."""
+    """Install the wheel with Airflow's constraints into a new environment, and return its Python."""
     if version("apache-airflow") != INSTALLED_ON:
-        pytest.skip(f"takes half a minute, and is done where the tests run on Airflow {INSTALLED_ON}")
+        pytest.skip(f"takes half a minute, so it runs on Airflow {INSTALLED_ON} only")
     home = tmp_path_factory.mktemp("fresh")
     run(sys.executable, "-m", "venv", home / "venv", cwd=home)
     python = home / "venv/bin/python"
@@ -232,19 +232,19 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
     return python
 
 
-def test_the_installed_wheel_is_a_provider_that_airflow_knows_and_all_that_is_documented_imports(
+def test_airflow_finds_the_installed_wheel_and_everything_in_the_reference_can_be_imported(
     fresh: Path, tmp_path: Path
 ) -> None:
     names = list(sections())
     assert ("airflow_provider_crux.operators.orders", "CruxOrdersExportOperator") in names
-    told = run(
+    output = run(
         fresh,
         *("-W", "error:::airflow_provider_crux", "-c", IN_THE_FRESH_ENVIRONMENT, json.dumps(names)),
         cwd=tmp_path,
         AIRFLOW_HOME=str(tmp_path),
     )
-    assert json.loads(told.splitlines()[-1]) == {
-        "beside": True,
+    assert json.loads(output.splitlines()[-1]) == {
+        "installed": True,
         "version": airflow_provider_crux.__version__,
         "hook": "airflow_provider_crux.hooks.crux.CruxHook",
         "hook_name": "Crux Connect",

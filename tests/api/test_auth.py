@@ -1,45 +1,58 @@
-"""The generator that decides on logins, driven by hand: it says what to send, we say what came back."""
+"""When a request logs in, and which token it carries: the generator is driven by hand, without a transport."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Generator
 
 import pytest
 
-from airflow_provider_crux.api import calls
-from airflow_provider_crux.api.auth import TOKEN_LIFETIME, Authorization
-from airflow_provider_crux.api.requests import NIL_UUID, ApiResponse
+from airflow_provider_crux.api.auth import TOKEN_LIFETIME, TokenAuth
+from airflow_provider_crux.api.requests import NIL_UUID, ApiRequest, ApiResponse, get_export_request, login_request
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name
 from airflow_provider_crux.exceptions import CruxAuthenticationError
 
 GET = get_export_request(NIL_UUID)
 LOGIN_PATH = "/api/organizations/user-login/"
 
 
-def answered(status: int, **body: str) -> ApiResponse:
+def response(status: int, **body: str) -> ApiResponse:
     return ApiResponse(status=status, headers={}, body=json.dumps(body).encode())
 
 
-class Crux:
-    """Accepts one token, gives that token to whoever logs in, and remembers what it was asked."""
+def token_auth(
+    secret: str = "pass word",
+    username: str | None = "ada",
+    on_login: Callable[[str], None] = lambda token: None,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> TokenAuth:
+    settings = ConnectionSettings(
+        name=connection_name("crux"), base_url="http://127.0.0.1:9", username=username, secret=secret
+    )
+    return TokenAuth(settings, on_login, clock)
+
+
+class FakeCrux:
+    """Accepts one token, returns that token to every valid login, and records the path and token of each request."""
 
     def __init__(self, token: str = "token-1") -> None:
         self.token = token
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
 
-    def drive(self, steps):
+    def run_flow(self, flow: Generator[ApiRequest, ApiResponse, ApiResponse]) -> ApiResponse:
         try:
-            call = next(steps)
+            request = next(flow)
             while True:
-                self.asked.append((call.path, call.token))
-                call = steps.send(self._answer(call))
+                self.requests.append((request.path, request.token))
+                request = flow.send(self._respond(request))
         except StopIteration as end:
             return end.value
 
-    def _answer(self, call: ApiRequest) -> ApiResponse:
-        if call.path == LOGIN_PATH:
-            good = call.body == {"username": "ada", "password": "pass word"}
-            return answered(200, auth_token=self.token) if good else answered(401)
-        return answered(200) if call.token == self.token else answered(401)
+    def _respond(self, request: ApiRequest) -> ApiResponse:
+        if request.path == LOGIN_PATH:
+            valid = request.body == {"username": "ada", "password": "pass word"}
+            return response(200, auth_token=self.token) if valid else response(401)
+        return response(200) if request.token == self.token else response(401)
 
 
 @pytest.fixture
@@ -48,69 +61,68 @@ def masked() -> list[str]:
 
 
 @pytest.fixture
-def by_login(masked: list[str]) -> Authorization:
-    return TokenAuth(conn_id="crux", username="ada", secret="pass word", on_login=masked.append, clock=lambda: 0.0)
+def login_auth(masked: list[str]) -> TokenAuth:
+    return token_auth(on_login=masked.append)
 
 
-def test_a_token_is_sent_as_it_is_and_never_logged_in_for() -> None:
-    crux = Crux("abc")
-    good = TokenAuth(conn_id="crux", username=None, secret="abc")
-    assert crux.drive(good.auth_flow(GET)).status == 200
-    assert crux.asked == [(GET.path, "abc")]
+def test_an_api_token_is_sent_unchanged_and_never_logs_in() -> None:
+    crux = FakeCrux("abc")
+    assert crux.run_flow(token_auth("abc", username=None).auth_flow(GET)).status == 200
+    assert crux.requests == [(GET.path, "abc")]
     with pytest.raises(CruxAuthenticationError, match="'crux'"):
-        crux.drive(TokenAuth(conn_id="crux", username=None, secret="old").auth_flow(GET))
-    assert len(crux.asked) == 2
+        crux.run_flow(token_auth("old", username=None).auth_flow(GET))
+    assert len(crux.requests) == 2
 
 
-def test_one_login_serves_many_calls_and_its_token_is_masked(by_login: Authorization, masked: list[str]) -> None:
-    crux = Crux()
+def test_one_login_serves_many_requests_and_its_token_is_masked(login_auth: TokenAuth, masked: list[str]) -> None:
+    crux = FakeCrux()
     for _ in range(3):
-        crux.drive(by_login.auth_flow(GET))
-    assert [path for path, _ in crux.asked] == [LOGIN_PATH, GET.path, GET.path, GET.path]
+        crux.run_flow(login_auth.auth_flow(GET))
+    assert [path for path, _ in crux.requests] == [LOGIN_PATH, GET.path, GET.path, GET.path]
     assert masked == ["token-1"]
 
 
-def test_a_lapsed_token_is_renewed_once(by_login: Authorization, masked: list[str]) -> None:
-    crux = Crux()
-    crux.drive(by_login.auth_flow(GET))
+def test_an_expired_token_is_renewed_once(login_auth: TokenAuth, masked: list[str]) -> None:
+    crux = FakeCrux()
+    crux.run_flow(login_auth.auth_flow(GET))
     crux.token = "token-2"
-    assert crux.drive(by_login.auth_flow(GET)).status == 200
-    assert crux.asked[2:] == [(GET.path, "token-1"), (LOGIN_PATH, None), (GET.path, "token-2")]
+    assert crux.run_flow(login_auth.auth_flow(GET)).status == 200
+    assert crux.requests[2:] == [(GET.path, "token-1"), (LOGIN_PATH, None), (GET.path, "token-2")]
     assert masked == ["token-1", "token-2"]
 
 
-def test_a_login_whose_tokens_are_refused_does_not_go_on_for_ever(by_login: Authorization) -> None:
-    crux = Crux()
-    crux._answer = lambda call: answered(200, auth_token="t") if call.path == LOGIN_PATH else answered(401)
+def test_a_login_whose_new_token_is_rejected_too_fails_instead_of_looping(login_auth: TokenAuth) -> None:
+    crux = FakeCrux()
+    crux._respond = lambda request: response(200, auth_token="t") if request.path == LOGIN_PATH else response(401)
     with pytest.raises(CruxAuthenticationError):
-        crux.drive(by_login.auth_flow(GET))
-    assert [path for path, _ in crux.asked] == [LOGIN_PATH, GET.path, LOGIN_PATH, GET.path]
+        crux.run_flow(login_auth.auth_flow(GET))
+    assert [path for path, _ in crux.requests] == [LOGIN_PATH, GET.path, LOGIN_PATH, GET.path]
 
 
-def test_a_wrong_password_is_tried_once(masked: list[str]) -> None:
-    crux = Crux()
+def test_a_wrong_password_is_sent_once() -> None:
+    crux = FakeCrux()
     with pytest.raises(CruxAuthenticationError) as caught:
-        crux.drive(TokenAuth(conn_id="crux", username="ada", secret="wrong!").auth_flow(GET))
-    assert crux.asked == [(LOGIN_PATH, None)]
+        crux.run_flow(token_auth("wrong!").auth_flow(GET))
+    assert crux.requests == [(LOGIN_PATH, None)]
     assert "wrong!" not in str(caught.value)
 
 
 def test_a_token_is_renewed_before_its_two_hours_are_over() -> None:
     now = [0.0]
-    crux = Crux()
-    authorization = TokenAuth(conn_id="crux", username="ada", secret="pass word", clock=lambda: now[0])
-    crux.drive(authorization.auth_flow(GET))
+    crux = FakeCrux()
+    auth = token_auth(clock=lambda: now[0])
+    crux.run_flow(auth.auth_flow(GET))
     now[0] = TOKEN_LIFETIME / 2
-    crux.drive(authorization.auth_flow(GET))
-    assert len(crux.asked) == 3
+    crux.run_flow(auth.auth_flow(GET))
+    assert len(crux.requests) == 3
     now[0] = TOKEN_LIFETIME - 1
-    crux.drive(authorization.auth_flow(GET))
-    assert [path for path, _ in crux.asked[3:]] == [LOGIN_PATH, GET.path]
+    crux.run_flow(auth.auth_flow(GET))
+    assert [path for path, _ in crux.requests[3:]] == [LOGIN_PATH, GET.path]
 
 
-def test_nothing_shows_a_credential(by_login: Authorization) -> None:
-    Crux().drive(by_login.auth_flow(GET))
-    login = login_request("ada", "pass word")
-    for thing in (by_login, login, calls.ApiRequest("GET", "/", "try", repeatable=True, token="token-1")):
-        assert "pass word" not in repr(thing)
-        assert "token-1" not in repr(thing)
+def test_no_repr_shows_a_credential(login_auth: TokenAuth) -> None:
+    FakeCrux().run_flow(login_auth.auth_flow(GET))
+    request = ApiRequest("GET", "/", "try", idempotent=True, token="token-1")
+    for value in (login_auth, login_request("ada", "pass word"), request):
+        assert "pass word" not in repr(value)
+        assert "token-1" not in repr(value)

@@ -1,3 +1,5 @@
+"""Each failure of a request as an error: its class, what it says happened, and the remedy."""
+
 from __future__ import annotations
 
 import pickle
@@ -5,62 +7,124 @@ import pickle
 import pytest
 
 from airflow_provider_crux import exceptions
-from airflow_provider_crux.api import calls, failures
-from airflow_provider_crux.api.requests import NIL_UUID, ApiResponse
+from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.redaction import secrets_in_url
+from airflow_provider_crux.api.requests import (
+    DOWNLOAD,
+    NIL_UUID,
+    ApiRequest,
+    ApiResponse,
+    export_orders_request,
+    get_export_request,
+)
+from airflow_provider_crux.api.settings import connection_name
 
 POST = export_orders_request(OrdersExportRequest())
 GET = get_export_request(NIL_UUID)
 SECRET = "hunter2hunter2"
+CRUX = Peer(connection_name("crux_eu"))
+FILE_HOST = Peer(connection_name("crux_eu"), file_host="files.example:443")
+
+QUERY = "X-Amz-Credential=AKIAEXAMPLE%2F20260102&X-Amz-Signature=0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+URL = f"https://files.example/exports/orders.csv?{QUERY}"
 
 
-def refused(call: ApiRequest, status: int) -> exceptions.CruxError:
+def error_for_status(request: ApiRequest, status: int) -> exceptions.CruxError:
     echo = f"<pre>Authorization: Token {SECRET}</pre> {SECRET}".encode()
-    answer = ApiResponse(status=status, headers={"content-type": "text/html"}, body=echo)
-    return failures.refused(call, answer, conn_id="crux_eu", secrets=[SECRET])
+    response = ApiResponse(status=status, headers={"content-type": "text/html"}, body=echo)
+    return errors.error_for_status(request, response, peer=CRUX, secrets=[SECRET])
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "remedy"),
+    ("status", "error_class", "remedy"),
     [
-        (400, exceptions.CruxRequestRejectedError, "missing or wrong"),
-        (401, exceptions.CruxAuthenticationError, "correct connection 'crux_eu'"),
-        (403, exceptions.CruxPermissionDeniedError, "export_order permission"),
-        (404, exceptions.CruxNotFoundError, "Check the host of connection 'crux_eu'"),
-        (415, exceptions.CruxUnsupportedMediaTypeError, "JSON"),
-        (405, exceptions.CruxRequestRejectedError, "Check the host"),
-        (409, exceptions.CruxRequestRejectedError, "Check the host"),
-        (422, exceptions.CruxRequestRejectedError, "Check the host"),
+        (400, exceptions.CruxRequestRejectedError, "Check the arguments of the task"),
+        (401, exceptions.CruxAuthenticationError, "Correct the API token, or the login and password, of {connection}"),
+        (403, exceptions.CruxPermissionDeniedError, "{connection} needs the permission export_order"),
+        (404, exceptions.CruxNotFoundError, "Check the host of {connection}"),
+        (415, exceptions.CruxUnsupportedMediaTypeError, "JSON body was changed on the way"),
+        (405, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
+        (409, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
+        (422, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (302, exceptions.CruxRequestRejectedError, "Redirects are not followed"),
-        (429, exceptions.CruxRateLimitError, "pool"),
-        (503, exceptions.CruxUnavailableError, "later"),
-        (500, exceptions.CruxAmbiguousError, "may come twice"),
-        (502, exceptions.CruxAmbiguousError, "may come twice"),
-        (504, exceptions.CruxAmbiguousError, "may come twice"),
+        (429, exceptions.CruxRateLimitError, "Airflow pool"),
+        (503, exceptions.CruxUnavailableError, "Try again later"),
+        (500, exceptions.CruxAmbiguousError, "may send a second e-mail"),
+        (502, exceptions.CruxAmbiguousError, "may send a second e-mail"),
+        (504, exceptions.CruxAmbiguousError, "may send a second e-mail"),
     ],
 )
-def test_each_status_has_its_class_and_says_what_to_do_without_a_secret(status, kind, remedy) -> None:
-    error = refused(POST, status)
-    assert type(error) is kind
+def test_each_status_has_its_class_and_a_remedy_and_shows_no_secret(status, error_class, remedy) -> None:
+    error = error_for_status(POST, status)
+    assert type(error) is error_class
     message = str(error)
-    assert str(status) in message
-    assert remedy in message
+    assert message.startswith(f"Could not request an export of orders: Crux Connect returned HTTP {status} (text/html")
+    assert remedy.format(connection="connection 'crux_eu'") in message
     assert SECRET not in message
-    # Airflow carries errors between processes
+    # Airflow passes errors between processes
     assert str(pickle.loads(pickle.dumps(error))) == message
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-def test_a_get_is_never_in_doubt(status: int) -> None:
-    assert isinstance(refused(GET, status), exceptions.CruxTransientError)
-    assert isinstance(failures.answer_lost(GET, "reset"), exceptions.CruxTransientError)
+def test_a_request_for_a_status_is_never_ambiguous(status: int) -> None:
+    assert isinstance(error_for_status(GET, status), exceptions.CruxTransientError)
+    assert isinstance(errors.response_lost(GET, "reset", peer=CRUX), exceptions.CruxTransientError)
 
 
-def test_every_error_is_of_one_kind_and_drawn_in_the_docstring() -> None:
-    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type)]
-    roots = exceptions.CruxError.__subclasses__()
-    assert len(roots) == 5
-    for kind in kinds:
-        assert f" {kind.__name__}" in (exceptions.__doc__ or "")
-        if kind is not exceptions.CruxError:
-            assert sum(issubclass(kind, root) for root in roots) == 1
+@pytest.mark.parametrize(
+    ("status", "error_class", "remedy"),
+    [
+        (403, exceptions.CruxUrlExpiredError, "The presigned URL has expired: request a new one"),
+        (404, exceptions.CruxNotFoundError, "The file is gone: request a new export"),
+        *((status, exceptions.CruxUnavailableError, "Try again later") for status in (408, 429, 500, 502, 503, 504)),
+        *(
+            (status, exceptions.CruxRequestRejectedError, "Check the network's proxy")
+            for status in (204, 206, 301, 302, 307, 400, 401, 405, 410, 416)
+        ),
+    ],
+)
+def test_each_status_of_a_download_has_its_class_and_a_remedy_and_shows_no_secret(
+    status: int, error_class: type[exceptions.CruxError], remedy: str
+) -> None:
+    body = f"<Error><Code>No</Code><Request>{QUERY}</Request></Error>".encode()
+    response = ApiResponse(status=status, headers={"content-type": "application/xml"}, body=body)
+    error = errors.error_for_status(DOWNLOAD, response, peer=FILE_HOST, secrets=secrets_in_url(URL))
+    assert type(error) is error_class
+    message = str(error)
+    assert f"files.example:443 returned HTTP {status} (application/xml: '<Error><Code>No</Code>" in message
+    assert message.endswith(f". {remedy}")
+    assert "Amz" not in message
+
+
+@pytest.mark.parametrize("make", [errors.connection_failed, errors.certificate_rejected, errors.invalid_request_url])
+@pytest.mark.parametrize(("api_request", "peer"), [(POST, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
+def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, api_request, peer: Peer) -> None:
+    message = str(make(api_request, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
+    assert message.startswith(f"Could not {api_request.action}: ")
+    assert "(reason ***). Nothing was sent. Check the" in message
+    assert "connection 'crux_eu'" in message
+
+
+def test_a_download_that_was_cut_off_stores_nothing_and_may_be_tried_again() -> None:
+    error = errors.response_lost(DOWNLOAD, f"reset {SECRET}", peer=FILE_HOST, secrets=[SECRET])
+    assert isinstance(error, exceptions.CruxUnavailableError)
+    assert "the download from files.example:443 was incomplete (reset ***). Nothing was stored" in str(error)
+
+
+def test_a_url_signed_with_credentials_that_expired_has_expired_too() -> None:
+    body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+    response = ApiResponse(status=400, headers={}, body=body)
+    error = errors.error_for_status(DOWNLOAD, response, peer=FILE_HOST)
+    assert isinstance(error, exceptions.CruxUrlExpiredError)
+
+
+def test_every_error_is_of_one_kind_and_in_the_tree_of_the_docstring() -> None:
+    classes = [error for error in vars(exceptions).values() if isinstance(error, type)]
+    kinds = exceptions.CruxError.__subclasses__()
+    assert len(kinds) == 5
+    for error in classes:
+        assert f" {error.__name__}" in (exceptions.__doc__ or "")
+        if error is not exceptions.CruxError:
+            assert sum(issubclass(error, kind) for kind in kinds) == 1

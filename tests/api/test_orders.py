@@ -1,3 +1,5 @@
+"""The request for an export of orders: its body, and what it rejects before anything is sent."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest, Sort, violations
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
-# The specification's example, as it stands there.
+# The specification's example, unchanged.
 EXAMPLE = """
 {
   "start": 0,
@@ -30,7 +32,7 @@ EXAMPLE = """
 """
 
 
-def test_the_specifications_example_is_what_we_send() -> None:
+def test_the_example_of_the_specification_is_sent_unchanged() -> None:
     request = OrdersExportRequest(
         start=0,
         limit=25,
@@ -43,17 +45,17 @@ def test_the_specifications_example_is_what_we_send() -> None:
     assert json.dumps(request.as_json()) == json.dumps(json.loads(EXAMPLE))
 
 
-def test_what_is_not_set_is_not_sent() -> None:
+def test_a_field_that_is_not_set_is_not_sent() -> None:
     assert OrdersExportRequest().as_json() == {}
     assert OrdersExportRequest(start=0).as_json() == {"start": 0}
 
 
-def test_descending_is_called_des() -> None:
+def test_desc_is_sent_as_des() -> None:
     assert OrdersExportRequest(sort={"key": "date", "dir": "desc"}).as_json()["sort"]["dir"] == "des"
     assert OrdersExportRequest(sort=Sort("date", "desc")) == OrdersExportRequest(sort=Sort("date", "des"))
 
 
-def test_a_request_does_not_change_with_the_lists_it_was_made_from() -> None:
+def test_a_request_does_not_change_with_the_lists_it_was_created_from() -> None:
     statuses, sort = ["unallocated"], {"key": "date", "dir": "asc"}
     request = OrdersExportRequest(line_item_status=statuses, sort=sort)
     statuses.append("rejected")
@@ -65,7 +67,7 @@ def test_a_request_does_not_change_with_the_lists_it_was_made_from() -> None:
 
 
 @pytest.mark.parametrize("conjunction", ["only", "all", "and", "or"])
-def test_the_conjunction_that_the_user_chose_is_the_one_sent(conjunction: str) -> None:
+def test_only_and_all_are_sent_as_the_user_chose(conjunction: str) -> None:
     request = OrdersExportRequest(line_item_status=["rejected"], status_conjunction=conjunction)
     assert request.as_json()["status_conjunction"] == conjunction
 
@@ -84,7 +86,7 @@ def test_the_conjunction_that_the_user_chose_is_the_one_sent(conjunction: str) -
         ({"sort": {"key": "date", "dir": "down"}}, "sort:", "'down'", "'des'"),
         ({"sort": {"key": "date", "dir": "asc", "by": 1}}, "sort:", "by", "'key'"),
         ({"line_item_status": "rejected"}, "line_item_status:", "'rejected'", "['unallocated']"),
-        ({"line_item_status": []}, "line_item_status:", "empty", "leave the field out"),
+        ({"line_item_status": []}, "line_item_status:", "empty", "leave the argument out"),
         ({"line_item_status": ["lost"]}, "line_item_status:", "'lost'", "backordered"),
         ({"line_item_status": ["rejected", "rejected"]}, "line_item_status:", "rejected", "once"),
         ({"status_conjunction": "or"}, "status_conjunction:", "'or'", "line_item_status"),
@@ -117,17 +119,17 @@ def test_the_conjunction_that_the_user_chose_is_the_one_sent(conjunction: str) -
         ),
     ],
 )
-def test_a_broken_rule_is_told_with_field_value_and_remedy(fields, field, value, remedy) -> None:
+def test_a_violated_rule_is_reported_with_field_value_and_remedy(fields, field, value, remedy) -> None:
     with pytest.raises(CruxInvalidRequestError) as caught:
         OrdersExportRequest(**fields)
     message = str(caught.value)
     assert message.startswith(field)
     assert value in message
     assert remedy in message
-    assert len(violations(fields)) == 1, "one fault, one sentence"
+    assert len(violations(fields)) == 1, "one fault, one message"
 
 
-def test_the_hour_that_comes_twice_is_not_taken_for_a_reversed_search() -> None:
+def test_a_search_within_the_hour_that_occurs_twice_is_not_reversed() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     request = OrdersExportRequest(
         start_date=datetime(2026, 10, 25, 2, 30, tzinfo=berlin),
@@ -136,17 +138,17 @@ def test_the_hour_that_comes_twice_is_not_taken_for_a_reversed_search() -> None:
     assert request.as_json() == {"start_date": "2026-10-25T00:30:00.000Z", "end_date": "2026-10-25T01:15:00.000Z"}
 
 
-def test_several_broken_rules_are_told_at_once() -> None:
+def test_several_violated_rules_are_reported_at_once() -> None:
     with pytest.raises(CruxInvalidRequestError) as caught:
         OrdersExportRequest(start=-1, sort={"key": "", "dir": "up"}, line_item_status=["lost"])
     for field in ("start: -1", "sort: key", "sort: dir", "line_item_status:"):
         assert field in str(caught.value)
 
 
-def test_what_is_not_known_yet_breaks_no_rule() -> None:
-    given_now = {"status_conjunction": "or", "limit": 3}
-    assert violations(given_now, unknown=frozenset({"line_item_status", "start"})) == []
-    assert violations(given_now, unknown=frozenset({"start"})) != []
+def test_a_field_that_is_unknown_yet_violates_no_rule() -> None:
+    values = {"status_conjunction": "or", "limit": 3}
+    assert violations(values, unknown=frozenset({"line_item_status", "start"})) == []
+    assert violations(values, unknown=frozenset({"start"})) != []
 
 
 zoned = st.datetimes(
@@ -155,18 +157,18 @@ zoned = st.datetimes(
 
 
 @given(zoned)
-def test_an_instant_is_sent_in_utc_cut_to_the_second(moment: datetime) -> None:
-    sent = OrdersExportRequest(start_date=moment).as_json()["start_date"]
-    assert len(sent) == len("YYYY-MM-DDThh:mm:ss.000Z")
-    assert sent.endswith(".000Z")
-    assert timedelta(0) <= moment - datetime.fromisoformat(sent) < timedelta(seconds=1)
+def test_an_instant_is_sent_in_utc_truncated_to_the_second(moment: datetime) -> None:
+    text = OrdersExportRequest(start_date=moment).as_json()["start_date"]
+    assert len(text) == len("YYYY-MM-DDThh:mm:ss.000Z")
+    assert text.endswith(".000Z")
+    assert timedelta(0) <= moment - datetime.fromisoformat(text) < timedelta(seconds=1)
 
 
 @given(st.lists(st.sampled_from(LINE_ITEM_STATUSES), min_size=1, unique=True), st.integers(0, 99), st.integers(0, 99))
-def test_a_sound_request_goes_through_json_unchanged(statuses: list[str], start: int, more: int) -> None:
-    request = OrdersExportRequest(line_item_status=statuses, start=start, limit=start + more)
+def test_a_valid_request_survives_json_unchanged(statuses: list[str], start: int, length: int) -> None:
+    request = OrdersExportRequest(line_item_status=statuses, start=start, limit=start + length)
     assert json.loads(json.dumps(request.as_json())) == {
         "line_item_status": statuses,
         "start": start,
-        "limit": start + more,
+        "limit": start + length,
     }

@@ -1,4 +1,4 @@
-"""When a call is sent again, run through tenacity as every transport runs it, but without waiting."""
+"""When a request is sent again: run by tenacity, as every transport does, but without waiting."""
 
 from __future__ import annotations
 
@@ -10,85 +10,95 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import Retrying
 
-from airflow_provider_crux.api import calls, failures
-from airflow_provider_crux.api.requests import NIL_UUID, ApiResponse
+from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.retries import repetition, retry_after
-from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError
+from airflow_provider_crux.api.requests import (
+    NIL_UUID,
+    ApiRequest,
+    ApiResponse,
+    export_orders_request,
+    get_export_request,
+)
+from airflow_provider_crux.api.retries import retry_after, retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
 POST = export_orders_request(OrdersExportRequest())
 GET = get_export_request(NIL_UUID)
+PEER = Peer("connection 'crux_default'")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def answered(status: int, **headers: str) -> ApiResponse:
+def response(status: int, **headers: str) -> ApiResponse:
     return ApiResponse(status=status, headers=headers, body=b"")
 
 
 class Server:
-    """Gives its outcomes in turn, the last one for ever, and remembers how long it was left alone."""
+    """Returns its outcomes in turn, then the last one again and again; records the delay before each retry."""
 
     def __init__(self, *outcomes: ApiResponse | CruxError) -> None:
         self.outcomes = list(outcomes)
-        self.asked = 0
-        self.waits: list[float] = []
+        self.attempts = 0
+        self.delays: list[float] = []
 
-    def __call__(self, call: ApiRequest) -> ApiResponse:
-        outcome = self.outcomes[min(self.asked, len(self.outcomes) - 1)]
-        self.asked += 1
+    def __call__(self, request: ApiRequest) -> ApiResponse:
+        outcome = self.outcomes[min(self.attempts, len(self.outcomes) - 1)]
+        self.attempts += 1
         if isinstance(outcome, CruxError):
             raise outcome
         return outcome
 
-    def ask(self, call: ApiRequest, max_retries: int = 3) -> ApiResponse:
-        return Retrying(**retry_policy(call, max_retries=max_retries), sleep=self.waits.append)(self, call)
+    def send(self, request: ApiRequest, max_retries: int = 3) -> ApiResponse:
+        return Retrying(**retry_policy(request, max_retries=max_retries), sleep=self.delays.append)(self, request)
 
 
-@pytest.mark.parametrize("outcome", [answered(429), answered(503), failures.not_connected(POST, "refused")])
-@pytest.mark.parametrize("call", [POST, GET], ids=["POST", "GET"])
-def test_what_surely_was_not_processed_is_sent_again(call, outcome) -> None:
-    server = Server(outcome, outcome, answered(200))
-    assert server.ask(call).status == 200
-    assert server.asked == 3
-    assert 1 <= server.waits[0] <= 2 <= server.waits[1] <= 3
+@pytest.mark.parametrize(
+    "outcome", [response(429), response(503), errors.connection_failed(POST, "refused", peer=PEER)]
+)
+@pytest.mark.parametrize("api_request", [POST, GET], ids=["POST", "GET"])
+def test_a_request_that_was_not_processed_is_sent_again(api_request, outcome) -> None:
+    server = Server(outcome, outcome, response(200))
+    assert server.send(api_request).status == 200
+    assert server.attempts == 3
+    assert 1 <= server.delays[0] <= 2 <= server.delays[1] <= 3
 
 
 @pytest.mark.parametrize("status", [500, 501, 502, 504, 520, 408])
 def test_a_post_that_may_have_been_processed_is_never_sent_again_but_a_get_is(status: int) -> None:
-    server = Server(answered(status), answered(200))
-    assert server.ask(POST).status == status
-    assert server.asked == 1
-    assert Server(answered(status), answered(200)).ask(GET).status == 200
+    server = Server(response(status), response(200))
+    assert server.send(POST).status == status
+    assert server.attempts == 1
+    assert Server(response(status), response(200)).send(GET).status == 200
 
 
-def test_a_post_whose_answer_was_lost_is_never_sent_again_but_a_get_is() -> None:
-    server = Server(failures.answer_lost(POST, "reset"), answered(200))
-    with pytest.raises(CruxAmbiguousError, match="may come twice"):
-        server.ask(POST)
-    assert server.asked == 1
-    assert Server(failures.answer_lost(GET, "reset"), answered(200)).ask(GET).status == 200
+def test_a_post_whose_response_was_lost_is_never_sent_again_but_a_get_is() -> None:
+    server = Server(errors.response_lost(POST, "reset", peer=PEER), response(200))
+    with pytest.raises(CruxAmbiguousError, match="may send a second e-mail"):
+        server.send(POST)
+    assert server.attempts == 1
+    assert Server(errors.response_lost(GET, "reset", peer=PEER), response(200)).send(GET).status == 200
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 415, 422])
-def test_an_answer_that_settles_the_matter_is_not_asked_for_twice(status: int) -> None:
-    server = Server(answered(status))
-    assert server.ask(GET).status == status
-    assert server.asked == 1
+def test_a_final_response_is_not_retried(status: int) -> None:
+    server = Server(response(status))
+    assert server.send(GET).status == status
+    assert server.attempts == 1
 
 
-def test_the_retries_end_with_the_last_answer() -> None:
-    server = Server(answered(503))
-    assert server.ask(POST, max_retries=2).status == 503
-    assert server.asked == 3
-    server = Server(answered(503))
-    server.ask(POST, max_retries=0)
-    assert server.asked == 1
+def test_the_last_response_is_returned_when_no_retry_is_left() -> None:
+    server = Server(response(503))
+    assert server.send(POST, max_retries=2).status == 503
+    assert server.attempts == 3
+    server = Server(response(503))
+    server.send(POST, max_retries=0)
+    assert server.attempts == 1
 
 
-def test_the_budget_ends_the_retries_before_a_wait_that_goes_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    server = Server(answered(429, **{"retry-after": "100"}))
+    server = Server(response(429, **{"retry-after": "100"}))
     elapsed = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: elapsed[0])
 
@@ -96,13 +106,49 @@ def test_the_budget_ends_the_retries_before_a_wait_that_goes_beyond_it(monkeypat
         elapsed[0] += seconds
 
     Retrying(**retry_policy(POST, max_retries=99), sleep=sleep)(server, POST)
-    assert server.asked == 3  # at 0, 100 and 200 seconds; a fourth would come after the budget of 300
+    assert server.attempts == 3  # at 0, 100 and 200 seconds; a fourth would come after the budget of 300
 
 
-def test_retry_after_goes_before_our_own_wait() -> None:
-    server = Server(answered(429, **{"retry-after": "40"}), answered(200))
-    server.ask(POST)
-    assert 40 <= server.waits[0] <= 41
+def test_the_budget_counts_what_earlier_attempts_used_of_it() -> None:
+    server = Server(response(429, **{"retry-after": "100"}))
+    Retrying(**retry_policy(POST, max_retries=99, elapsed=250), sleep=server.delays.append)(server, POST)
+    assert server.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "post", "get"),
+    [
+        (response(200), False, False),
+        (response(400), False, False),
+        (response(429), True, True),
+        (response(503), True, True),
+        (response(500), False, True),
+        (CruxUnavailableError("no connection"), True, True),
+    ],
+)
+def test_whether_a_first_attempt_is_retried_does_not_need_tenacity(outcome, post: bool, get: bool) -> None:
+    assert should_retry(POST, outcome) is post
+    assert should_retry(GET, outcome) is get
+
+
+def test_the_log_says_why_and_when_a_request_is_sent_again() -> None:
+    assert retry_message(GET, response(503), peer=PEER, delay=2.04) == (
+        "Could not get the status of the export: Crux Connect returned HTTP 503. Retrying in 2.0 s"
+    )
+    error = CruxUnavailableError("Could not log in: cannot connect")
+    assert retry_message(GET, error, peer=PEER, delay=2) == "Could not log in: cannot connect. Retrying in 2.0 s"
+
+
+def test_an_outcome_is_the_response_or_raises_its_error() -> None:
+    assert unwrap(response(503)).status == 503
+    with pytest.raises(CruxTransientError, match="no connection"):
+        unwrap(CruxUnavailableError("no connection"))
+
+
+def test_retry_after_takes_precedence_over_our_own_delay() -> None:
+    server = Server(response(429, **{"retry-after": "40"}), response(200))
+    server.send(POST)
+    assert 40 <= server.delays[0] <= 41
 
 
 @pytest.mark.parametrize(
@@ -122,12 +168,12 @@ def test_retry_after_goes_before_our_own_wait() -> None:
         ("", None),
     ],
 )
-def test_both_forms_of_retry_after_are_read_and_capped(value: str, seconds: float | None) -> None:
-    assert retry_after(answered(503, **{"retry-after": value}), now=NOW) == seconds
-    assert retry_after(answered(503), now=NOW) is None
+def test_both_forms_of_retry_after_are_read_and_limited(value: str, seconds: float | None) -> None:
+    assert retry_after(response(503, **{"retry-after": value}), now=NOW) == seconds
+    assert retry_after(response(503), now=NOW) is None
 
 
 @given(st.text())
-def test_no_retry_after_whatever_breaks_the_client(value: str) -> None:
-    seconds = retry_after(answered(503, **{"retry-after": value}), now=NOW)
+def test_no_value_of_retry_after_is_an_error(value: str) -> None:
+    seconds = retry_after(response(503, **{"retry-after": value}), now=NOW)
     assert seconds is None or 0 <= seconds <= 120

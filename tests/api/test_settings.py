@@ -1,25 +1,28 @@
+"""How the fields of an Airflow connection are read, and what is said of one that is unusable."""
+
 from __future__ import annotations
 
 import pytest
 
-from airflow_provider_crux.api.settings import settings
+from airflow_provider_crux.api.redaction import secrets_in_proxy
+from airflow_provider_crux.api.settings import EXTRA_FIELDS, ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 
 TOKEN = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"
 
 
-def read(**fields):
-    return settings(conn_id="crux_eu", **{"password": TOKEN, **fields})
+def read(**fields) -> ConnectionSettings:
+    return read_settings(name=connection_name("crux_eu"), **{"password": TOKEN, **fields})
 
 
 def test_a_password_alone_is_a_token_for_production() -> None:
-    found = read(password=f" {TOKEN}\n")
-    assert (found.base_url, found.username, found.secret) == ("https://api.cruxconnect.com", None, TOKEN)
-    assert (found.connect_timeout, found.read_timeout, found.max_retries) == (10.0, 60.0, 3)
-    assert TOKEN not in repr(found)
+    settings = read(password=f" {TOKEN}\n")
+    assert (settings.base_url, settings.username, settings.secret) == ("https://api.cruxconnect.com", None, TOKEN)
+    assert (settings.connect_timeout, settings.read_timeout, settings.max_retries) == (10.0, 60.0, 3)
+    assert TOKEN not in repr(settings)
 
 
-def test_a_password_with_a_login_is_taken_as_it_is() -> None:
+def test_the_password_of_a_login_is_used_unchanged() -> None:
     assert read(login="ada", password=" p w ").secret == " p w "
 
 
@@ -38,25 +41,34 @@ def test_a_password_with_a_login_is_taken_as_it_is() -> None:
         ({"host": "http://crux.test", "extra": {"allow_http": "true"}}, "http://crux.test"),
     ],
 )
-def test_where_the_api_is(fields, url: str) -> None:
+def test_the_base_url_comes_from_host_port_and_schema(fields, url: str) -> None:
     assert read(**fields).base_url == url
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"host": "http://api.cruxconnect.com"}, "clear text"),
+        ({"host": "http://api.cruxconnect.com"}, "would receive the token unencrypted"),
         ({"host": "api.cruxconnect.com", "schema": "http"}, "allow_http"),
-        ({"host": "http://localhost.evil.example"}, "clear text"),
-        ({"host": "http://api.cruxconnect.com", "extra": {"allow_http": "false"}}, "clear text"),
+        ({"host": "http://localhost.evil.example"}, "would receive the token unencrypted"),
+        (
+            {"host": "http://api.cruxconnect.com", "extra": {"allow_http": "false"}},
+            "would receive the token unencrypted",
+        ),
         ({"host": "ftp://api.cruxconnect.com"}, "scheme: 'ftp'"),
-        ({"host": "https://ada:hunter2@api.cruxconnect.com"}, "credentials stand in the host"),
+        (
+            {"host": "https://ada:hunter2@api.cruxconnect.com"},
+            "host: it must not contain credentials; put them into login and password",
+        ),
         ({"host": "https://"}, "host: 'https://'"),
         ({"host": "a b"}, "host: 'a b'"),
         ({"host": "https://api.cruxconnect.com/?q=1"}, "not a host"),
-        ({"host": "api.cruxconnect.com:99999"}, "host: 'api.cruxconnect.com:99999' cannot be read"),
-        ({"host": "https://[::1"}, "host: 'https://[::1' cannot be read"),
-        ({"host": "https://ada:hunter2@[::1"}, "credentials stand in the host"),
+        ({"host": "api.cruxconnect.com:99999"}, "host: 'api.cruxconnect.com:99999' cannot be parsed"),
+        ({"host": "https://[::1"}, "host: 'https://[::1' cannot be parsed"),
+        (
+            {"host": "https://ada:hunter2@[::1"},
+            "host: it must not contain credentials; put them into login and password",
+        ),
         ({"host": "api.cruxconnect.com:8443", "port": 443}, "port: 443"),
         ({"password": ""}, "password: it is empty"),
         ({"password": "Token hunter2"}, "paste the token alone"),
@@ -70,22 +82,22 @@ def test_where_the_api_is(fields, url: str) -> None:
         ({"extra": {"proxy": "http://ada:hunter2@[proxy"}}, "extra proxy: the value is not"),
     ],
 )
-def test_a_field_that_cannot_be_used_is_named_with_its_connection_and_without_a_secret(fields, told: str) -> None:
+def test_an_unusable_field_is_named_with_its_connection_and_without_a_secret(fields, message: str) -> None:
     with pytest.raises(CruxInvalidConnectionError) as caught:
         read(**fields)
-    assert "'crux_eu'" in str(caught.value)
-    assert told in str(caught.value)
+    assert str(caught.value).startswith("Cannot use connection 'crux_eu': ")
+    assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_every_unusable_field_is_named_at_once() -> None:
     with pytest.raises(CruxInvalidConnectionError) as caught:
         read(host="ftp://x", password=None, extra={"max_retries": "x", "proxy": "?"})
-    for told in ("scheme", "password", "max_retries", "proxy"):
-        assert told in str(caught.value)
+    for field in ("scheme", "password", "max_retries", "proxy"):
+        assert field in str(caught.value)
 
 
-def test_extras_come_as_text_or_as_null_from_airflows_forms() -> None:
+def test_an_extra_may_be_text_or_null_as_airflows_forms_store_it() -> None:
     extra = {
         "connect_timeout": "3",
         "read_timeout": 4.5,
@@ -94,26 +106,26 @@ def test_extras_come_as_text_or_as_null_from_airflows_forms() -> None:
         "proxy": "http://ada:hunter2@proxy.example:3128",
         "allow_http": None,
     }
-    found = read(extra=extra)
-    assert (found.connect_timeout, found.read_timeout, found.max_retries, found.ca_bundle) == (3.0, 4.5, 0, None)
-    assert found.proxy == extra["proxy"]
-    assert found.unknown_extras == ()
-    assert "hunter2" not in repr(found)
+    settings = read(extra=extra)
+    assert (settings.connect_timeout, settings.read_timeout, settings.max_retries) == (3.0, 4.5, 0)
+    assert settings.ca_bundle is None
+    assert settings.proxy == extra["proxy"]
+    assert settings.unknown_extras == ()
+    assert "hunter2" not in repr(settings)
 
 
-@pytest.mark.parametrize(
-    ("proxy", "secrets"),
-    [
-        (None, ()),
-        ("http://proxy.example:3128", ()),
-        ("http://ada:hunter%202@proxy.example:3128", ("hunter%202", "hunter 2", "YWRhOmh1bnRlciAy")),
-        ("http://a-token@proxy.example:3128", ("a-token", "YS10b2tlbjo=")),
-    ],
-)
-def test_the_proxys_credentials_are_secrets_however_they_are_sent(proxy: str | None, secrets: tuple[str, ...]) -> None:
-    found = read(password="t0ken", extra={"proxy": proxy}).secrets
-    assert set(found) == {"t0ken", *filter(None, [proxy]), *secrets}
+def test_the_credentials_of_the_proxy_are_secrets_of_the_connection() -> None:
+    proxy = "http://ada:hunter2@proxy.example:3128"
+    assert read(password="t0ken", extra={"proxy": proxy}).secrets == ("t0ken", *secrets_in_proxy(proxy))
+    assert "hunter2" in read(extra={"proxy": proxy}).proxy_secrets
+    assert read(password="t0ken").secrets == ("t0ken",)
 
 
-def test_extras_that_mean_nothing_are_named() -> None:
+def test_unknown_extras_are_named() -> None:
     assert read(extra={"timeout": 3, "verify": False, "unset": None}).unknown_extras == ("timeout", "verify")
+
+
+def test_each_extra_describes_itself_and_its_default() -> None:
+    for extra in EXTRA_FIELDS.values():
+        assert extra.label
+        assert extra.help == f"{extra.description} Default: {extra.default}."

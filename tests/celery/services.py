@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for one test: on loopback, on free ports, gone with everything in them when it ends."""
+"""Runs PostgreSQL and Redis for one test, on free loopback ports, and deletes their data afterwards."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 import psycopg2
 import redis
 
-from tests.e2e.airflow_instance import free_port
-from tests.e2e.processes import STARTUP_SECONDS, AirflowTestError, Part, ending, wait
+from tests.real_airflow.launcher import free_port
+from tests.real_airflow.processes import STARTUP_SECONDS, AirflowTestError, Component, stopping_on_exit, wait_while
 
 DATABASE_USER = "airflow"
 
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
-    """Run a PostgreSQL server with an empty database and give its address, without a driver's name."""
-    # not below pytest's folders: PostgreSQL refuses to run as root, and no other user may enter those
+    """Run a PostgreSQL server with an empty database. The value is its address, without the name of a driver."""
+    # PostgreSQL refuses to run as root, and other users have no access to pytest's folders.
     with tempfile.TemporaryDirectory(prefix="crux-postgres-", ignore_cleanup_errors=True) as name:
         user = "postgres" if os.geteuid() == 0 else None
         if user:
             shutil.chown(name, user)
         folder, port = Path(name), free_port()
         subprocess.run(
-            # trust: who can reach this port of loopback may read what a test has made up
+            # Authentication is not needed: the server is only reachable on loopback and holds only test data.
             [
                 _postgres("initdb"),
                 "--pgdata",
@@ -48,52 +48,55 @@ def running_postgres() -> Iterator[str]:
             "listen_addresses": "127.0.0.1",
             "port": str(port),
             "unix_socket_directories": "",
-            # as many connections as all of Airflow's processes hold; what is lost in a power cut is a test
+            # Airflow's processes hold many connections. Test data need not survive a power failure.
             "max_connections": "400",
             "fsync": "off",
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         command = [_postgres("postgres"), "-D", str(folder / "data"), *options]
         address = f"{DATABASE_USER}@127.0.0.1:{port}/postgres"
-        # the log outside of the folder, which is PostgreSQL's own
+        # The log is outside of the folder, which belongs to PostgreSQL's user.
         with tempfile.NamedTemporaryFile(prefix="crux-postgres-", suffix=".log") as log:
-            part = Part("postgres", command, dict(os.environ), Path(log.name), user)
-            with ending([part]):
-                _wait(part, lambda: psycopg2.connect(f"postgresql://{address}").close(), psycopg2.OperationalError)
+            component = Component("postgres", command, dict(os.environ), Path(log.name), user)
+            with stopping_on_exit([component]):
+                _wait(component, lambda: psycopg2.connect(f"postgresql://{address}").close(), psycopg2.OperationalError)
                 yield address
 
 
 @contextlib.contextmanager
 def running_redis(folder: Path) -> Iterator[str]:
-    """Run a Redis server that writes nothing to disk and give its URL."""
+    """Run a Redis server that writes nothing to disk. The value is its URL."""
     port = free_port()
     settings = {"bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(folder)}
-    command = [_found("redis-server"), *(word for key, value in settings.items() for word in (f"--{key}", value))]
-    part = Part("redis", command, dict(os.environ), folder / "redis.log")
-    with ending([part]), contextlib.closing(redis.Redis(port=port)) as client:
-        _wait(part, client.ping, redis.ConnectionError)
+    command = [
+        _find_program("redis-server"),
+        *(word for key, value in settings.items() for word in (f"--{key}", value)),
+    ]
+    component = Component("redis", command, dict(os.environ), folder / "redis.log")
+    with stopping_on_exit([component]), contextlib.closing(redis.Redis(port=port)) as client:
+        _wait(component, client.ping, redis.ConnectionError)
         yield f"redis://127.0.0.1:{port}/0"
 
 
 def _postgres(program: str) -> str:
-    # Debian keeps them apart, by version
+    # Debian installs each version into its own folder.
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return _found(program, os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath)]))
+    return _find_program(program, os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath)]))
 
 
-def _found(program: str, path: str | None = None) -> str:
-    found = shutil.which(program, path=path)
-    if not found:
-        raise AirflowTestError(f"{program} is not installed: run make celery")
-    return found
+def _find_program(program: str, path: str | None = None) -> str:
+    executable = shutil.which(program, path=path)
+    if not executable:
+        raise AirflowTestError(f"{program} is not installed: run make celery, which installs it")
+    return executable
 
 
-def _wait(part: Part, attempt: Callable[[], object], refused: type[Exception]) -> None:
-    def obstacle() -> str:
+def _wait(component: Component, connect: Callable[[], object], connection_error: type[Exception]) -> None:
+    def unreachable() -> str:
         try:
-            attempt()
-        except refused as error:
-            return f"no {part.name}: {error}"
+            connect()
+        except connection_error as error:
+            return f"cannot connect to {component.name}: {error}"
         return ""
 
-    wait([part], obstacle, STARTUP_SECONDS)
+    wait_while([component], unreachable, STARTUP_SECONDS)

@@ -1,4 +1,4 @@
-"""Fixtures that start a sandbox and a real Airflow once for a whole test module."""
+"""Fixtures that start a sandbox and a real Airflow once per test module."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_crux.sandbox.server import running_sandbox
-from tests.e2e.airflow_instance import AIRFLOW_VERSION
-from tests.e2e.connected import PROJECT, connected_airflow
+from tests.real_airflow.launcher import AIRFLOW_VERSION
+from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
-    from tests.e2e.instance import AirflowInstance
+    from tests.real_airflow.instance import AirflowInstance
 
 DAGS = Path(__file__).parent / "dags"
-EXAMPLES = PROJECT / "dags_examples"
+EXAMPLES = REPOSITORY / "dags_examples"
+MINIMUM_VERSIONS = {"airflow_3_2.py": (3, 2), "airflow_3_3.py": (3, 3)}
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """Stand in for Crux Connect."""
+    """Run a sandbox instead of Crux Connect."""
     with running_sandbox() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Iterator[AirflowInstance]:
-    """Run a real Airflow with the DAGs of this folder and the project's examples, connected to the sandbox."""
-    since = {"airflow_3_2.py": (3, 2), "airflow_3_3.py": (3, 3)}
-    dag_files = [file for file in DAGS.glob("*.py") if since.get(file.name, (2, 11)) <= AIRFLOW_VERSION]
+    """Run a real Airflow with the example DAGs and those in `dags`, connected to the sandbox."""
+    dag_files = [file for file in DAGS.glob("*.py") if MINIMUM_VERSIONS.get(file.name, (2, 11)) <= AIRFLOW_VERSION]
     env = {"AIRFLOW_VAR_CRUX_ORDERS_FOLDER": tmp_path_factory.mktemp("orders").as_uri()}
-    with connected_airflow(
+    with airflow_with_sandbox(
         tmp_path_factory.mktemp("e2e"), [*dag_files, *EXAMPLES.glob("*.py")], sandbox, env, triggerer=True
     ) as instance:
         yield instance

@@ -1,4 +1,4 @@
-"""No secret leaks: real runs pass and fail in every mode, and then everything that Airflow wrote is searched."""
+"""Tests that no secret leaks: runs succeed and fail in every mode, then the tests search all that Airflow wrote."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.e2e.airflow_instance import AIRFLOW_3, AIRFLOW_VERSION
-from tests.e2e.connected import connected_airflow
-from tests.e2e.everything_written import finds, in_files, in_tables
-from tests.e2e.instance import AirflowInstance, DagRun
-from tests.e2e.processes import run_airflow
-from tests.e2e.repeating_server import repeating_server
-from tests.e2e.telltale_sandbox import TelltaleSandbox, telltale_sandbox
+from tests.e2e.canaries import PASSWORD, PLANTED, PROXY_PASSWORD, TOKEN, WRONG_PASSWORD, WRONG_TOKEN
+from tests.e2e.canary_sandbox import CanarySandbox, canary_sandbox
+from tests.e2e.echo_server import echo_server
+from tests.e2e.leak_search import find_leaks, read_files, read_tables
+from tests.real_airflow.instance import AirflowInstance, DagRun
+from tests.real_airflow.launcher import AIRFLOW_3, AIRFLOW_VERSION
+from tests.real_airflow.processes import run_airflow
+from tests.real_airflow.sandbox_airflow import airflow_with_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,58 +28,52 @@ pytestmark = pytest.mark.e2e
 
 DAGS = Path(__file__).parent / "dags_secrets"
 
-# Made up; with all that is spelled in another way in JSON, a URL, a page or a Python repr.
-TOKEN = "canary\"token<1>%2Fwith\\all&that+is=written'otherwise"
-PASSWORD = "canary \"pässword\" <2> %2F with\\all & that + is = written 'otherwise'"
-WRONG_TOKEN, WRONG_PASSWORD = TOKEN[::-1], PASSWORD[::-1]
-PROXY_PASSWORD = "canary-of-a-proxy-0815-4711"
-PLANTED = "canary-that-is-planted-on-purpose-4711-0815"
-
-# Every secret that stands in a connection.
-CONNECTED = {
+CONNECTION_SECRETS = {
     "token": TOKEN,
     "password": PASSWORD,
     "wrong token": WRONG_TOKEN,
     "wrong password": WRONG_PASSWORD,
     "password of the proxy": PROXY_PASSWORD,
 }
-CONNECTION_TABLE = {"connection.password", "connection.extra"}
+# The only places where the secrets of the connections belong.
+CONNECTION_COLUMNS = {"connection.password", "connection.extra"}
 
-# The DAGs of dags_secrets/modes.py, and of which statuses the orders are: of exports that end soon, and later.
+# The DAGs of dags_secrets/modes.py, with the status filters of their fast and slow exports.
 MODES = {
     "secrets_passing_token": ("allocated", "unallocated"),
     "secrets_passing_login": ("allocated", "unallocated"),
     "secrets_failing_token": ("rejected", "backordered"),
     "secrets_failing_login": ("rejected", "backordered"),
 }
-WAITING = ["export_deferred", "sense_deferred", "store_deferred"]
-LOOKING = ["poke", "reschedule", "sense_deferred", "store_on_worker", "store_deferred"]
-FAULTS = "secrets_faults"
-FILES = ["lapsed", "cut_off", "no_folder", "breaks_while_reading"]
-PLANTING = "secrets_planted"
-# What the log of each fault says, so that it is known to have come to where a secret is at hand.
-FAULTS_SAY = {
-    "ask_wrong_token": "answered 401",
-    "ask_wrong_login": "Could not log in: Crux Connect answered 401",
-    "ask_repeated_token": "answered 400",
-    "ask_repeated_login": "Could not log in: Crux Connect answered 400",
-    "ask_proxy": "answered 407",
+DEFERRED_TASKS = ["export_deferred", "sense_deferred", "store_deferred"]
+# These tasks wait for exports that the test creates.
+TASKS_WITH_EXPORT = ["poke", "reschedule", "sense_deferred", "store_on_worker", "store_deferred"]
+FAILURES = "secrets_failures"
+FILE_FAILURES = ["expired_url", "truncated_file", "no_folder", "crash_while_reading"]
+PLANTED_DAG = "secrets_planted"
+# A part of the log of each failing task, to prove that the task failed where it held a secret.
+FAILURE_LOGS = {
+    "request_wrong_token": "returned HTTP 401",
+    "request_wrong_login": "Could not log in: Crux Connect returned HTTP 401",
+    "request_echoed_token": "returned HTTP 400",
+    "request_echoed_login": "Could not log in: Crux Connect returned HTTP 400",
+    "request_proxy": "returned HTTP 407",
     **{
-        # the reason stands in the triggerer's log, whose last lines Airflow 3.2 may lose
-        f"look_{connection}": "the triggerer says error"
-        for connection in ("wrong_token", "wrong_login", "repeated_token", "repeated_login", "proxy")
+        # The reason is in the log of the triggerer, whose last lines Airflow 3.2 may lose.
+        f"poll_{connection}": "state in the trigger event: unknown"
+        for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy")
     },
-    "lapsed": "The presigned URL has lapsed",
-    "cut_off": "did not come whole",
+    "expired_url": "The presigned URL has expired",
+    "truncated_file": "was incomplete",
     "no_folder": "FileExistsError",
-    "breaks_while_reading": "broken while reading",
-    "breaks_while_sending": "broken while sending",
+    "crash_while_reading": "crash while reading",
+    "crash_while_sending": "crash while sending",
 }
-# Where a secret was planted: in the end, and while tasks wait in the triggerer.
+# Where the search must find the planted secret, after all runs and while tasks are deferred.
 PLANTED_PLACES = {
-    "log of prints",
-    "log of raises",
-    "log of fails_in_triggerer",
+    "log of log_secret",
+    "log of raise_secret",
+    "log of fail_in_triggerer",
     "log of parsing",
     "scheduler.log",
     "triggerer.log",
@@ -90,52 +85,51 @@ PLANTED_PLACES = {
     "asset_event.extra" if AIRFLOW_3 else "dataset_event.extra",
     *(["task_state_store.value"] if AIRFLOW_VERSION >= (3, 3) else []),
 }
-PLANTED_WHILE_WAITING = {"trigger.kwargs", "task_instance.next_kwargs"}
+PLANTED_COLUMNS_WHILE_DEFERRED = {"trigger.kwargs", "task_instance.next_kwargs"}
 
 
-class Written(NamedTuple):
+class AirflowOutput(NamedTuple):
     """
-    What there is to search.
+    Everything that Airflow wrote.
 
-    :param places: all that Airflow had written in the end, by place; opened.
-    :param while_waiting: the tables while tasks waited in the triggerer.
-    :param secrets: everything that must not be seen, by name.
+    :param contents: the decoded files and tables after all runs, by place.
+    :param tables_while_deferred: the decoded tables while tasks were deferred, by place.
+    :param secrets: everything that must not be in them, by name.
     """
 
-    places: dict[str, bytes]
-    while_waiting: dict[str, bytes]
+    contents: dict[str, bytes]
+    tables_while_deferred: dict[str, bytes]
     secrets: dict[str, str]
 
-    def of_task(self, dag_id: str, task_id: str) -> str:
-        """Return the logs of a task, the triggerer's included."""
-        folder = (f"dag_id={dag_id}/", f"/task_id={task_id}/")
-        return b"\n".join(text for place, text in self.places.items() if all(part in place for part in folder)).decode(
-            errors="replace"
-        )
+    def task_logs(self, dag_id: str, task_id: str) -> str:
+        """Return the logs of a task, including those of the triggerer."""
+        folders = (f"dag_id={dag_id}/", f"/task_id={task_id}/")
+        logs = [content for place, content in self.contents.items() if all(folder in place for folder in folders)]
+        return b"\n".join(logs).decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Run everything on a real Airflow that logs all it can, end it, and collect what it wrote."""
+def output(tmp_path_factory: pytest.TempPathFactory) -> AirflowOutput:
+    """Run all DAGs on a real Airflow with its most verbose settings, stop it, and collect what it wrote."""
     folder, key = tmp_path_factory.mktemp("secrets"), Fernet.generate_key()
     home, orders = folder / "home", folder / "orders"
     orders.mkdir()
     (orders / "a_file").touch()
     with ExitStack() as stack:
-        telltale = stack.enter_context(telltale_sandbox(TOKEN, PASSWORD))
-        repeating = stack.enter_context(repeating_server())
-        environment = everything_logged(home) | {"AIRFLOW__CORE__FERNET_KEY": key.decode()}
+        canary = stack.enter_context(canary_sandbox(TOKEN, PASSWORD))
+        echo_address = stack.enter_context(echo_server())
+        environment = verbose_settings(home) | {"AIRFLOW__CORE__FERNET_KEY": key.decode()}
         airflow = stack.enter_context(
-            connected_airflow(folder, DAGS.glob("*.py"), telltale.sandbox, environment, triggerer=True)
+            airflow_with_sandbox(folder, DAGS.glob("*.py"), canary.sandbox, environment, triggerer=True)
         )
-        store_connections(airflow, connections(telltale.sandbox.url, repeating))
-        while_waiting = run_all(airflow, telltale, orders, Fernet(key))
-    places = in_files(home, Fernet(key)) | in_tables(home / "airflow.db", Fernet(key))
-    return Written(places, while_waiting, CONNECTED | telltale.given_out)
+        store_connections(airflow, connections(canary.sandbox.url, echo_address))
+        tables_while_deferred = run_all(airflow, canary, orders, Fernet(key))
+    contents = read_files(home, Fernet(key)) | read_tables(home / "airflow.db", Fernet(key))
+    return AirflowOutput(contents, tables_while_deferred, CONNECTION_SECRETS | canary.issued_secrets)
 
 
-def everything_logged(home: Path) -> dict[str, str]:
-    """Return the settings with which Airflow writes most, and most of it in disguise."""
+def verbose_settings(home: Path) -> dict[str, str]:
+    """Return settings with which Airflow writes as much as possible, and much of it encoded."""
     lineage = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
     settings = {
         "AIRFLOW__CORE__PARALLELISM": "8",
@@ -147,122 +141,128 @@ def everything_logged(home: Path) -> dict[str, str]:
         "SECRETS_PLANTED": PLANTED,
     }
     if not AIRFLOW_3:
-        # several tasks at once on SQLite, which the harness has prepared for it
+        # Run several tasks at once on SQLite. The launcher has enabled its write-ahead log for that.
         settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
         settings["_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK"] = "1"
     return settings
 
 
-def connections(sandbox_url: str, repeating: str) -> dict[str, dict[str, Any]]:
-    """Return what stands in the connections, by id."""
-    to_sandbox = {"conn_type": "crux", "host": sandbox_url}
-    to_repeating = {"conn_type": "crux", "host": f"http://{repeating}"}
-    proxy = {"proxy": f"http://somebody:{PROXY_PASSWORD}@{repeating}", "max_retries": 0}
+def connections(sandbox_url: str, echo_address: str) -> dict[str, dict[str, Any]]:
+    """Return the fields of the connections, by connection ID."""
+    sandbox = {"conn_type": "crux", "host": sandbox_url}
+    echo = {"conn_type": "crux", "host": f"http://{echo_address}"}
+    proxy = {"proxy": f"http://somebody:{PROXY_PASSWORD}@{echo_address}", "max_retries": 0}
     login = {"login": "sandbox"}
     return {
-        "crux_token": to_sandbox | {"password": TOKEN},
-        "crux_login": to_sandbox | login | {"password": PASSWORD},
-        "crux_wrong_token": to_sandbox | {"password": WRONG_TOKEN},
-        "crux_wrong_login": to_sandbox | login | {"password": WRONG_PASSWORD},
-        "crux_repeated_token": to_repeating | {"password": TOKEN},
-        "crux_repeated_login": to_repeating | login | {"password": PASSWORD},
-        "crux_proxy": to_sandbox | {"password": TOKEN, "extra": proxy},
+        "crux_token": sandbox | {"password": TOKEN},
+        "crux_login": sandbox | login | {"password": PASSWORD},
+        "crux_wrong_token": sandbox | {"password": WRONG_TOKEN},
+        "crux_wrong_login": sandbox | login | {"password": WRONG_PASSWORD},
+        "crux_echoed_token": echo | {"password": TOKEN},
+        "crux_echoed_login": echo | login | {"password": PASSWORD},
+        "crux_proxy": sandbox | {"password": TOKEN, "extra": proxy},
     }
 
 
-def store_connections(airflow: AirflowInstance, stored: Mapping[str, dict[str, Any]]) -> None:
-    """Put the connections into Airflow's database, the first two as the README has it; keep what was printed."""
-    told = []
+def store_connections(airflow: AirflowInstance, fields: Mapping[str, dict[str, Any]]) -> None:
+    """Store the connections in Airflow's database, two with the command of the documentation; keep the output."""
+    outputs = []
     for conn_id in ("crux_token", "crux_login"):
-        options = [f"--conn-{name.removeprefix('conn_')}={value}" for name, value in stored[conn_id].items()]
-        told.append(run_airflow(["connections", "add", conn_id, *options], airflow.environment))
+        options = [f"--conn-{name.removeprefix('conn_')}={value}" for name, value in fields[conn_id].items()]
+        outputs.append(run_airflow(["connections", "add", conn_id, *options], airflow.environment))
     file = airflow.home.parent / "connections.json"
-    file.write_text(json.dumps({conn_id: stored[conn_id] for conn_id in list(stored)[2:]}))
-    told.append(run_airflow(["connections", "import", str(file)], airflow.environment))
-    (airflow.home / "connections.log").write_text("\n".join(told))
+    file.write_text(json.dumps({conn_id: fields[conn_id] for conn_id in list(fields)[2:]}))
+    outputs.append(run_airflow(["connections", "import", str(file)], airflow.environment))
+    (airflow.home / "connections.log").write_text("\n".join(outputs))
 
 
-def run_all(airflow: AirflowInstance, telltale: TelltaleSandbox, orders: Path, key: Fernet) -> dict[str, bytes]:
-    """Run all DAGs, and return what stood in the tables while tasks waited in the triggerer."""
-    airflow.wait_for_dags({*MODES, FAULTS, PLANTING})
+def run_all(airflow: AirflowInstance, canary: CanarySandbox, orders: Path, key: Fernet) -> dict[str, bytes]:
+    """Run all DAGs and return the decoded tables while tasks were deferred."""
+    airflow.wait_for_dags({*MODES, FAILURES, PLANTED_DAG})
     folder = {"folder": orders.as_uri()}
-    runs = {PLANTING: start(airflow, PLANTING, {"planted": PLANTED})}
-    for dag_id, (soon, later) in MODES.items():
-        made = {task_id: telltale.made_export(later if task_id in WAITING else soon) for task_id in LOOKING}
-        runs[dag_id] = start(airflow, dag_id, folder | made)
-    files = {task_id: telltale.made_export("allocated") for task_id in FILES}
-    telltale.let_lapse(files["lapsed"])
-    telltale.cut_off(files["cut_off"])
-    runs[FAULTS] = start(airflow, FAULTS, folder | files)
+    runs = {PLANTED_DAG: start_run(airflow, PLANTED_DAG, {"planted": PLANTED})}
+    for dag_id, (fast, slow) in MODES.items():
+        exports = {
+            task_id: canary.create_export(slow if task_id in DEFERRED_TASKS else fast) for task_id in TASKS_WITH_EXPORT
+        }
+        runs[dag_id] = start_run(airflow, dag_id, folder | exports)
+    files = {task_id: canary.create_export("allocated") for task_id in FILE_FAILURES}
+    canary.expire_file_urls(files["expired_url"])
+    canary.truncate_file(files["truncated_file"])
+    runs[FAILURES] = start_run(airflow, FAILURES, folder | files)
 
-    for task_id in ("prints", "keeps"):
-        airflow.wait_for_task(runs[PLANTING], task_id, "success")
-    for task_id in ("raises", "fails_in_triggerer"):
-        airflow.wait_for_task(runs[PLANTING], task_id, "failed")
-    for dag_id, task_id in [(PLANTING, "defers"), *product(MODES, WAITING)]:
+    for task_id in ("log_secret", "store_secret"):
+        airflow.wait_for_task(runs[PLANTED_DAG], task_id, "success")
+    for task_id in ("raise_secret", "fail_in_triggerer"):
+        airflow.wait_for_task(runs[PLANTED_DAG], task_id, "failed")
+    for dag_id, task_id in [(PLANTED_DAG, "defer_secret"), *product(MODES, DEFERRED_TASKS)]:
         airflow.wait_for_task(runs[dag_id], task_id, "deferred")
-    while_waiting = in_tables(airflow.home / "airflow.db", key)
-    telltale.end_later_exports()
+    tables_while_deferred = read_tables(airflow.home / "airflow.db", key)
+    canary.finish_slow_exports()
 
-    tasks = {dag_id: {*WAITING, *LOOKING, "export_on_worker"} for dag_id in MODES} | {FAULTS: set(FAULTS_SAY)}
+    tasks = {dag_id: {*DEFERRED_TASKS, *TASKS_WITH_EXPORT, "export_on_worker"} for dag_id in MODES}
+    tasks[FAILURES] = set(FAILURE_LOGS)
     for dag_id, task_ids in tasks.items():
         state = "success" if "passing" in dag_id else "failed"
         airflow.wait_for_run(dag_id, runs[dag_id].run_id, state=state)
-        ended = {task_id: airflow.task_state(runs[dag_id], task_id) for task_id in task_ids}
-        assert (dag_id, ended) == (dag_id, dict.fromkeys(task_ids, state))
-    return while_waiting
+        states = {task_id: airflow.task_state(runs[dag_id], task_id) for task_id in task_ids}
+        assert (dag_id, states) == (dag_id, dict.fromkeys(task_ids, state))
+    return tables_while_deferred
 
 
-def start(airflow: AirflowInstance, dag_id: str, conf: dict[str, str]) -> DagRun:
-    """Start a run."""
+def start_run(airflow: AirflowInstance, dag_id: str, conf: dict[str, str]) -> DagRun:
+    """Trigger a run and return it."""
     return airflow.dag_run(dag_id, airflow.trigger(dag_id, conf=conf))
 
 
-def test_no_secret_is_in_anything_that_airflow_wrote(written: Written) -> None:
-    found = finds(written.places, written.secrets)
+def test_airflow_writes_no_secret(output: AirflowOutput) -> None:
+    leaks = find_leaks(output.contents, output.secrets)
 
-    assert {place: found[place] for place in found if place not in CONNECTION_TABLE} == {}
-
-
-def test_no_secret_is_in_the_database_while_tasks_wait_in_the_triggerer(written: Written) -> None:
-    found = finds(written.while_waiting, written.secrets)
-
-    assert {place: found[place] for place in found if place not in CONNECTION_TABLE} == {}
+    assert {place: leaks[place] for place in leaks if place not in CONNECTION_COLUMNS} == {}
 
 
-def test_search_finds_the_secrets_of_the_connections_where_they_belong(written: Written) -> None:
-    found = finds(written.places, written.secrets)
+def test_database_holds_no_secret_while_tasks_are_deferred(output: AirflowOutput) -> None:
+    leaks = find_leaks(output.tables_while_deferred, output.secrets)
 
-    assert set(found) >= CONNECTION_TABLE
-    # there were logins of workers and of the triggerer, and URLs
-    assert len([name for name in written.secrets if name.startswith("token ")]) > 2 * len(WAITING)
-    assert len([name for name in written.secrets if name.startswith("signature ")]) > len(FILES)
+    assert {place: leaks[place] for place in leaks if place not in CONNECTION_COLUMNS} == {}
 
 
-def test_search_finds_what_was_planted_in_every_kind_of_place(written: Written) -> None:
-    planted = {"planted": PLANTED}
-    found = {
-        re.sub(r"logs/dag_id=.*/task_id=(\w+)/.*", r"log of \1", place) for place in finds(written.places, planted)
+def test_search_finds_the_secrets_of_the_connections_where_they_belong(output: AirflowOutput) -> None:
+    leaks = find_leaks(output.contents, output.secrets)
+
+    assert set(leaks) >= CONNECTION_COLUMNS
+    # Workers and the triggerer logged in, and the sandbox issued URLs.
+    assert len([name for name in output.secrets if name.startswith("token ")]) > 2 * len(DEFERRED_TASKS)
+    assert len([name for name in output.secrets if name.startswith("signature ")]) > len(FILE_FAILURES)
+
+
+def test_search_finds_a_planted_secret_in_every_kind_of_place(output: AirflowOutput) -> None:
+    secrets = {"planted": PLANTED}
+    places = {
+        re.sub(r"logs/dag_id=.*/task_id=(\w+)/.*", r"log of \1", place)
+        for place in find_leaks(output.contents, secrets)
     }
-    found = {re.sub(r"logs/(dag_processor|scheduler)/.*/planted.py.log", "log of parsing", place) for place in found}
+    places = {re.sub(r"logs/(dag_processor|scheduler)/.*/planted.py.log", "log of parsing", place) for place in places}
 
-    assert found >= PLANTED_PLACES
-    assert set(finds(written.while_waiting, planted)) >= PLANTED_WHILE_WAITING
-
-
-def test_every_task_failed_where_a_secret_was_at_hand(written: Written) -> None:
-    logs = {task_id: written.of_task(FAULTS, task_id) for task_id in FAULTS_SAY}
-
-    assert {task_id: said in logs[task_id] for task_id, said in FAULTS_SAY.items()} == dict.fromkeys(FAULTS_SAY, True)
+    assert places >= PLANTED_PLACES
+    assert set(find_leaks(output.tables_while_deferred, secrets)) >= PLANTED_COLUMNS_WHILE_DEFERRED
 
 
-def test_openlineage_was_told_of_the_stored_files_and_of_the_failures(written: Written) -> None:
-    events = [json.loads(line) for line in written.places["lineage.jsonl"].splitlines() if line.startswith(b"{")]
+def test_every_failing_task_failed_where_it_held_a_secret(output: AirflowOutput) -> None:
+    logs = {task_id: output.task_logs(FAILURES, task_id) for task_id in FAILURE_LOGS}
 
-    stored = {output["name"].rpartition("/")[2] for event in events for output in event["outputs"]}
-    assert stored >= {
-        f"{dag_id}_{where}.csv" for dag_id in MODES if "passing" in dag_id for where in ("on_worker", "deferred")
+    assert {task_id: text in logs[task_id] for task_id, text in FAILURE_LOGS.items()} == dict.fromkeys(
+        FAILURE_LOGS, True
+    )
+
+
+def test_openlineage_receives_the_stored_files_and_the_failures(output: AirflowOutput) -> None:
+    events = [json.loads(line) for line in output.contents["lineage.jsonl"].splitlines() if line.startswith(b"{")]
+
+    file_names = {dataset["name"].rpartition("/")[2] for event in events for dataset in event["outputs"]}
+    assert file_names >= {
+        f"{dag_id}_{mode}.csv" for dag_id in MODES if "passing" in dag_id for mode in ("on_worker", "deferred")
     }
     assert {event["job"]["name"] for event in events if event["eventType"] == "FAIL"} >= {
-        f"{FAULTS}.{task_id}" for task_id in FAULTS_SAY
+        f"{FAILURES}.{task_id}" for task_id in FAILURE_LOGS
     }

@@ -1,4 +1,4 @@
-"""Every fault, and what the user gets: the tests make each of them happen, and the table in the docs says the same."""
+"""Every fault and its outcome: the tests make each of them happen, and the table in the docs is made from them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from functools import cache
 from typing import Final
 
 from airflow_provider_crux import exceptions as errors
-from tests.faults.calls import Way
-from tests.faults.server import CSV, SIGNATURE, TOKEN, Fault, Wire, crowded, nobody
+from tests.faults.operations import Operation
+from tests.raw_server import CSV, SIGNATURE, TOKEN, Connection, Fault, full_backlog, unused_url
 
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 @dataclass(frozen=True)
-class Met:
+class Outcome:
     """
-    What a call gets.
+    What an operation leads to.
 
-    :param error: its class; ``None`` where the call succeeds.
-    :param says: how the message goes on after "Could not ...: ".
-    :param again: whether the call was sent again.
+    :param error: the class of its error; ``None`` if it succeeds.
+    :param message: how the error message begins, after "Could not ...: " if it begins so.
+    :param sent_again: whether the request is sent again.
     """
 
     error: type[errors.CruxError] | None
-    says: str = ""
-    again: bool = False
+    message: str = ""
+    sent_again: bool = False
 
 
-WORKS: Final = Met(None)
+SUCCESS: Final = Outcome(None)
 
-Expected = Mapping[str, Met]
-"""By call; where a triggerer meets something else, under the name of the call in the triggerer."""
+Expected = Mapping[str, Outcome]
+"""Outcomes by request; under ``"poll (triggerer)"`` if the outcome in the triggerer differs."""
 
 
 @dataclass(frozen=True)
@@ -44,308 +44,437 @@ class Case:
     One fault.
 
     :param name: what happens, as the table says it.
-    :param fault: does it.
-    :param met: what each call gets; the others are not made.
-    :param sent: whether the request leaves at all.
-    :param at_once: whether it happens before the request is read.
-    :param brief: whether timeouts end it, so that short ones are to be set.
-    :param by_login: whether the connection has a login, whatever the call.
+    :param fault: what the server does.
+    :param outcomes: what each operation leads to; other operations are not run.
+    :param sent: whether the request is sent at all.
+    :param before_request: whether the fault happens before the request is read.
+    :param times_out: whether a timeout ends it, so that the test sets short ones.
+    :param with_login: whether the connection has a login, whatever the operation.
     :param scheme: of the URL.
-    :param certificate: what is wrong with the certificate, as arguments for one; ``None`` for plain http.
-    :param place: where nobody answers, instead of a server, or of the proxy.
-    :param proxy: what the proxy does that stands before the server; ``None`` where there is none.
-    :param waits: between how many seconds are waited before the call is sent again.
-    :param stored: what is in the file where it is stored.
+    :param certificate: arguments of the server's certificate; ``None`` for plain HTTP.
+    :param address: gives a URL without a usable server, to use instead of the server's (or the proxy's).
+    :param proxy: what the proxy before the server does; ``None`` if there is none.
+    :param delay: bounds of the seconds before the request is sent again.
+    :param stored: content of the stored file.
     """
 
     name: str
     fault: Fault
-    met: Expected
+    outcomes: Expected
     sent: bool = True
-    at_once: bool = False
-    brief: bool = False
-    by_login: bool = False
+    before_request: bool = False
+    times_out: bool = False
+    with_login: bool = False
     scheme: str = "http"
     certificate: Mapping[str, object] | None = None
-    place: Callable[[], AbstractContextManager[str]] | None = None
+    address: Callable[[], AbstractContextManager[str]] | None = None
     proxy: Fault | None = None
-    waits: tuple[float, float] | None = None
+    delay: tuple[float, float] | None = None
     stored: bytes = field(default=CSV, repr=False)
 
     def __str__(self) -> str:
         return self.name
 
-    def expected(self, way: Way) -> Met | None:
-        return self.met.get(str(way), self.met.get(way.call))
+    def expected(self, operation: Operation) -> Outcome | None:
+        return self.outcomes.get(str(operation), self.outcomes.get(operation.request))
 
 
 # -- what servers do
 
 
-def sends(*pieces: bytes, then: Callable[[Wire], None] = lambda _: None) -> Fault:
-    def fault(wire: Wire) -> None:
-        wire.send(b"".join(pieces))
-        then(wire)
+def send(*pieces: bytes, then: Fault = lambda _: None) -> Fault:
+    def fault(connection: Connection) -> None:
+        connection.send(b"".join(pieces))
+        then(connection)
 
     return fault
 
 
-def says(status: int, body: bytes = b"", *headers: str) -> Fault:
-    return lambda wire: wire.say(status, body, *headers)
+def respond(status: int, body: bytes = b"", *headers: str) -> Fault:
+    return lambda connection: connection.respond(status, body, *headers)
 
 
-def says_json(content: object) -> Fault:
-    return says(200, json.dumps(content).encode(), "Content-Type: application/json")
+def respond_json(content: object) -> Fault:
+    return respond(200, json.dumps(content).encode(), "Content-Type: application/json")
 
 
-def first(*pieces: bytes) -> Fault:
-    return lambda wire: wire.send(b"".join(pieces) + wire.good())
+def respond_after(*pieces: bytes) -> Fault:
+    return lambda connection: connection.send(b"".join(pieces) + connection.normal_response())
 
 
-def announces(length: bytes) -> Fault:
-    """ApiResponse well, but for the header ``Content-Length``."""
-    return lambda wire: wire.send(wire.good().replace(b"Content-Length: ", length + b"X-True-Length: "))
+def with_length(header: bytes) -> Fault:
+    """Respond normally, but replace the header ``Content-Length``."""
+    return lambda connection: connection.send(
+        connection.normal_response().replace(b"Content-Length: ", header + b"X-True-Length: ")
+    )
 
 
-def drips(*pieces: bytes, pause: float = 0.02) -> Fault:
-    return lambda wire: wire.forever(*pieces, pause=pause)
+def endless(*pieces: bytes, pause: float = 0.02) -> Fault:
+    return lambda connection: connection.send_forever(*pieces, pause=pause)
 
 
-def repeats_the_request(wire: Wire) -> None:
-    wire.say(400, wire.server.came[-1].encode() + f" {SIGNATURE} {TOKEN}".encode())
+def repeat_request(connection: Connection) -> None:
+    connection.respond(400, connection.server.requests[-1].encode() + f" {SIGNATURE} {TOKEN}".encode())
 
 
-def large(wire: Wire) -> None:
-    wire.send(OK + b"Content-Length: 200000000\r\n\r\n")
+def large_body(connection: Connection) -> None:
+    connection.send(OK + b"Content-Length: 200000000\r\n\r\n")
     for _ in range(200):
-        wire.send(b"x" * 1_000_000)
+        connection.send(b"x" * 1_000_000)
 
 
 @cache
-def packed() -> bytes:
+def compressed_zeros() -> bytes:
     return gzip.compress(bytes(200_000_000), compresslevel=1)
 
 
-def bomb(wire: Wire) -> None:
-    wire.say(200, packed(), "Content-Encoding: gzip")
+def compressed_body(connection: Connection) -> None:
+    connection.respond(200, compressed_zeros(), "Content-Encoding: gzip")
 
 
-def first_401(wire: Wire) -> None:
-    if wire.server.refused:
-        wire.send(wire.good())
+def reject_first(connection: Connection) -> None:
+    if connection.server.rejected:
+        connection.send(connection.normal_response())
     else:
-        wire.say(401)
+        connection.respond(401)
 
 
-# -- what calls get
+# -- what operations lead to
 
 
-def every(met: Met, **others: Met) -> Expected:
-    """Let export, look and login meet the same, and what is named something else."""
-    return {"export": met, "look": met, "login": met} | {name.replace("__", ", "): met for name, met in others.items()}
+def same_for_all(outcome: Outcome, *, download: Outcome | None = None, triggerer: Outcome | None = None) -> Expected:
+    """Let export, poll and login have the same outcome, unless ``triggerer`` says otherwise for the last two there."""
+    outcomes = dict.fromkeys(("export", "poll", "login"), outcome)
+    if triggerer is not None:
+        outcomes |= dict.fromkeys(("poll (triggerer)", "login (triggerer)"), triggerer)
+    return outcomes if download is None else {**outcomes, "download": download}
 
 
-def lost(*, file_again: bool = True) -> Expected:
-    again = errors.CruxUnavailableError
-    met = every(
-        Met(again, "the answer was lost (", again=True), file=Met(again, "it did not come whole from ", file_again)
-    )
-    return {**met, "export": Met(errors.CruxAmbiguousError, "the answer was lost (")}
+def succeeds(*, download: Outcome = SUCCESS, triggerer: Outcome | None = None) -> Expected:
+    return same_for_all(SUCCESS, download=download, triggerer=triggerer)
 
 
-def unconnected() -> Expected:
-    met = Met(errors.CruxUnavailableError, "no connection to Crux Connect (", again=True)
-    return every(met, file=replace(met, says="it did not come whole from "))
+RESPONSE_LOST: Final = Outcome(errors.CruxUnavailableError, "the response was lost (", sent_again=True)
 
 
-def proxy_broke() -> Expected:
-    """aiohttp does not say that what broke was the proxy, before anything was sent; a look may be repeated anyway."""
-    return {**unconnected(), "look, triggerer": LOST, "login, triggerer": LOST}
+def lost(*, download_again: bool = True) -> Expected:
+    download = replace(RESPONSE_LOST, message="the download from HOST was incomplete (", sent_again=download_again)
+    export = Outcome(errors.CruxAmbiguousError, RESPONSE_LOST.message)
+    return {**same_for_all(RESPONSE_LOST, download=download), "export": export}
 
 
-def untrusted() -> Expected:
-    met = Met(errors.CruxInvalidConnectionError, "the server's certificate is not trusted (")
-    return every(met, file=replace(met, says="the certificate of "))
+def not_connected(*, triggerer: Outcome | None = None) -> Expected:
+    outcome = Outcome(errors.CruxUnavailableError, "cannot connect to Crux Connect (", sent_again=True)
+    download = replace(outcome, message="cannot connect to HOST (")
+    return same_for_all(outcome, download=download, triggerer=triggerer)
 
 
-def malformed(what: str, login: str = "", **others: Met) -> Expected:
-    met = Met(errors.CruxInvalidResponseError, f"Crux Connect answered 200, but {what}")
-    return every(met, login=replace(met, says=login or met.says), **others)
+def proxy_failed() -> Expected:
+    """aiohttp does not tell that the proxy failed, before anything was sent; a poll may be sent again in any case."""
+    return not_connected(triggerer=RESPONSE_LOST)
 
 
-def refused(
-    status: int, error: type[errors.CruxError], file: type[errors.CruxError], *, again: bool = False
+def not_trusted() -> Expected:
+    outcome = Outcome(errors.CruxInvalidConnectionError, "the certificate of Crux Connect is not trusted (")
+    return same_for_all(outcome, download=replace(outcome, message="the certificate of HOST is not trusted ("))
+
+
+def invalid_response(
+    problem: str, *, status: int = 200, download: Outcome | None = None, triggerer: Outcome | None = None
 ) -> Expected:
-    met = Met(error, f"Crux Connect answered {status} (", again=again)
-    file_again = again or file is errors.CruxUrlExpiredError  # with a fresh link
-    return every(met, file=Met(file, f"HOST answered {status} (", again=file_again))
+    """Name the problem of the response to a poll. An export and a login have one message for whatever is wrong."""
+
+    def outcome(problem: str) -> Outcome:
+        return Outcome(errors.CruxInvalidResponseError, f"Crux Connect returned HTTP {status}, but {problem}")
+
+    return {
+        **same_for_all(outcome(f"{problem} ("), download=download, triggerer=triggerer),
+        "export": outcome("its body has no valid uuid ("),
+        "login": outcome("the login returned no valid auth_token. "),
+    }
 
 
-def in_doubt(status: int) -> Expected:
-    met = refused(status, errors.CruxUnavailableError, errors.CruxUnavailableError, again=True)
-    return {**met, "export": Met(errors.CruxAmbiguousError, f"Crux Connect answered {status} (")}
+def rejected(
+    status: int, error: type[errors.CruxError], download_error: type[errors.CruxError], *, sent_again: bool = False
+) -> Expected:
+    outcome = Outcome(error, f"Crux Connect returned HTTP {status} (", sent_again)
+    download = Outcome(
+        download_error,
+        f"HOST returned HTTP {status} (",
+        sent_again or download_error is errors.CruxUrlExpiredError,  # with a new URL
+    )
+    return same_for_all(outcome, download=download)
 
 
-def told(status: int, waits: tuple[float, float], header: str, shown: str = "") -> Case:
+def ambiguous(status: int) -> Expected:
+    outcomes = rejected(status, errors.CruxUnavailableError, errors.CruxUnavailableError, sent_again=True)
+    return {**outcomes, "export": Outcome(errors.CruxAmbiguousError, f"Crux Connect returned HTTP {status} (")}
+
+
+def retry_after(status: int, delay: tuple[float, float], header: str, shown: str | None = None) -> Case:
     error = errors.CruxRateLimitError if status == 429 else errors.CruxUnavailableError
     return Case(
-        f"{status}, `Retry-After: {shown or header}`",
-        says(status, b"", f"Retry-After: {header}"),
-        refused(status, error, errors.CruxUnavailableError, again=True),
-        waits=waits,
+        f"HTTP {status}, {shown or f'`Retry-After: {header}`'}",
+        respond(status, b"", f"Retry-After: {header}"),
+        rejected(status, error, errors.CruxUnavailableError, sent_again=True),
+        delay=delay,
     )
 
 
-NO_FILE: Final = Met(errors.CruxRequestRejectedError, "HOST answered 200, but ")
-NO_TOKEN: Final = "Crux Connect answered 200 to the login, but without a well-formed auth_token"
-LOST: Final = Met(errors.CruxUnavailableError, "the answer was lost (", again=True)
-ELSEWHERE: Final = "a redirect to another host"
-PERMANENT: Final = errors.CruxRequestRejectedError
+UNVERIFIABLE_FILE: Final = Outcome(errors.CruxRequestRejectedError, "HOST returned HTTP 200, but ")
+REJECTED: Final = errors.CruxRequestRejectedError
+REDIRECT: Final = "redirect to another host"
+SLOW_BODY: Final = "an endless body, one byte at a time"
 
 CASES: Final = (
-    # -- the connection
-    Case("the connection is refused", Wire.hold, unconnected(), sent=False, place=nobody),
-    Case("the connection is not taken", Wire.hold, unconnected(), sent=False, place=crowded, brief=True),
-    Case("it is taken, and nothing is read or answered", Wire.hold, lost(), at_once=True, brief=True),
-    Case("reset before the request is read", Wire.reset_unread, lost(), at_once=True),
-    Case("reset after the request was read", Wire.reset, lost()),
-    Case("closed without an answer", sends(b""), lost()),
-    Case("the request is read, and never answered", Wire.hold, lost(), brief=True),
-    # -- TLS
-    Case("a good certificate", first(b""), every(WORKS, file=WORKS), certificate={}),
-    Case("a certificate for another host", first(b""), untrusted(), sent=False, certificate={"address": "127.0.0.2"}),
-    Case("an expired certificate", first(b""), untrusted(), sent=False, certificate={"days": -1}),
-    Case("a certificate that nobody vouches for", first(b""), untrusted(), sent=False, certificate={"trusted": False}),
-    Case("TLS is never answered", Wire.hold, unconnected(), sent=False, at_once=True, brief=True, scheme="https"),
-    Case("reset within TLS", Wire.reset_unread, unconnected(), sent=False, at_once=True, scheme="https"),
-    Case("no TLS where https is expected", says(400), unconnected(), sent=False, at_once=True, scheme="https"),
-    # -- the answer breaks off
-    Case("half a status line, closed", sends(b"HTTP/1.1 20"), lost()),
-    Case("half a status line, then nothing", sends(b"HTTP/1.1 20", then=Wire.hold), lost(), brief=True),
-    Case("half the headers, closed", sends(OK, b"Content-Type: text/csv\r\n"), lost()),
-    Case("half a body, closed", sends(OK, b"Content-Length: 99\r\n\r\n{"), lost(file_again=False)),
-    Case("half a body, reset", sends(OK, b"Content-Length: 99\r\n\r\n{", then=Wire.reset), lost(file_again=False)),
+    # -- connection
+    Case("the server refuses the connection", Connection.stay_silent, not_connected(), sent=False, address=unused_url),
     Case(
-        "half a body, then nothing",
-        sends(OK, b"Content-Length: 99\r\n\r\n{", then=Wire.hold),
-        lost(file_again=False),
-        brief=True,
+        "the server accepts no connections (backlog full)",
+        Connection.stay_silent,
+        not_connected(),
+        sent=False,
+        address=full_backlog,
+        times_out=True,
     ),
-    Case("half a chunk, closed", sends(OK, b"Transfer-Encoding: chunked\r\n\r\n9\r\n{"), lost(file_again=False)),
-    # -- the length is wrong
-    Case("`Content-Length` too long", announces(b"Content-Length: 9999\r\n"), lost(file_again=False)),
     Case(
-        "`Content-Length` too short: 4 bytes",
-        announces(b"Content-Length: 4\r\n"),
-        malformed("not in JSON", look__triggerer=LOST, login__triggerer=LOST, file=WORKS),
+        "the server accepts the connection, but neither reads nor responds",
+        Connection.stay_silent,
+        lost(),
+        before_request=True,
+        times_out=True,
+    ),
+    Case("a reset before the request is read", Connection.reset_unread, lost(), before_request=True),
+    Case("a reset after the request is read", Connection.reset, lost()),
+    Case("the server closes the connection without a response", send(b""), lost()),
+    Case("the server reads the request, but never responds", Connection.stay_silent, lost(), times_out=True),
+    # -- TLS
+    Case("a valid certificate", respond_after(b""), succeeds(), certificate={}),
+    Case(
+        "a certificate for another host",
+        respond_after(b""),
+        not_trusted(),
+        sent=False,
+        certificate={"address": "127.0.0.2"},
+    ),
+    Case("an expired certificate", respond_after(b""), not_trusted(), sent=False, certificate={"days": -1}),
+    Case("a self-signed certificate", respond_after(b""), not_trusted(), sent=False, certificate={"trusted": False}),
+    Case(
+        "no response to the TLS handshake",
+        Connection.stay_silent,
+        not_connected(),
+        sent=False,
+        before_request=True,
+        times_out=True,
+        scheme="https",
+    ),
+    Case(
+        "a reset during the TLS handshake",
+        Connection.reset_unread,
+        not_connected(),
+        sent=False,
+        before_request=True,
+        scheme="https",
+    ),
+    Case("plain HTTP at an https URL", respond(400), not_connected(), sent=False, before_request=True, scheme="https"),
+    # -- incomplete responses
+    Case("half of the status line, then the connection is closed", send(b"HTTP/1.1 20"), lost()),
+    Case(
+        "half of the status line, then nothing",
+        send(b"HTTP/1.1 20", then=Connection.stay_silent),
+        lost(),
+        times_out=True,
+    ),
+    Case("half of the headers, then the connection is closed", send(OK, b"Content-Type: text/csv\r\n"), lost()),
+    Case(
+        "half of the body, then the connection is closed",
+        send(OK, b"Content-Length: 99\r\n\r\n{"),
+        lost(download_again=False),
+    ),
+    Case(
+        "half of the body, then a reset",
+        send(OK, b"Content-Length: 99\r\n\r\n{", then=Connection.reset),
+        lost(download_again=False),
+    ),
+    Case(
+        "half of the body, then nothing",
+        send(OK, b"Content-Length: 99\r\n\r\n{", then=Connection.stay_silent),
+        lost(download_again=False),
+        times_out=True,
+    ),
+    Case(
+        "half of a chunk, then the connection is closed",
+        send(OK, b"Transfer-Encoding: chunked\r\n\r\n9\r\n{"),
+        lost(download_again=False),
+    ),
+    # -- wrong lengths
+    Case("`Content-Length` is too large", with_length(b"Content-Length: 9999\r\n"), lost(download_again=False)),
+    Case(
+        "`Content-Length` is too small (4 bytes)",
+        with_length(b"Content-Length: 4\r\n"),
+        invalid_response("its body is not a JSON object", triggerer=RESPONSE_LOST, download=SUCCESS),
         stored=CSV[:4],
     ),
-    Case("`Content-Length` twice, of two minds", announces(b"Content-Length: 4\r\nContent-Length: 5\r\n"), lost()),
     Case(
-        "`Content-Length` is no number",
-        announces(b"Content-Length: many\r\n"),
-        every(WORKS, look__triggerer=LOST, login__triggerer=LOST, file=NO_FILE),
+        "`Content-Length` twice, with different values",
+        with_length(b"Content-Length: 4\r\nContent-Length: 5\r\n"),
+        lost(),
     ),
-    Case("no `Content-Length`", announces(b""), every(WORKS, file=NO_FILE)),
-    # -- the answer has no end
-    Case("headers without end", drips(OK, b"X-A: b\r\n" * 100, pause=0), lost()),
-    Case("a header without end", drips(OK, b"X-A: ", b"b" * 1000, pause=0), lost()),
-    Case("a byte of the headers now and then, for ever", drips(OK, b"X-A: ", b"b"), lost(), brief=True),
     Case(
-        "a byte of the body now and then, for ever",
-        drips(OK, b"Content-Length: 999999\r\n\r\n", b" "),
-        lost(file_again=False),
-        brief=True,
+        "`Content-Length` is not a number",
+        with_length(b"Content-Length: many\r\n"),
+        succeeds(triggerer=RESPONSE_LOST, download=UNVERIFIABLE_FILE),
     ),
-    Case("100 for ever", drips(b"HTTP/1.1 100 Continue\r\n\r\n" * 10), lost(), brief=True),
-    Case("a body of 200 MB", large, malformed("with more than 1048576 bytes")),
-    Case("200 MB of nothing, packed", bomb, malformed("with more than 1048576 bytes", file=NO_FILE)),
+    Case("no `Content-Length`", with_length(b""), succeeds(download=UNVERIFIABLE_FILE)),
+    # -- endless responses
+    Case("endless headers", endless(OK, b"X-A: b\r\n" * 100, pause=0), lost()),
+    Case("one endless header", endless(OK, b"X-A: ", b"b" * 1000, pause=0), lost()),
+    Case("endless headers, one byte at a time", endless(OK, b"X-A: ", b"b"), lost(), times_out=True),
+    Case(
+        SLOW_BODY,
+        endless(OK, b"Content-Length: 999999\r\n\r\n", b" "),
+        lost(download_again=False),
+        times_out=True,
+    ),
+    Case("endless HTTP 100", endless(b"HTTP/1.1 100 Continue\r\n\r\n" * 10), lost(), times_out=True),
+    Case("a body of 200 MB", large_body, invalid_response("its body exceeds 1048576 bytes")),
+    Case(
+        "200 MB of zeros, compressed",
+        compressed_body,
+        invalid_response("its body exceeds 1048576 bytes", download=UNVERIFIABLE_FILE),
+    ),
     # -- 1xx and 2xx
-    Case("100, then a good answer", first(b"HTTP/1.1 100 Continue\r\n\r\n"), every(WORKS, file=WORKS)),
-    Case("103, then a good answer", first(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"), every(WORKS, file=WORKS)),
-    Case("100, then nothing", sends(b"HTTP/1.1 100 Continue\r\n\r\n", then=Wire.hold), lost(), brief=True),
-    Case("103, then nothing", sends(b"HTTP/1.1 103 Early Hints\r\n\r\n", then=Wire.hold), lost(), brief=True),
-    Case("101", sends(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), in_doubt(101)),
+    Case("HTTP 100, then a normal response", respond_after(b"HTTP/1.1 100 Continue\r\n\r\n"), succeeds()),
+    Case("HTTP 103, then a normal response", respond_after(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"), succeeds()),
     Case(
-        "204",
-        sends(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
-        every(
-            Met(errors.CruxInvalidResponseError, "Crux Connect answered 204, but not in JSON"),
-            file=Met(PERMANENT, "HOST answered 204 ("),
-        ),
+        "HTTP 100, then nothing",
+        send(b"HTTP/1.1 100 Continue\r\n\r\n", then=Connection.stay_silent),
+        lost(),
+        times_out=True,
     ),
-    Case("an HTML page", says(200, b"<html>", "Content-Type: text/html"), malformed("not in JSON", file=NO_FILE)),
-    Case("JSON, but a list", says_json([]), malformed("not with a JSON object")),
-    Case("JSON, nested thousands deep", says(200, b"[" * 100_000), malformed("not in JSON")),
     Case(
-        "JSON without what was asked for",
-        says_json({}),
-        malformed(
-            "without a well-formed uuid",
-            NO_TOKEN,
-            look=Met(
-                errors.CruxInvalidResponseError,
-                "Crux Connect answered 200, but not about the export that was asked for",
-            ),
+        "HTTP 103, then nothing",
+        send(b"HTTP/1.1 103 Early Hints\r\n\r\n", then=Connection.stay_silent),
+        lost(),
+        times_out=True,
+    ),
+    Case(
+        "HTTP 101",
+        send(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+        ambiguous(101),
+    ),
+    Case(
+        "HTTP 204",
+        send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
+        invalid_response(
+            "its body is not a JSON object", status=204, download=Outcome(REJECTED, "HOST returned HTTP 204 (")
         ),
     ),
     Case(
-        "a uuid that is none",
-        says_json({"uuid": "b9888421", "status": "completed", "auth_token": "two words"}),
-        malformed(
-            "without a well-formed uuid",
-            NO_TOKEN,
-            look=Met(
-                errors.CruxInvalidResponseError,
-                "Crux Connect answered 200, but not about the export that was asked for",
-            ),
-        ),
+        "an HTML page",
+        respond(200, b"<html>", "Content-Type: text/html"),
+        invalid_response("its body is not a JSON object", download=UNVERIFIABLE_FILE),
     ),
-    # -- the proxy of the connection, to a server that would answer well
-    Case("a good proxy", first(b""), every(WORKS, file=WORKS), certificate={}, proxy=Wire.tunnel),
-    Case("there is no proxy", first(b""), unconnected(), sent=False, certificate={}, place=nobody, proxy=Wire.tunnel),
-    Case("the proxy answers 407", first(b""), unconnected(), sent=False, certificate={}, proxy=says(407)),
-    Case("the proxy answers 503", first(b""), unconnected(), sent=False, certificate={}, proxy=says(503)),
-    Case("the proxy resets", first(b""), proxy_broke(), sent=False, certificate={}, proxy=Wire.reset),
-    Case("the proxy answers half", first(b""), proxy_broke(), sent=False, certificate={}, proxy=sends(b"HTTP/1.1 20")),
-    Case("the proxy never answers", first(b""), proxy_broke(), sent=False, certificate={}, proxy=Wire.hold, brief=True),
+    Case("a JSON list", respond_json([]), invalid_response("its body is not a JSON object")),
+    Case(
+        "JSON that is nested thousands of levels deep",
+        respond(200, b"[" * 100_000),
+        invalid_response("its body is not a JSON object"),
+    ),
+    Case("a JSON object without the expected fields", respond_json({}), invalid_response("it is about another export")),
+    Case(
+        "a JSON object with an invalid UUID and an invalid token",
+        respond_json({"uuid": "b9888421", "status": "completed", "auth_token": "two words"}),
+        invalid_response("it is about another export"),
+    ),
+    # -- the proxy of the connection, before a server that responds normally
+    Case("a proxy that works", respond_after(b""), succeeds(), certificate={}, proxy=Connection.tunnel),
+    Case(
+        "no proxy listens at its address",
+        respond_after(b""),
+        not_connected(),
+        sent=False,
+        certificate={},
+        address=unused_url,
+        proxy=Connection.tunnel,
+    ),
+    *(
+        Case(
+            f"the proxy returns HTTP {status}",
+            respond_after(b""),
+            not_connected(),
+            sent=False,
+            certificate={},
+            proxy=respond(status),
+        )
+        for status in (407, 503)
+    ),
+    Case(
+        "the proxy resets the connection",
+        respond_after(b""),
+        proxy_failed(),
+        sent=False,
+        certificate={},
+        proxy=Connection.reset,
+    ),
+    Case(
+        "the proxy sends half of a status line",
+        respond_after(b""),
+        proxy_failed(),
+        sent=False,
+        certificate={},
+        proxy=send(b"HTTP/1.1 20"),
+    ),
+    Case(
+        "the proxy never responds",
+        respond_after(b""),
+        proxy_failed(),
+        sent=False,
+        certificate={},
+        proxy=Connection.stay_silent,
+        times_out=True,
+    ),
     # -- 3xx
     *(
-        Case(f"{status}: {ELSEWHERE}", says(status), refused(status, PERMANENT, PERMANENT))
+        Case(f"HTTP {status}, {REDIRECT}", respond(status), rejected(status, REJECTED, REJECTED))
         for status in (301, 302, 303, 307, 308)
     ),
     # -- 4xx
-    Case("400 that repeats the request's headers", repeats_the_request, refused(400, PERMANENT, PERMANENT)),
-    Case("401 for ever", says(401), refused(401, errors.CruxAuthenticationError, PERMANENT)),
+    Case("HTTP 400 that repeats the request's headers", repeat_request, rejected(400, REJECTED, REJECTED)),
+    Case("HTTP 401", respond(401), rejected(401, errors.CruxAuthenticationError, REJECTED)),
     Case(
-        "401 once, connection with a login",
-        first_401,
-        {"export": replace(WORKS, again=True), "look": replace(WORKS, again=True)},
-        by_login=True,
+        "HTTP 401 once, connection with a login",
+        reject_first,
+        dict.fromkeys(("export", "poll"), replace(SUCCESS, sent_again=True)),
+        with_login=True,
     ),
     Case(
-        "401 for ever, connection with a login",
-        says(401),
-        {
-            "export": Met(errors.CruxAuthenticationError, "Crux Connect answered 401 (", again=True),
-            "look": Met(errors.CruxAuthenticationError, "Crux Connect answered 401 (", again=True),
-        },
-        by_login=True,
+        "HTTP 401 every time, connection with a login",
+        respond(401),
+        dict.fromkeys(
+            ("export", "poll"),
+            Outcome(errors.CruxAuthenticationError, "Crux Connect returned HTTP 401 (", sent_again=True),
+        ),
+        with_login=True,
     ),
-    Case("403", says(403), refused(403, errors.CruxPermissionDeniedError, errors.CruxUrlExpiredError)),
-    Case("404", says(404), refused(404, errors.CruxNotFoundError, errors.CruxNotFoundError)),
-    Case("415", says(415), refused(415, errors.CruxUnsupportedMediaTypeError, PERMANENT)),
-    told(429, (7, 8), "7"),
-    told(503, (7, 8), "7"),
-    told(503, (0, 1), "Wed, 21 Oct 2015 07:28:00 GMT"),
-    told(503, (120, 121), "Fri, 31 Dec 9999 23:59:59 GMT"),
-    told(429, (120, 121), "315360000"),
-    told(429, (120, 121), "9" * 5000, "999…` (5000 digits)`"),
-    told(429, (1, 2), "-5"),
-    told(429, (1, 2), "soon"),
+    Case("HTTP 403", respond(403), rejected(403, errors.CruxPermissionDeniedError, errors.CruxUrlExpiredError)),
+    Case("HTTP 404", respond(404), rejected(404, errors.CruxNotFoundError, errors.CruxNotFoundError)),
+    Case("HTTP 415", respond(415), rejected(415, errors.CruxUnsupportedMediaTypeError, REJECTED)),
+    retry_after(429, (7, 8), "7"),
+    retry_after(503, (7, 8), "7"),
+    retry_after(503, (0, 1), "Wed, 21 Oct 2015 07:28:00 GMT"),
+    retry_after(503, (120, 121), "Fri, 31 Dec 9999 23:59:59 GMT"),
+    retry_after(429, (120, 121), "315360000"),
+    retry_after(429, (120, 121), "9" * 5000, "`Retry-After` with 5000 digits"),
+    retry_after(429, (1, 2), "-5"),
+    retry_after(429, (1, 2), "soon"),
     # -- 5xx
-    *(Case(str(status), says(status), in_doubt(status)) for status in (500, 502, 504)),
-    Case("503", says(503), refused(503, errors.CruxUnavailableError, errors.CruxUnavailableError, again=True)),
-    Case("a status of 999", says(999), in_doubt(999)),
-    Case("not HTTP", sends(b"220 mail.example ESMTP\r\n"), lost()),
+    *(Case(f"HTTP {status}", respond(status), ambiguous(status)) for status in (500, 502, 504)),
+    Case(
+        "HTTP 503",
+        respond(503),
+        rejected(503, errors.CruxUnavailableError, errors.CruxUnavailableError, sent_again=True),
+    ),
+    Case("HTTP 999, which does not exist", respond(999), ambiguous(999)),
+    Case("a response that is not HTTP", send(b"220 mail.example ESMTP\r\n"), lost()),
 )

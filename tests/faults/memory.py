@@ -1,8 +1,8 @@
 """
-How much memory a fresh process needs to meet answers that are too long: ``python -m tests.faults.memory URL FILE_URL``.
+How much memory a fresh process needs for responses that are too long: ``python -m tests.faults.memory FILE_URL``.
 
-The first of each call is a good one, so that what does not depend on the answer is there before. Prints, in MiB, what
-came on top, by call.
+Every operation runs twice. The first response is a normal one, so that the second adds nothing but what its length
+costs. Prints, as JSON by operation, how much the peak grew (in MiB) and what the outcome was.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.calls import WAYS, outcome
+from tests.faults.operations import OPERATIONS
 
 
 def peak() -> float:
-    # not ru_maxrss, which begins with what this process's parent had
+    # not ru_maxrss, which begins with the memory of the parent process
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def main(url: str, file_url: str) -> None:
-    """Make each call twice: the server answers the first one well, and the second one at length."""
-    grown = {}
+def main(file_url: str) -> None:
+    """Run each operation twice: the server's first response is a normal one, and the second is too long."""
+    growth = {}
     with tempfile.TemporaryDirectory() as folder:
-        for way in WAYS:
-            if way.call == "login":
+        for operation in OPERATIONS:
+            if operation.request == "login":
                 continue
-            outcome(way, file_url, Path(folder))
+            operation.outcome(file_url, Path(folder))
             before = peak()
-            got = outcome(way, file_url, Path(folder))
-            grown[str(way)] = [round(peak() - before, 1), type(got).__name__]
-    sys.stdout.write(json.dumps(grown))
+            outcome = operation.outcome(file_url, Path(folder))
+            growth[str(operation)] = [round(peak() - before, 1), type(outcome).__name__]
+    sys.stdout.write(json.dumps(growth))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Each fault, met by each call over each transport: what the user gets, how often it was sent, what is left behind."""
+"""Each fault in each operation over each transport: what the user gets, what was sent, and what is left behind."""
 
 from __future__ import annotations
 
@@ -13,143 +13,159 @@ import tenacity
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
-from tests.faults.calls import BEFORE, BY_LOGIN, DAY, PASSWORD, WAYS, Way, outcome
-from tests.faults.cases import CASES, ELSEWHERE, Case, Met
-from tests.faults.certificates import certificate
-from tests.faults.server import EXPORT, FILE, SIGNATURE, TOKEN, UUID, Server, Wire, answer, running
+from tests.certificates import self_signed_certificate
+from tests.faults.cases import CASES, REDIRECT, SLOW_BODY, Case, Outcome
+from tests.faults.operations import DAY, LOGIN_CREDENTIALS, OPERATIONS, PASSWORD, PREVIOUS_CONTENT, Operation
+from tests.raw_server import (
+    EXPORT_PATH,
+    FILE_PATH,
+    SIGNATURE,
+    TOKEN,
+    UUID,
+    Connection,
+    RawServer,
+    http_response,
+    raw_server,
+)
 
 SECRETS = (TOKEN, PASSWORD, SIGNATURE, "X-Amz")
 
 
 @pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no test wait; what would have been waited is in the list."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Skip every delay before a retry; the list contains their seconds."""
     seconds: list[float] = []
     blocking, looping = tenacity.Retrying, tenacity.AsyncRetrying
 
-    async def sleep(waited: float) -> None:
-        seconds.append(waited)
+    async def sleep(delay: float) -> None:
+        seconds.append(delay)
 
-    monkeypatch.setattr(tenacity, "Retrying", lambda **given: blocking(**given, sleep=seconds.append))
-    monkeypatch.setattr(tenacity, "AsyncRetrying", lambda **given: looping(**given, sleep=sleep))
+    monkeypatch.setattr(tenacity, "Retrying", lambda **policy: blocking(**policy, sleep=seconds.append))
+    monkeypatch.setattr(tenacity, "AsyncRetrying", lambda **policy: looping(**policy, sleep=sleep))
     return seconds
 
 
-def prepared(stack: ExitStack, case: Case, way: Way, folder: Path) -> tuple[list[Server], str, dict[str, Any]]:
-    """Start what the case needs; return the servers, the nearest first, the URL, and what the connection must know."""
-    # generous, where no timeout is to be met; else above what a busy machine takes to connect to itself
+def start_servers(
+    stack: ExitStack, case: Case, operation: Operation, folder: Path
+) -> tuple[list[RawServer], str, dict[str, Any]]:
+    """Start what the case needs; return the servers (the nearest first), the URL, and the extras of the connection."""
+    # long if no timeout is tested; otherwise longer than a busy machine needs to connect to itself
     connect_timeout = 0.4 if case.sent else 0.1
-    extra: dict[str, Any] = {"connect_timeout": connect_timeout, "read_timeout": 0.1} if case.brief else {}
+    extra: dict[str, Any] = {"connect_timeout": connect_timeout, "read_timeout": 0.1} if case.times_out else {}
     extra |= {"max_retries": 1}
-    place = case.place and stack.enter_context(case.place())
-    if place and case.proxy is None:
-        return [], place, extra
+    address = case.address and stack.enter_context(case.address())
+    if address and case.proxy is None:
+        return [], address, extra
     tls = None
     if case.certificate is not None:
-        tls, bundle = certificate(folder, **case.certificate)  # type: ignore[arg-type]
+        tls, bundle = self_signed_certificate(folder, **case.certificate)  # type: ignore[arg-type]
         extra["ca_bundle"] = str(bundle)
-    server = stack.enter_context(running(case.fault, way.path, at_once=case.at_once, tls=tls, scheme=case.scheme))
+    server = stack.enter_context(
+        raw_server(case.fault, operation.path, before_request=case.before_request, tls=tls, scheme=case.scheme)
+    )
     if case.proxy is None:
         return [server], server.url, extra
-    if place:
-        return [server], server.url, {**extra, "proxy": place}
-    proxy = stack.enter_context(running(case.proxy, ""))
+    if address:
+        return [server], server.url, {**extra, "proxy": address}
+    proxy = stack.enter_context(raw_server(case.proxy, ""))
     return [proxy, server], server.url, {**extra, "proxy": proxy.url}
 
 
-# a login in the triggerer takes the way of a look there: where timeouts are met it is left out, to save their time
-MEETINGS = [
-    (case, way)
+# In the triggerer a login is sent as a poll is: to save the time of its timeouts, it is left out of those cases.
+RUNS = [
+    (case, operation)
     for case in CASES
-    for way in WAYS
-    if case.expected(way) and not (case.brief and str(way) == "login, triggerer")
+    for operation in OPERATIONS
+    if case.expected(operation) and not (case.times_out and str(operation) == "login (triggerer)")
 ]
 
 
-@pytest.mark.parametrize(("case", "way"), MEETINGS, ids=[f"{case}-{way}" for case, way in MEETINGS])
-def test_what_the_user_gets(case: Case, way: Way, connect, tmp_path: Path, waits: list[float]) -> None:
-    lake, pki = tmp_path / "lake", tmp_path / "pki"
-    lake.mkdir()
-    pki.mkdir()
+@pytest.mark.parametrize(("case", "operation"), RUNS, ids=[f"{case}-{operation}" for case, operation in RUNS])
+def test_fault(case: Case, operation: Operation, connect, tmp_path: Path, delays: list[float]) -> None:
+    stored, certificates = tmp_path / "stored", tmp_path / "certificates"
+    stored.mkdir()
+    certificates.mkdir()
     with ExitStack() as stack:
-        servers, url, extra = prepared(stack, case, way, pki)
-        connect(host=url, extra=extra, **(BY_LOGIN if case.by_login else way.credentials))
-        file = f"{url}{FILE}orders.csv?X-Amz-Expires=600&X-Amz-Signature={SIGNATURE}"
-        got = outcome(way, file, lake)
-        expected = case.expected(way)
+        servers, url, extra = start_servers(stack, case, operation, certificates)
+        connect(host=url, extra=extra, **(LOGIN_CREDENTIALS if case.with_login else operation.credentials))
+        file_url = f"{url}{FILE_PATH}orders.csv?X-Amz-Expires=600&X-Amz-Signature={SIGNATURE}"
+        outcome = operation.outcome(file_url, stored)
+        expected = case.expected(operation)
         assert expected is not None
-        judge(got, expected, case, way, url)
-        if expected.again and case.waits is not None:
-            assert waits
-            assert all(case.waits[0] <= seconds <= case.waits[1] for seconds in waits)
-        if case.place is None:
-            servers[0].await_connections(1 + expected.again)
-        if way.call == "file":
-            assert [found.name for found in lake.iterdir()] == ["orders.csv"]
-            assert (lake / "orders.csv").read_bytes() == (BEFORE if expected.error else case.stored)
-    if case.place is None:
-        judge_traffic(servers, expected, case, way)
+        check_outcome(outcome, expected, operation, url)
+        if expected.sent_again and case.delay is not None:
+            assert delays
+            assert all(case.delay[0] <= seconds <= case.delay[1] for seconds in delays)
+        if case.address is None:
+            servers[0].await_connections(1 + expected.sent_again)
+        if operation.request == "download":
+            assert [file.name for file in stored.iterdir()] == ["orders.csv"]
+            assert (stored / "orders.csv").read_bytes() == (PREVIOUS_CONTENT if expected.error else case.stored)
+    if case.address is None:
+        check_traffic(servers, expected, case, operation)
     else:
-        assert len(waits) == 1, "it was not tried again"
+        assert len(delays) == 1, "the request was not sent again"
         assert not any(server.connections for server in servers)
 
 
-def judge(got: object, expected: Met, case: Case, way: Way, url: str) -> None:
+def check_outcome(outcome: object, expected: Outcome, operation: Operation, url: str) -> None:
     if expected.error is None:
-        assert got == way.good
+        assert outcome == operation.result
         return
-    assert type(got) is expected.error
-    assert isinstance(got, CruxError)
-    shown = str(got).removeprefix(f"Could not {way.doing}: ").replace(url.partition("://")[2], "HOST")
-    assert shown.startswith(expected.says)
-    told = "".join(traceback.format_exception(got)) + repr(got)
-    assert not [secret for secret in SECRETS if secret in told.replace("X-Amz-Expires=600", "")]
+    assert type(outcome) is expected.error
+    assert isinstance(outcome, CruxError)
+    message = str(outcome).removeprefix(f"Could not {operation.action}: ").replace(url.partition("://")[2], "HOST")
+    assert message.startswith(expected.message)
+    shown = "".join(traceback.format_exception(outcome)) + repr(outcome)
+    assert not [secret for secret in SECRETS if secret in shown.replace("X-Amz-Expires=600", "")]
 
 
-def judge_traffic(servers: list[Server], expected: Met, case: Case, way: Way) -> None:
+def check_traffic(servers: list[RawServer], expected: Outcome, case: Case, operation: Operation) -> None:
     for server in servers:
-        assert server.mistakes == []
-        assert not server.tired, "the server gave up before the client did"
-    assert sum(server.may_have_started for server in servers) <= 1
-    # where timeouts are met, a client may be gone before the request is read
-    all_counted = not (case.at_once or case.brief) and case.sent
-    arrived = sum(server.asked(way.path) for server in servers) if all_counted else servers[0].connections
-    if way.by == "requests":
-        assert arrived == (2 if expected.again else 1)
+        assert server.fault_errors == []
+        assert not server.gave_up, "the server gave up before the client did"
+    assert sum(server.exports_maybe_started for server in servers) <= 1
+    # a client that times out may be gone before its request is read
+    all_counted = case.sent and not (case.before_request or case.times_out)
+    received = (
+        sum(server.count_requests(operation.path) for server in servers) if all_counted else servers[0].connections
+    )
+    if operation.transport == "requests":
+        assert received == (2 if expected.sent_again else 1)
     else:
-        # aiohttp sends a GET again by itself, once, where a connection breaks
-        assert (arrived > 1) == expected.again
-    if way.call == "login" and expected.error:
-        assert not any(server.asked(EXPORT) for server in servers)
+        # aiohttp itself sends a GET request once more if its connection breaks
+        assert (received > 1) == expected.sent_again
+    if operation.request == "login" and expected.error:
+        assert not any(server.count_requests(EXPORT_PATH) for server in servers)
     if not case.sent:
-        assert not [head for server in servers for head in server.came if not head.startswith("CONNECT")]
+        assert not [head for server in servers for head in server.requests if not head.startswith("CONNECT")]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_nothing_arrives_at_the_host_that_a_redirect_names(way: Way, status: int, connect, tmp_path: Path) -> None:
-    with running(lambda wire: wire.say(200)) as elsewhere:
-        location = f"Location: {elsewhere.url}{way.path}"
-        with running(lambda wire: wire.say(status, b"", location), way.path) as server:
-            connect(host=server.url, **way.credentials)
-            got = outcome(way, server.file_url, tmp_path)
-            assert "Redirects are not followed" in str(got)
-            assert server.asked(way.path) == 1
-        assert elsewhere.connections == 0
-    assert any(case.name.endswith(ELSEWHERE) and case.name.startswith(str(status)) for case in CASES)
+def test_redirect_target_receives_nothing(operation: Operation, status: int, connect, tmp_path: Path) -> None:
+    with raw_server(lambda connection: connection.respond(200)) as target:
+        location = f"Location: {target.url}{operation.path}"
+        with raw_server(lambda connection: connection.respond(status, b"", location), operation.path) as server:
+            connect(host=server.url, **operation.credentials)
+            outcome = operation.outcome(server.file_url, tmp_path)
+            assert "Redirects are not followed" in str(outcome)
+            assert server.count_requests(operation.path) == 1
+        assert target.connections == 0
+    assert f"HTTP {status}, {REDIRECT}" in {case.name for case in CASES}
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_call(connect) -> None:
-    """After 103 and a lost answer, the connection is not used again: the answer to one call would be the next one's."""
+def test_late_response_is_not_taken_for_that_of_the_next_request(connect) -> None:
+    """After HTTP 103 and a lost response, the connection is not used again: the late response could arrive on it."""
 
-    def fault(wire: Wire) -> None:
-        if len(wire.server.came) > 1:
-            wire.send(wire.good())
+    def fault(connection: Connection) -> None:
+        if len(connection.server.requests) > 1:
+            connection.send(connection.normal_response())
             return
-        wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-        wire.hold()
+        connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        connection.stay_silent()
 
-    with running(fault, EXPORT) as server:
+    with raw_server(fault, EXPORT_PATH) as server:
         connect(host=server.url, password=TOKEN, extra={"read_timeout": 0.1})
         hook = CruxHook()
         with pytest.raises(CruxAmbiguousError):
@@ -158,49 +174,47 @@ def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_call(connec
         assert server.connections == 2
 
 
-def test_more_than_was_announced_is_not_taken_for_the_answer_to_the_next_call(connect) -> None:
-    """What follows an answer on a connection that stays open is nobody's."""
-    other = UUID.replace("b", "c")
+def test_bytes_after_the_announced_length_are_not_taken_for_the_next_response(connect) -> None:
+    other_uuid = UUID.replace("b", "c")
 
-    def fault(wire: Wire) -> None:
-        kept = wire.good().replace(b"Connection: close", b"Connection: keep-alive")
-        wire.send(kept + kept.replace(UUID.encode(), other.encode()))
-        while wire.read():
-            wire.send(kept)
+    def fault(connection: Connection) -> None:
+        response = connection.normal_response().replace(b"Connection: close", b"Connection: keep-alive")
+        connection.send(response + response.replace(UUID.encode(), other_uuid.encode()))
+        while connection.read_request():
+            connection.send(response)
 
-    with running(fault, EXPORT) as server:
+    with raw_server(fault, EXPORT_PATH) as server:
         connect(host=server.url, password=TOKEN)
         hook = CruxHook()
         with hook.get_conn():
             assert [hook.export_orders(DAY), hook.export_orders(DAY)] == [UUID, UUID]
 
 
-def test_a_drip_is_named(connect, tmp_path: Path) -> None:
-    """Neither silence nor a cut: a person has to know what to look for."""
-    (case,) = (case for case in CASES if case.name.startswith("a byte of the body"))
-    for way in (way for way in WAYS if way.call != "login"):
-        with running(case.fault, way.path) as server:
+def test_message_names_a_slow_body(connect, tmp_path: Path) -> None:
+    """It is neither silence nor a closed connection: the message says what to look for."""
+    (case,) = (case for case in CASES if case.name == SLOW_BODY)
+    for operation in (operation for operation in OPERATIONS if operation.request != "login"):
+        with raw_server(case.fault, operation.path) as server:
             # no pause is as long as the read timeout
             connect(
                 host=server.url,
                 extra={"connect_timeout": 0.4, "read_timeout": 0.2, "max_retries": 0},
-                **way.credentials,
+                **operation.credentials,
             )
-            assert "no end after" in str(outcome(way, server.file_url, tmp_path))
-            assert not server.tired
+            assert "response incomplete after" in str(operation.outcome(server.file_url, tmp_path))
+            assert not server.gave_up
 
 
-def test_a_file_that_comes_steadily_may_take_longer_than_an_answer(connect, tmp_path: Path) -> None:
-    """Nor does the time count that the reader takes."""
+def test_steady_file_may_take_longer_than_a_response(connect) -> None:
     body = bytes(4 * 1024 * 1024)
 
-    def fault(wire: Wire) -> None:
-        wire.send(answer(200, body)[: -len(body)])
-        for at in range(0, len(body), 64 * 1024):
-            wire.send(body[at : at + 64 * 1024])
-            wire.server.ended.wait(0.02)
+    def fault(connection: Connection) -> None:
+        connection.send(http_response(200, body)[: -len(body)])
+        for start in range(0, len(body), 64 * 1024):
+            connection.send(body[start : start + 64 * 1024])
+            connection.server.stopping.wait(0.02)
 
-    with running(fault, FILE) as server:
+    with raw_server(fault, FILE_PATH) as server:
         connect(host=server.url, password=TOKEN, extra={"read_timeout": 0.4})
         with CruxHook().open_file(Export(uuid=UUID, status="completed", url=server.file_url)) as chunks:
             assert b"".join(chunks) == body

@@ -1,4 +1,4 @@
-"""No answer fills the memory: measured in a fresh process, whose peak nothing else has raised."""
+"""No response fills the memory: measured in a fresh process, whose peak nothing else has raised."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import bomb, large, packed
-from tests.faults.server import TOKEN, Fault, Wire, running
+from tests.faults.cases import compressed_body, compressed_zeros, large_body
+from tests.raw_server import TOKEN, Connection, Fault, raw_server
 
 ALLOWED = 16
-"""MiB: some chunks of what comes, packed and unpacked; a whole one of these answers has 190."""
+"""MiB: some chunks of what arrives, compressed and decompressed; each of these responses has 190 in total."""
 
 
-@pytest.mark.parametrize("fault", [large, bomb], ids=["a body of 200 MB", "200 MB of nothing, packed"])
-def test_an_answer_that_is_too_long_is_not_kept_in_memory(fault: Fault, tmp_path: Path) -> None:
-    packed()
-    asked: Counter[str] = Counter()
+@pytest.mark.parametrize(
+    "fault", [large_body, compressed_body], ids=["a body of 200 MB", "200 MB of zeros, compressed"]
+)
+def test_long_response_is_not_kept_in_memory(fault: Fault, tmp_path: Path) -> None:
+    compressed_zeros()
+    requests: Counter[str] = Counter()
 
-    def second_is_long(wire: Wire) -> None:
-        # that of the triggerer comes after both of the worker
-        asked[wire.path] += 1
-        if asked[wire.path] % 2:
-            wire.send(wire.good())
+    def every_second_is_long(connection: Connection) -> None:
+        # worker and triggerer use the same path, one after the other
+        requests[connection.path] += 1
+        if requests[connection.path] % 2:
+            connection.send(connection.normal_response())
         else:
-            fault(wire)
+            fault(connection)
 
-    with running(second_is_long) as server:
+    with raw_server(every_second_is_long) as server:
         connection = {"conn_type": "crux", "host": server.url, "password": TOKEN, "extra": {"max_retries": 0}}
-        command = [sys.executable, "-m", "tests.faults.memory", server.url, server.file_url]
+        command = [sys.executable, "-m", "tests.faults.memory", server.file_url]
         environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps(connection)}
         done = subprocess.run(
             command,
@@ -44,12 +46,12 @@ def test_an_answer_that_is_too_long_is_not_kept_in_memory(fault: Fault, tmp_path
             timeout=120,
             check=True,
         )
-    grown = json.loads(done.stdout.splitlines()[-1])
-    assert {call: kind for call, (_, kind) in grown.items()} == {
+    growth = json.loads(done.stdout.splitlines()[-1])
+    assert {operation: outcome for operation, (_, outcome) in growth.items()} == {
         "export": "CruxInvalidResponseError",
-        "look": "CruxInvalidResponseError",
-        "look, triggerer": "CruxInvalidResponseError",
-        "file": "str" if fault is large else "CruxRequestRejectedError",
+        "poll": "CruxInvalidResponseError",
+        "poll (triggerer)": "CruxInvalidResponseError",
+        "download": "str" if fault is large_body else "CruxRequestRejectedError",
     }
-    for call, (mebibytes, _) in grown.items():
-        assert mebibytes < ALLOWED, call
+    for operation, (mebibytes, _) in growth.items():
+        assert mebibytes < ALLOWED, operation

@@ -1,4 +1,4 @@
-"""No answer of any kind makes what reads it raise anything but an error of ours."""
+"""No response, URL or event makes its reader raise anything but an error of this provider."""
 
 from __future__ import annotations
 
@@ -9,18 +9,37 @@ from datetime import UTC, datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api import answers, calls, failures, files, waiting
-from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse
+from airflow_provider_crux.api.errors import Peer, error_for_status
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.retries import retry_after
+from airflow_provider_crux.api.polling import state_from_event
+from airflow_provider_crux.api.redaction import secrets_in_url
+from airflow_provider_crux.api.requests import (
+    DOWNLOAD,
+    MAX_RESPONSE_BYTES,
+    ApiResponse,
+    export_orders_request,
+    get_export_request,
+    login_request,
+)
+from airflow_provider_crux.api.responses import (
+    Export,
+    ExportState,
+    file_url,
+    parse_auth_token,
+    parse_export,
+    parse_export_uuid,
+)
+from airflow_provider_crux.api.retries import retry_after, should_retry
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError
-from tests.faults.server import TOKEN, UUID
+from tests.raw_server import TOKEN, UUID
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-POST = export_orders_request(OrdersExportRequest())
-CALLS = [POST, get_export_request(UUID), login_request("ada", "pass word")]
+EXPORT_REQUEST = export_orders_request(OrdersExportRequest())
+REQUESTS = [EXPORT_REQUEST, get_export_request(UUID), login_request("ada", "pass word")]
+API = Peer("connection 'crux_default'")
+STORAGE = Peer("connection 'crux_default'", file_host="files.example")
 
-# surrogates as aiohttp puts them for bytes that are no text, numbers beyond any type
+# surrogates, which aiohttp substitutes for bytes that are not text; numbers beyond every type
 scalars = (
     st.none()
     | st.booleans()
@@ -41,48 +60,47 @@ bodies = (
 headers = st.dictionaries(
     st.sampled_from(["content-type", "retry-after", "content-length", "location"]) | st.text(), st.text(st.characters())
 )
-any_answer = st.builds(ApiResponse, status=st.integers(100, 599), headers=headers, body=bodies)
+any_response = st.builds(ApiResponse, status=st.integers(100, 599), headers=headers, body=bodies)
 
 
-def as_a_transport_shows_it(error: CruxError) -> None:
-    """Airflow logs the text: it must be text that can be."""
+def assert_can_be_logged(error: CruxError) -> None:
+    """Airflow logs the message, so it must be valid Unicode."""
     str(error).encode()
 
 
-@given(any_answer)
+@given(any_response)
 @example(ApiResponse(status=200, headers={}, body=b'{"uuid": "\\ud800"}'))
-def test_no_answer_breaks_what_reads_it(answer: Answer) -> None:
-    for read in (
-        lambda: responses.parse_export_uuid(answer, secrets=[TOKEN]),
-        lambda: answers.file_url(responses.parse_export(answer, asked=UUID, secrets=[TOKEN])),
-        lambda: responses.parse_auth_token(answer, secrets=[TOKEN]),
+def test_any_response_is_parsed_or_invalid(response: ApiResponse) -> None:
+    for parse in (
+        lambda: parse_export_uuid(response, secrets=[TOKEN]),
+        lambda: file_url(parse_export(response, requested=UUID, secrets=[TOKEN])),
+        lambda: parse_auth_token(response),
     ):
         try:
-            read()
+            parse()
         except CruxInvalidResponseError as error:
-            as_a_transport_shows_it(error)
+            assert_can_be_logged(error)
 
 
-@given(st.builds(ApiResponse, status=st.just(200), headers=headers, body=bodies), st.text(st.characters()))
-def test_whatever_url_an_answer_names_it_is_fetched_or_refused(answer: ApiResponse, url: str) -> None:
-    for found in (url, f"https://{url}", f"https://h:{url}/", f"http://[{url}"):
+@given(st.text(st.characters()))
+def test_any_url_is_valid_or_rejected(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://h:{text}/", f"http://[{text}"):
         with suppress(CruxInvalidResponseError):
-            files.checked_url(found)
-            files.secrets_in_url(found)
+            secrets_in_url(file_url(Export(uuid=UUID, status="completed", url=url)))
 
 
-@given(any_answer)
-def test_no_refusal_breaks_what_reads_it(answer: Answer) -> None:
-    for call in CALLS:
-        as_a_transport_shows_it(failures.refused(call, answer, conn_id="crux_default", secrets=[TOKEN]))
-        assert failures.worth_repeating(call, answer) in (True, False)
-    as_a_transport_shows_it(files.refused(answer, host="files.example", secrets=[TOKEN]))
+@given(any_response)
+def test_any_status_becomes_an_error(response: ApiResponse) -> None:
+    for request in REQUESTS:
+        assert_can_be_logged(error_for_status(request, response, peer=API, secrets=[TOKEN]))
+        assert should_retry(request, response) in (True, False)
+    assert_can_be_logged(error_for_status(DOWNLOAD, response, peer=STORAGE))
 
 
 @given(st.integers(100, 599))
-def test_a_post_is_sent_again_only_after_an_answer_that_says_nothing_was_done(status: int) -> None:
-    answer = ApiResponse(status=status, headers={}, body=b"")
-    assert failures.worth_repeating(POST, answer) == (status in (429, 503))
+def test_export_request_is_sent_again_only_if_it_was_not_processed(status: int) -> None:
+    response = ApiResponse(status=status, headers={}, body=b"")
+    assert should_retry(EXPORT_REQUEST, response) == (status in (429, 503))
 
 
 numbers = st.integers(-(10**30), 10**30).map(str) | st.text("0123456789+-. ", max_size=40)
@@ -97,25 +115,25 @@ dates = st.builds(
     numbers,
     st.sampled_from(["GMT", "-0000", "+9999", "-9999", "EST", ""]) | numbers,
 )
-sound = st.builds("Mon, {} Feb {} 00:00:00 {}".format, st.integers(1, 31), st.integers(0, 10_000), numbers)
+valid_dates = st.builds("Mon, {} Feb {} 00:00:00 {}".format, st.integers(1, 31), st.integers(0, 10_000), numbers)
 
 
-@given(st.text(st.characters()) | numbers | dates | sound)
+@given(st.text(st.characters()) | numbers | dates | valid_dates)
 @example("Mon, 01 Jan 2024 00:00:00 +99999999999999999999")
 @example("Fri, 31 Dec 9999 23:59:59 -2359")
 @example("Sat, 01 Jan 0001 00:00:00 +2359")
 @example("9" * 5000)
-def test_no_retry_after_breaks_what_reads_it(value: str) -> None:
+def test_any_retry_after_is_bounded_or_ignored(value: str) -> None:
     seconds = retry_after(ApiResponse(status=503, headers={"retry-after": value}, body=b""), now=NOW)
     assert seconds is None or 0 <= seconds <= 120
 
 
-@given(anything | st.binary() | st.dictionaries(names, anything), st.none() | st.just(UUID) | st.text())
-def test_no_event_breaks_what_reads_it(event: object, export_uuid: str | None) -> None:
-    assert isinstance(polling.state_from_event(event, export_uuid=export_uuid), waiting.ExportState)
+@given(anything | st.binary() | st.dictionaries(names, anything), st.just(UUID) | st.text())
+def test_any_event_has_a_state(event: object, export_uuid: str) -> None:
+    assert isinstance(state_from_event(event, export_uuid=export_uuid), ExportState)
 
 
 @given(anything)
-def test_no_state_of_an_event_breaks_what_reads_it(state: object) -> None:
+def test_any_state_of_an_event_is_known_or_unknown(state: object) -> None:
     event = {"export_uuid": UUID, "state": state}
-    assert isinstance(polling.state_from_event(event, export_uuid=UUID), waiting.ExportState)
+    assert isinstance(state_from_event(event, export_uuid=UUID), ExportState)

@@ -1,4 +1,4 @@
-"""The page of faults says what the cases say."""
+"""The page docs/reliability.md is made from the cases."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from tests.faults.cases import CASES
 from tests.faults.table import PAGE, page
 
 
-def test_the_committed_page_is_that_of_the_cases() -> None:
-    assert PAGE.read_text() == page(), "run python -m tests.faults.table, and read what has changed"
+def test_committed_page_matches_cases() -> None:
+    assert PAGE.read_text() == page(), "run python -m tests.faults.table, and read the difference"
 
 
-def test_each_case_is_named_once() -> None:
+def test_case_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)

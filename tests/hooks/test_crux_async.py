@@ -385,13 +385,13 @@ def test_where_nobody_listens_nothing_was_sent(connect) -> None:
 
 def test_a_call_that_was_refused_is_sent_again_after_the_time_that_was_asked_for(sandbox: Sandbox, uuid: str) -> None:
     before = len(sandbox.requests)
-    sandbox.answer_next("/api/data/export/", 503, {"Retry-After": "0"})
+    sandbox.respond_next("/api/data/export/", 503, {"Retry-After": "0"})
     assert asyncio.run(look(uuid)).state is ExportState.DONE
     assert [entry["status"] for entry in sandbox.requests[before:]] == [503, 200]
 
 
 def test_a_redirect_is_not_followed(sandbox: Sandbox, uuid: str) -> None:
-    sandbox.answer_next("/api/data/export/", 302, {"Location": f"{sandbox.url}/elsewhere/"})
+    sandbox.respond_next("/api/data/export/", 302, {"Location": f"{sandbox.url}/elsewhere/"})
     with pytest.raises(Exception, match="Redirects are not followed"):
         asyncio.run(look(uuid))
     assert "/elsewhere/" not in json.dumps(sandbox.requests)

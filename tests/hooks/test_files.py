@@ -15,8 +15,8 @@ import pytest
 import requests
 import tenacity
 
-from airflow_provider_crux.api.settings import ConnectionSettings
 from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.settings import ConnectionSettings
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxInvalidConnectionError,
@@ -172,7 +172,7 @@ def test_a_url_that_lapsed_is_told_at_once(url: str, sandbox: Sandbox, waits: li
 
 @pytest.mark.parametrize(("status", "error"), [(404, CruxNotFoundError), (206, CruxRequestRejectedError)])
 def test_what_settles_the_matter_is_asked_once(url: str, sandbox: Sandbox, waits, status: int, error) -> None:
-    sandbox.answer_next(FILES, status)
+    sandbox.respond_next(FILES, status)
     with pytest.raises(error):
         fetched(url)
     assert waits == []

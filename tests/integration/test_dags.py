@@ -1,4 +1,4 @@
-"""DAGs on real Airflow (``dag.test``), against the sandbox. Those that are no examples stand in ``dags``."""
+"""Tests the example DAGs and those in ``dags`` with ``dag.test()`` against the sandbox."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 AIRFLOW_3 = AIRFLOW >= (3, 0)
@@ -31,75 +31,75 @@ DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:0
 
 @pytest.fixture(scope="session")
 def dags_folder() -> Path:
-    """Give a folder of DAGs to an Airflow with a database: Airflow 3 runs no DAG that it has not read from one."""
+    """Create a DAG folder and the database, because Airflow 3 runs only DAGs from its DAG folder."""
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir()
     for path in (*EXAMPLES, *HERE.glob("dags/*.py")):
         shutil.copy(path, folder)
-    command_line("db", "migrate")
+    run_airflow("db", "migrate")
     if AIRFLOW == (3, 0):
-        # there dag.test() refuses to update an asset that no DAG processor has stored
-        command_line("dags", "reserialize")
+        # In Airflow 3.0, dag.test() updates only assets that the DAG processor has stored.
+        run_airflow("dags", "reserialize")
     return folder
 
 
-def command_line(*arguments: str) -> None:
+def run_airflow(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "airflow", *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
 def run(dags_folder: Path):
-    """Give a function that runs the DAG of one file to its end, as its author would, and gives the file's names."""
+    """Return a function that runs the DAG of a file with ``dag.test()`` and returns the names defined in the file."""
 
     def run_file(
         name: str,
         dag_id: str | None = None,
-        at: pendulum.DateTime = LOGICAL_DATE,
+        logical_date: pendulum.DateTime = LOGICAL_DATE,
         state: str = "success",
-        **given: Any,
+        **arguments: Any,
     ) -> dict[str, Any]:
         names = runpy.run_path(str(dags_folder / name))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
-        when = {"logical_date": at} if AIRFLOW_3 else {"execution_date": at}
-        finished = dags[dag_id or Path(name).stem].test(**when, **given)
-        assert str(getattr(finished.state, "value", finished.state)) == state
+        date = {"logical_date": logical_date} if AIRFLOW_3 else {"execution_date": logical_date}
+        dag_run = dags[dag_id or Path(name).stem].test(**date, **arguments)
+        assert str(getattr(dag_run.state, "value", dag_run.state)) == state
         return names
 
     return run_file
 
 
-def asked(sandbox) -> list[dict]:
+def request_bodies(sandbox) -> list[dict]:
     return [request["body"] for request in sandbox.requests if request["path"] == "/api/orders/export/"]
 
 
 @pytest.mark.parametrize("example", [path.name for path in EXAMPLES])
-def test_each_example_runs_as_it_is(sandbox, run, example: str, monkeypatch, tmp_path: Path) -> None:
+def test_each_example_runs_unchanged(sandbox, run, example: str, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", f"file://{tmp_path}")
     run(example)
-    assert asked(sandbox) == [DAY]
+    assert request_bodies(sandbox) == [DAY]
     if "store_orders" in (Path(__file__).parents[2] / "dags_examples" / example).read_text():
-        (stored,) = tmp_path.iterdir()
-        assert stored.name in ("2026-01-04.csv", f"{sandbox.exports[0]}.csv")
-        assert b"order_uuid" in stored.read_bytes()
+        (file,) = tmp_path.iterdir()
+        assert file.name in ("2026-01-04.csv", f"{sandbox.exports[0]}.csv")
+        assert b"order_uuid" in file.read_bytes()
 
 
-def test_the_uuid_reaches_the_next_task(sandbox, run) -> None:
+def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:
     names = run("taskflow.py")
-    assert names["SEEN"] == [(*sandbox.exports, DAY)]
+    assert names["RECEIVED"] == [(*sandbox.exports, DAY)]
 
 
 def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
     run("mapped.py")
-    # in whichever order Airflow runs them
-    assert sorted(asked(sandbox), key=lambda body: body["line_item_status"]) == [
+    # Airflow runs them in any order.
+    assert sorted(request_bodies(sandbox), key=lambda body: body["line_item_status"]) == [
         {"line_item_status": [status], "status_conjunction": "only", **DAY} for status in ("rejected", "unallocated")
     ]
 
 
 @pytest.mark.parametrize("rendering", ["text", "native"])
-def test_templates_give_the_same_request_as_text_and_as_objects(sandbox, run, rendering: str) -> None:
+def test_templates_rendered_as_text_or_native_objects_give_the_same_request(sandbox, run, rendering: str) -> None:
     run("templated.py", f"templated_{rendering}")
-    assert asked(sandbox) == [
+    assert request_bodies(sandbox) == [
         {
             "start": 4,
             "sort": {"key": "date", "dir": "des"},
@@ -111,43 +111,48 @@ def test_templates_give_the_same_request_as_text_and_as_objects(sandbox, run, re
     ]
 
 
-def test_a_manual_run_exports_the_interval_it_was_triggered_with(sandbox, run) -> None:
+def test_manual_run_exports_the_interval_of_its_parameters(sandbox, run) -> None:
     run(
         "manual.py",
         run_conf={"interval_start": "2026-03-04T05:06:00.000Z", "interval_end": "2026-03-04T07:06:00+01:00"},
     )
-    assert asked(sandbox) == [{"start_date": "2026-03-04T05:06:00.000Z", "end_date": "2026-03-04T06:06:00.000Z"}]
+    assert request_bodies(sandbox) == [
+        {"start_date": "2026-03-04T05:06:00.000Z", "end_date": "2026-03-04T06:06:00.000Z"}
+    ]
 
 
-def test_a_manual_run_without_parameters_looks_back(sandbox, run) -> None:
-    run("manual.py", at=LOGICAL_DATE.add(days=1))
-    assert asked(sandbox) == [{"start_date": "2026-01-05T23:00:00.000Z", "end_date": "2026-01-06T00:00:00.000Z"}]
+def test_manual_run_without_parameters_exports_the_lookback(sandbox, run) -> None:
+    run("manual.py", logical_date=LOGICAL_DATE.add(days=1))
+    assert request_bodies(sandbox) == [
+        {"start_date": "2026-01-05T23:00:00.000Z", "end_date": "2026-01-06T00:00:00.000Z"}
+    ]
 
 
 PASSWORD = "correct horse battery staple"
 TOKEN = SandboxSettings().token
 
 
-def test_no_secret_is_left_in_log_database_or_output(connect, run, capfd, caplog) -> None:
+def test_logs_database_and_output_contain_no_secret(connect, run, capfd, caplog) -> None:
     with running_sandbox(SandboxSettings(password=PASSWORD)) as sandbox:
         connect(host=sandbox.url, login="sandbox", password=PASSWORD)
         run("daily.py")
-        sandbox.answer_next(
+        sandbox.respond_next(
             "/api/organizations/user-login/",
             200,
             body=json.dumps({"auth_token": TOKEN, "org_type": "RETAILER"}).encode(),
         )
-        sandbox.answer_next("/api/orders/export/", 400, body=f"you sent Token {TOKEN} and {PASSWORD}".encode())
-        run("daily.py", at=LOGICAL_DATE.add(days=1), state="failed")
+        sandbox.respond_next("/api/orders/export/", 400, body=f"you sent Token {TOKEN} and {PASSWORD}".encode())
+        run("daily.py", logical_date=LOGICAL_DATE.add(days=1), state="failed")
         assert [request["status"] for request in sandbox.requests] == [200, 200, 200, 400]
-    shown = capfd.readouterr()
+    printed = capfd.readouterr()
     if AIRFLOW == (3, 0):
-        # Its dag.test() prints what it is told to mask, and the local variables of a traceback: see docs/versions.md
-        its_own = re.compile(r"^(.*Sending request +msg=MaskSecret\(|│ │).*$", re.MULTILINE)
-        shown = shown._replace(out=its_own.sub("", shown.out))
-    seen = [shown.out, shown.err, caplog.text]
-    seen += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
-    for looked_in_the_right_place in ("Asking for an export of the orders", "you sent", "export_request"):
-        assert any(looked_in_the_right_place in text for text in seen)
+        # Its dag.test() prints the values to mask and the local variables of a traceback, see docs/versions.md.
+        known_leaks = re.compile(r"^(.*Sending request +msg=MaskSecret\(|│ │).*$", re.MULTILINE)
+        printed = printed._replace(out=known_leaks.sub("", printed.out))
+    texts = [printed.out, printed.err, caplog.text]
+    texts += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
+    # These prove that the texts contain the log, the response and the database.
+    for expected_text in ("Requesting an export of the orders from", "you sent", "export_request"):
+        assert any(expected_text in text for text in texts)
     for secret in (PASSWORD, TOKEN):
-        assert not [text for text in seen if secret in text]
+        assert not [text for text in texts if secret in text]

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from upath import UPath
 
-from airflow_provider_crux.transfers.atomic_write import StoredFile, store, atomic_write
+from airflow_provider_crux.transfers.atomic_write import StoredFile, atomic_write, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -28,8 +28,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 FILES = "/sandbox-files/"
@@ -202,12 +201,12 @@ def test_an_export_that_failed_fails_the_task_at_once(
 
 
 def test_a_url_that_lapsed_is_replaced_once(sandbox: Sandbox, uuid: str, target: Path) -> None:
-    sandbox.answer_next(FILES, 403)
+    sandbox.respond_next(FILES, 403)
     operator(uuid, target).execute(context())
     assert asked(sandbox, FILES) == [403, 200]
     assert asked(sandbox, LOOKS) == [200, 200]
     for _ in range(3):
-        sandbox.answer_next(FILES, 403)
+        sandbox.respond_next(FILES, 403)
     with pytest.raises(CruxTransientError):
         operator(uuid, target, overwrite=True).execute(context())
     assert asked(sandbox, FILES) == [403, 200, 403, 403]
@@ -220,7 +219,7 @@ def test_a_connection_cut_in_the_middle_leaves_what_was_there(
     if there:
         target.parent.mkdir()
         target.write_text("yesterday's")
-    sandbox.answer_next(FILES, 200, {"Content-Length": "1000"}, b"order_uuid\r\nhalf a li")
+    sandbox.respond_next(FILES, 200, {"Content-Length": "1000"}, b"order_uuid\r\nhalf a li")
     with pytest.raises(CruxUnavailableError):
         operator(uuid, target, overwrite=True).execute(context())
     assert left_in(target) == ([target] if there else [])
@@ -238,12 +237,12 @@ def test_ending_the_task_in_the_middle_leaves_nothing(sandbox: Sandbox, uuid: st
 
 def test_no_orders_are_stored_or_skipped_as_is_wanted(sandbox: Sandbox, uuid: str, target: Path) -> None:
     header = b"\xef\xbb\xbfretailer_po_number,order_uuid\r\n"
-    sandbox.answer_next(FILES, 200, {"Content-Length": str(len(header))}, header)
+    sandbox.respond_next(FILES, 200, {"Content-Length": str(len(header))}, header)
     given = context()
     with pytest.raises(AirflowSkipException, match="no orders"):
         operator(uuid, target, skip_if_empty=True, outlets=[Asset("orders")]).execute(given)
     assert (left_in(target), given["ti"].pushed, given["outlet_events"].of) == ([], {}, {})
-    sandbox.answer_next(FILES, 200, {"Content-Length": str(len(header))}, header)
+    sandbox.respond_next(FILES, 200, {"Content-Length": str(len(header))}, header)
     operator(uuid, target).execute(given)
     assert target.read_bytes() == header
     assert given["ti"].pushed["export_file"]["rows"] == 0
@@ -283,7 +282,7 @@ def test_an_interval_that_is_none_is_refused_when_the_dag_is_parsed(name: str) -
 def test_no_secret_is_in_log_or_xcom(sandbox: Sandbox, uuid: str, target: Path, logged) -> None:
     given = context()
     operator(uuid, target).execute(given)
-    sandbox.answer_next(FILES, 500, body=b"X-Amz-Signature=0123456789abcdef0123456789abcdef")
+    sandbox.respond_next(FILES, 500, body=b"X-Amz-Signature=0123456789abcdef0123456789abcdef")
     with pytest.raises(CruxUnavailableError) as caught:
         operator(uuid, target, overwrite=True).execute(given)
     said = [logged(), str(given["ti"].pushed), str(caught.value), repr(caught.value)]
@@ -302,8 +301,8 @@ def test_no_secret_is_in_log_or_xcom(sandbox: Sandbox, uuid: str, target: Path, 
     ],
 )
 def test_openlineage_is_told_from_where_to_where(path: str, namespace: str, name: str) -> None:
-    from airflow_provider_crux.transfers.lineage import stored_file_lineage
     from airflow_provider_crux.transfers.atomic_write import StoredFile
+    from airflow_provider_crux.transfers.lineage import stored_file_lineage
 
     told = stored_file_lineage(StoredFile(path, bytes=10, rows=2, sha256="0"), "https://api.cruxconnect.com")
     (source,), (file,) = told.inputs, told.outputs

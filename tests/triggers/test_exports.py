@@ -4,144 +4,146 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
 from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
-PATH = "/api/data/export/"
-PASSWORD = "correct horse battery staple"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_crux.sandbox.state import Sandbox
+
+STATUS_PATH = "/api/data/export/"
+UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 
 
 @pytest.fixture
-def sandbox(connect):
-    """Hold every export until the test lets it be done; the connection logs in."""
-    with running_sandbox(SandboxSettings(password=PASSWORD, export_seconds=None)) as running:
-        connect(host=running.url, login=running.settings.user, password=PASSWORD, extra={"max_retries": 0})
-        yield running
+def held_sandbox(held_sandbox: Sandbox, connect) -> Sandbox:
+    """Log in with a user name and a password, because such a token expires."""
+    user, password = held_sandbox.settings.user, held_sandbox.settings.password
+    connect(host=held_sandbox.url, login=user, password=password, extra={"max_retries": 0})
+    return held_sandbox
 
 
-@pytest.fixture
-def uuid(sandbox: Sandbox) -> str:
-    return CruxHook().export_orders(OrdersExportRequest())
-
-
-def trigger(uuid: str, *, timeout: float = 3600, asked: float = 0, poll_interval: float = 0.01) -> CruxExportTrigger:
+def make_trigger(export_uuid: str, *, timeout: float = 3600, age: float = 0) -> CruxExportTrigger:
+    """Return a trigger whose export was requested ``age`` seconds ago."""
     now = time.time()
     return CruxExportTrigger(
         crux_conn_id="crux_default",
-        export_uuid=uuid,
-        requested_at=now - asked,
+        export_uuid=export_uuid,
+        requested_at=now - age,
         deadline=now + timeout,
-        poll_interval=poll_interval,
+        poll_interval=0.01,
     )
 
 
-async def events(trigger: CruxExportTrigger) -> list[Any]:
-    """Run a trigger as made from its stored arguments, to its end."""
+async def run(trigger: CruxExportTrigger) -> list[Any]:
+    """Run a trigger as recreated from its stored arguments, and return the payloads of its events."""
     path, arguments = trigger.serialize()
     assert path == f"{CruxExportTrigger.__module__}.{CruxExportTrigger.__qualname__}"
     return [event.payload async for event in CruxExportTrigger(**arguments).run() if isinstance(event, TriggerEvent)]
 
 
-def looks(sandbox: Sandbox) -> list[int]:
-    return [entry["status"] for entry in sandbox.requests if entry["path"].startswith(PATH)]
+def statuses_of_polls(sandbox: Sandbox) -> list[int]:
+    return [entry["status"] for entry in sandbox.requests if entry["path"].startswith(STATUS_PATH)]
 
 
-async def after_looks(sandbox: Sandbox, count: int, do: Any, *arguments: Any) -> None:
-    await asyncio.to_thread(sandbox.wait_for, method="GET", path_prefix=PATH, count=count, timeout=30)
-    do(*arguments)
+async def after_polls(sandbox: Sandbox, count: int, action: Callable[..., None], *arguments: Any) -> None:
+    await asyncio.to_thread(sandbox.wait_for, method="GET", path_prefix=STATUS_PATH, count=count, timeout=30)
+    action(*arguments)
 
 
-def run_while(sandbox: Sandbox, waiting: CruxExportTrigger, count: int, do: Any, *arguments: Any) -> list[Any]:
-    """Run a trigger, and do something when it has looked so many times."""
+def run_with_action(
+    sandbox: Sandbox, trigger: CruxExportTrigger, count: int, action: Callable[..., None], *arguments: Any
+) -> list[Any]:
+    """Run a trigger, and do something after its first ``count`` polls."""
 
-    async def both() -> list[Any]:
-        told, _ = await asyncio.gather(events(waiting), after_looks(sandbox, count, do, *arguments))
-        return told
+    async def run_both() -> list[Any]:
+        payloads, _ = await asyncio.gather(run(trigger), after_polls(sandbox, count, action, *arguments))
+        return payloads
 
-    return asyncio.run(both())
-
-
-def test_it_fires_once_when_the_export_is_done(sandbox: Sandbox, uuid: str) -> None:
-    told = run_while(sandbox, trigger(uuid), 3, sandbox.finish_export, uuid)
-    assert told == [{"export_uuid": uuid, "state": "done"}]
-    assert len(looks(sandbox)) > 3
+    return asyncio.run(run_both())
 
 
-def test_it_fires_once_when_the_export_failed(sandbox: Sandbox, uuid: str) -> None:
-    told = run_while(sandbox, trigger(uuid), 1, sandbox.fail_export, uuid)
-    assert told == [{"export_uuid": uuid, "state": "failed"}]
+def test_the_trigger_fires_once_when_the_export_is_done(held_sandbox: Sandbox, export_uuid: str) -> None:
+    payloads = run_with_action(held_sandbox, make_trigger(export_uuid), 3, held_sandbox.finish_export, export_uuid)
+    assert payloads == [{"export_uuid": export_uuid, "state": "done"}]
+    assert len(statuses_of_polls(held_sandbox)) > 3
 
 
-def test_it_looks_a_last_time_before_it_says_too_late(sandbox: Sandbox, uuid: str) -> None:
+def test_the_trigger_fires_once_when_the_export_failed(held_sandbox: Sandbox, export_uuid: str) -> None:
+    payloads = run_with_action(held_sandbox, make_trigger(export_uuid), 1, held_sandbox.fail_export, export_uuid)
+    assert payloads == [{"export_uuid": export_uuid, "state": "failed"}]
+
+
+def test_the_trigger_polls_a_last_time_before_it_times_out(held_sandbox: Sandbox, export_uuid: str) -> None:
     # the deadline passed while no triggerer ran
-    assert asyncio.run(events(trigger(uuid, timeout=-100))) == [{"export_uuid": uuid, "state": "timeout"}]
-    assert looks(sandbox) == [200]
-    sandbox.finish_export(uuid)
-    assert asyncio.run(events(trigger(uuid, timeout=-100))) == [{"export_uuid": uuid, "state": "done"}]
+    late = make_trigger(export_uuid, timeout=-100)
+    assert asyncio.run(run(late)) == [{"export_uuid": export_uuid, "state": "timed_out"}]
+    assert statuses_of_polls(held_sandbox) == [200]
+    held_sandbox.finish_export(export_uuid)
+    assert asyncio.run(run(late)) == [{"export_uuid": export_uuid, "state": "done"}]
 
 
-def test_it_outlives_tokens_and_four_failures_in_a_row(sandbox: Sandbox, uuid: str) -> None:
-    def trouble() -> None:
-        sandbox.expire_tokens()
+def test_expired_tokens_and_four_consecutive_errors_are_tolerated(held_sandbox: Sandbox, export_uuid: str) -> None:
+    def cause_errors() -> None:
+        held_sandbox.expire_tokens()
         for status in (503, 500, 429, 502):
-            sandbox.answer_next(PATH, status)
+            held_sandbox.respond_next(STATUS_PATH, status)
 
-    async def scenario() -> list[Any]:
-        waiting = asyncio.create_task(events(trigger(uuid)))
-        await after_looks(sandbox, 2, trouble)
-        await after_looks(sandbox, 10, trouble)
-        await after_looks(sandbox, 20, sandbox.finish_export, uuid)
-        return await waiting
+    async def run_with_errors() -> list[Any]:
+        payloads = asyncio.create_task(run(make_trigger(export_uuid)))
+        await after_polls(held_sandbox, 2, cause_errors)
+        await after_polls(held_sandbox, 10, cause_errors)
+        await after_polls(held_sandbox, 20, held_sandbox.finish_export, export_uuid)
+        return await payloads
 
-    assert asyncio.run(scenario()) == [{"export_uuid": uuid, "state": "done"}]
-    assert {503, 500, 429, 502, 401} <= set(looks(sandbox))
+    assert asyncio.run(run_with_errors()) == [{"export_uuid": export_uuid, "state": "done"}]
+    assert {503, 500, 429, 502, 401} <= set(statuses_of_polls(held_sandbox))
 
 
-def test_it_gives_up_after_five_failures_in_a_row(sandbox: Sandbox, uuid: str) -> None:
+def test_five_consecutive_errors_end_the_wait(held_sandbox: Sandbox, export_uuid: str) -> None:
     for _ in range(5):
-        sandbox.answer_next(PATH, 500)
-    assert asyncio.run(events(trigger(uuid))) == [{"export_uuid": uuid, "state": "error"}]
-    assert looks(sandbox) == [500] * 5
+        held_sandbox.respond_next(STATUS_PATH, 500)
+    assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "unknown"}]
+    assert statuses_of_polls(held_sandbox) == [500] * 5
 
 
-def test_not_found_is_waited_out_for_a_minute_after_the_request_only(sandbox: Sandbox, uuid: str) -> None:
-    sandbox.answer_next(PATH, 404)
-    sandbox.finish_export(uuid)
-    assert asyncio.run(events(trigger(uuid, asked=30))) == [{"export_uuid": uuid, "state": "done"}]
-    sandbox.answer_next(PATH, 404)
-    assert asyncio.run(events(trigger(uuid, asked=61))) == [{"export_uuid": uuid, "state": "error"}]
+@pytest.mark.parametrize(("age", "state"), [(30, "done"), (61, "unknown")])
+def test_not_found_is_tolerated_for_a_minute_after_the_request(
+    held_sandbox: Sandbox, export_uuid: str, age: float, state: str
+) -> None:
+    held_sandbox.respond_next(STATUS_PATH, 404)
+    held_sandbox.finish_export(export_uuid)
+    assert asyncio.run(run(make_trigger(export_uuid, age=age))) == [{"export_uuid": export_uuid, "state": state}]
 
 
-def test_a_word_that_is_new_is_warned_of_once_and_waited_out(sandbox: Sandbox, uuid: str, logged) -> None:
-    body = f'{{"uuid": "{uuid}", "status": "polishing", "url": null}}'.encode()
-    sandbox.answer_next(PATH, 200, {"Content-Type": "application/json"}, body)
-    sandbox.answer_next(PATH, 200, {"Content-Type": "application/json"}, body)
-    sandbox.finish_export(uuid)
-    assert asyncio.run(events(trigger(uuid))) == [{"export_uuid": uuid, "state": "done"}]
+def test_an_unknown_status_is_warned_about_once_and_the_wait_continues(
+    held_sandbox: Sandbox, export_uuid: str, logged
+) -> None:
+    body = f'{{"uuid": "{export_uuid}", "status": "polishing", "url": null}}'.encode()
+    for _ in range(2):
+        held_sandbox.respond_next(STATUS_PATH, 200, {"Content-Type": "application/json"}, body)
+    held_sandbox.finish_export(export_uuid)
+    assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "done"}]
     assert logged().count("polishing") == 1
 
 
-def test_no_secret_is_in_its_arguments_its_event_or_its_log(sandbox: Sandbox, uuid: str, logged) -> None:
-    sandbox.finish_export(uuid)
-    waiting = trigger(uuid)
-    seen = [str(asyncio.run(events(waiting))), str(waiting.serialize()), repr(waiting)]
-    sandbox.answer_next(PATH, 400, body=f"you sent {PASSWORD}".encode())
-    seen += [str(asyncio.run(events(trigger(uuid)))), logged()]
-    assert "you sent" in seen[-1]
-    for secret in (PASSWORD, "X-Amz-Signature", "sandbox-files"):
-        assert not [text for text in seen if secret in text]
+def test_no_secret_is_in_arguments_event_or_log(held_sandbox: Sandbox, export_uuid: str, logged) -> None:
+    password = held_sandbox.settings.password
+    held_sandbox.finish_export(export_uuid)
+    trigger = make_trigger(export_uuid)
+    texts = [str(asyncio.run(run(trigger))), str(trigger.serialize()), repr(trigger)]
+    held_sandbox.respond_next(STATUS_PATH, 400, body=f"you sent {password}".encode())
+    texts += [str(asyncio.run(run(make_trigger(export_uuid)))), logged()]
+    assert "you sent" in texts[-1]
+    for secret in (password, "X-Amz-Signature", "sandbox-files"):
+        assert not [text for text in texts if secret in text]
 
 
-def test_a_person_who_ends_the_wait_is_told_that_the_export_goes_on(logged) -> None:
-    uuid = "b9888421-594c-4d2f-9f0d-3b138a16c845"
-    asyncio.run(trigger(uuid).on_kill())
-    assert f"no call that cancels an export: {uuid} goes on" in logged()
+def test_a_person_who_ends_the_wait_learns_that_the_export_continues(logged) -> None:
+    asyncio.run(make_trigger(UUID).on_kill())
+    assert f"Crux Connect cannot cancel an export: {UUID} continues" in logged()

@@ -1,4 +1,4 @@
-"""What a person does and reads on the pages of Airflow 2."""
+"""Page objects for the UI of Airflow 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 
 def log_in(page: Page, user: str, password: str) -> None:
-    """Log in at FAB's page."""
+    """Log in on the page of Flask-AppBuilder."""
     page.goto("/login/")
     page.locator("#username").fill(user)
     page.locator("#password").fill(password)
@@ -15,33 +15,33 @@ def log_in(page: Page, user: str, password: str) -> None:
 
 
 class ConnectionForm:
-    """Admin, Connections, Add."""
+    """The page Admin, Connections, Add."""
 
     def __init__(self, page: Page, conn_id: str, conn_type: str) -> None:
         self._page = page
         page.goto("/connection/add")
         page.locator("#conn_id").fill(conn_id)
-        # the list that a person sees is drawn by a script over the one of the form
+        # A script draws the visible list over the select element of the form.
         page.locator("#conn_type").select_option(label=conn_type, force=True)
 
     def fill(self, **fields: str) -> None:
-        """Write into standard fields, by their names on the wire."""
+        """Fill standard fields, by their HTML IDs."""
         for name, value in fields.items():
             self._page.locator(f"#{name}").fill(value)
 
     def fill_extra(self, label: str, value: str) -> None:
-        """Write into the extra field of this label."""
+        """Fill the extra field with this label."""
         self._page.get_by_label(label, exact=True).fill(value)
 
     def test(self) -> str:
-        """Press Test and return what is shown then."""
-        with self._page.expect_response("**/api/v1/connections/test") as answered:
+        """Press Test and return the message that the page shows."""
+        with self._page.expect_response("**/api/v1/connections/test") as response_info:
             self._page.locator("#test-connection").click()
-        message = str(answered.value.json()["message"])
+        message = str(response_info.value.json()["message"])
         expect(self._page.locator(".alert").filter(has_text=message)).to_be_visible()
         return message
 
     def save(self) -> None:
-        """Press Save; the page of DAGs is shown then."""
+        """Press Save and wait for the page of DAGs."""
         self._page.get_by_role("button", name="Save").click()
         self._page.wait_for_url("**/home")

@@ -1,4 +1,4 @@
-"""What a person does and reads on the pages of Airflow 3."""
+"""Page objects for the UI of Airflow 3."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the Test button said."""
+class ConnectionTestResult:
+    """The result of the Test button."""
 
-    good: bool
+    successful: bool
     message: str
 
 
 class ConnectionsPage:
-    """Admin, Connections."""
+    """The page Admin, Connections."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self.form = page.get_by_role("dialog")
 
     def add(self, conn_id: str, conn_type: str) -> None:
-        """Open the form of a new connection of this type, named as the form names it."""
+        """Open the form of a new connection. `conn_type` is the name of the type in the form."""
         self._page.goto("/connections")
         self._page.get_by_role("button", name="Add Connection").click()
         self.fill(connection_id=conn_id)
@@ -37,48 +37,48 @@ class ConnectionsPage:
         self._page.get_by_role("option", name=conn_type, exact=True).click()
 
     def edit(self, conn_id: str) -> None:
-        """Open the form of a connection that there is."""
+        """Open the form of an existing connection."""
         self._row(conn_id).get_by_role("button", name="Edit Connection").click()
         expect(self.form.locator("[name=connection_id]")).to_have_value(conn_id)
 
     def fill(self, **fields: str) -> None:
-        """Write into standard fields, by their names on the wire."""
+        """Fill standard fields, by their names in the API."""
         for name, value in fields.items():
             self.form.locator(f"[name={name}]").fill(value)
 
     def open_section(self, title: str) -> None:
-        """Unfold a section of the form, which folds the one that was open."""
+        """Expand a section of the form. The form collapses the section that was open."""
         section = self.form.get_by_role("button", name=title, exact=True)
         section.click()
         expect(section).to_have_attribute("aria-expanded", "true")
 
     def fill_extra(self, name: str, value: str) -> None:
-        """Write into a field of the section of extra fields."""
+        """Fill a field in the section Extra Fields."""
         field = self.form.locator(f"[name=element_{name}]")
         field.fill(value)
-        field.blur()  # a number counts when the field is left
+        field.blur()  # the form accepts a number when the field loses focus
 
     def save(self) -> Response:
-        """Press Save and return what the server said; the form is gone then."""
-        with self._page.expect_response(_is_write_to("/connections")) as answered:
+        """Press Save, wait until the form closes and return the response of the server."""
+        with self._page.expect_response(_is_write_to("/connections")) as response_info:
             self.form.get_by_role("button", name="Save", exact=True).click()
         expect(self.form).to_be_hidden()
-        return answered.value
+        return response_info.value
 
-    def test(self, conn_id: str) -> Verdict:
-        """Press the Test button of a connection and return what it said."""
-        with self._page.expect_response("**/api/v2/connections/test") as answered:
+    def test(self, conn_id: str) -> ConnectionTestResult:
+        """Press the Test button of a connection and return the result."""
+        with self._page.expect_response("**/api/v2/connections/test") as response_info:
             self._row(conn_id).get_by_role("button", name="Test Connection").click()
-        said = answered.value.json()
-        expect(self._page.get_by_role("status").filter(has_text=said["message"])).to_be_visible()
-        return Verdict(said["status"], said["message"])
+        result = response_info.value.json()
+        expect(self._page.get_by_role("status").filter(has_text=result["message"])).to_be_visible()
+        return ConnectionTestResult(result["status"], result["message"])
 
     def _row(self, conn_id: str) -> Locator:
         return self._page.get_by_role("row").filter(has=self._page.get_by_text(conn_id, exact=True))
 
 
 class TriggerForm:
-    """The form that asks for a run's parameters."""
+    """The form for the parameters of a manual run."""
 
     def __init__(self, page: Page, dag_id: str) -> None:
         self._page = page
@@ -88,21 +88,21 @@ class TriggerForm:
         self._title = self.form.get_by_role("heading", name="Trigger Dag")
         expect(self._title).to_be_visible()
 
-    def set_instant(self, label: str, value: datetime) -> None:
-        """Choose a date and a time in the field of this label."""
+    def set_time(self, label: str, value: datetime) -> None:
+        """Choose a date and a time in the field with this label."""
         field = self.form.get_by_role("group").filter(has=self._page.get_by_text(label, exact=True))
-        chosen = field.get_by_test_id("datetime-input")
-        chosen.click()
+        button = field.get_by_test_id("datetime-input")
+        button.click()
         for placeholder, text in (("YYYY/MM/DD", f"{value:%Y/%m/%d}"), ("HH:mm", f"{value:%H:%M}")):
             self._page.get_by_placeholder(placeholder).fill(text)
             self._page.get_by_placeholder(placeholder).press("Enter")
-        # Escape would close the whole form
+        # Click the title, because Escape would close the whole form.
         self._title.click()
         expect(self._page.get_by_placeholder("HH:mm")).to_be_hidden()
-        expect(chosen).to_have_text(f"{value:%b %d, %Y %H:%M}")
+        expect(button).to_have_text(f"{value:%b %d, %Y %H:%M}")
 
     def choose(self, name: str, *options: str) -> None:
-        """Choose options of the parameter of this name: several where it takes several."""
+        """Choose one or more options of a parameter."""
         field = self.form.locator(f"#element_{name}")
         for option in options:
             field.get_by_role("combobox").fill(option)
@@ -111,14 +111,14 @@ class TriggerForm:
 
     def submit(self) -> str:
         """Press Trigger and return the run_id."""
-        with self._page.expect_response(_is_write_to("/dagRuns")) as answered:
+        with self._page.expect_response(_is_write_to("/dagRuns")) as response_info:
             self._page.get_by_test_id("trigger-dag-submit").click()
         expect(self.form).to_be_hidden()
-        return str(answered.value.json()["dag_run_id"])
+        return str(response_info.value.json()["dag_run_id"])
 
 
 class RunPage:
-    """A run, and the pages of its tasks."""
+    """The page of a run, and the pages of its tasks."""
 
     def __init__(self, page: Page, dag_id: str, run_id: str) -> None:
         self._page = page
@@ -128,20 +128,20 @@ class RunPage:
 
     @property
     def state(self) -> Locator:
-        """Where the page shows how the run stands; it follows the run by itself."""
+        """The element with the state of the run. The page updates it."""
         return self.details.get_by_test_id("header-card").get_by_test_id("state-badge")
 
     def open_xcoms(self, task_id: str) -> None:
-        """Go to the XCom page of a task."""
+        """Open the XCom page of a task."""
         self._page.goto(f"{self._path}/tasks/{task_id}/xcom")
 
     def text(self, key: str) -> str:
-        """Return an XCom that is a text, as the XCom page shows it."""
-        return self._xcom(key).inner_text().split("\n")[0]  # below it is the button to copy it
+        """Return a text XCom, as the XCom page shows it."""
+        return self._xcom(key).inner_text().split("\n")[0]  # the next line is the copy button
 
-    def unfold(self, key: str) -> dict[str, Any]:
-        """Unfold an XCom that is an object, and return what the XCom page shows then."""
-        return _unfold(self._xcom(key))
+    def expand(self, key: str) -> dict[str, Any]:
+        """Expand an XCom that is an object, and return it as the XCom page shows it."""
+        return _expand(self._xcom(key))
 
     def _xcom(self, key: str) -> Locator:
         row = self._page.get_by_role("row").filter(has=self._page.get_by_text(key, exact=True))
@@ -149,7 +149,7 @@ class RunPage:
 
 
 class AssetPage:
-    """An asset and its events."""
+    """The page of an asset."""
 
     def __init__(self, page: Page, name: str) -> None:
         self._page = page
@@ -157,23 +157,23 @@ class AssetPage:
         page.get_by_role("link", name=name, exact=True).click()
 
     def event(self) -> dict[str, Any]:
-        """Unfold the one event of the asset and return what it says."""
+        """Expand the only event of the asset and return its extra."""
         expect(self._page.get_by_text("1 Asset Event", exact=True)).to_be_visible()
-        return _unfold(self._page.get_by_test_id("card-list"))
+        return _expand(self._page.get_by_test_id("card-list"))
 
 
 def _is_write_to(path: str) -> Callable[[Response], bool]:
     return lambda response: path in response.url and response.request.method in {"POST", "PATCH"}
 
 
-def _unfold(place: Locator) -> dict[str, Any]:
-    """Unfold the one object in this place and return it."""
-    # with Shift all that is folded inside it, too
-    place.locator(".codicon-folding-collapsed").click(modifiers=["Shift"])
-    lines = place.locator(".view-lines")
-    # the closing brace comes last, when the editor has grown
+def _expand(element: Locator) -> dict[str, Any]:
+    """Expand the only object in this element and return it."""
+    # A click with Shift also expands everything inside.
+    element.locator(".codicon-folding-collapsed").click(modifiers=["Shift"])
+    lines = element.locator(".view-lines")
+    # The closing brace appears last.
     expect(lines).to_have_text(re.compile(r"^{.*:.*}$", re.DOTALL))
-    # the editor breaks long lines, also inside a text, and draws blanks of its own; what is shown here has none
-    shown = json.loads("".join(lines.inner_text().split()))
-    assert isinstance(shown, dict)
-    return shown
+    # The editor wraps long lines, even inside a string, and draws other spaces. The expected values contain no spaces.
+    value = json.loads("".join(lines.inner_text().split()))
+    assert isinstance(value, dict)
+    return value

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright; it reaches this machine and nothing else."""
+"""Starts Debian's Chromium with Playwright. It can only connect to this machine."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from playwright.sync_api import Page, expect, sync_playwright
 
 SIZE = {"width": 1280, "height": 800}
-PATIENCE_SECONDS = 60
-"""The most that one step waits: the server, the tasks and the browser may have to share two cores with others."""
+TIMEOUT_SECONDS = 60
+"""Timeout of one step. It is long because server, tasks and browser may share two cores with other processes."""
 
 ARGUMENTS = [
     "--no-proxy-server",
-    # what the pages need comes from Airflow, and nobody is told about the test
+    # The pages need only Airflow. Chromium must not contact any other host.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
 @contextlib.contextmanager
 def open_page(base_url: str) -> Iterator[Page]:
-    """Open an empty page of a fresh browser; paths that it is sent to are relative to `base_url`."""
+    """Open an empty page in a new browser. Its paths are relative to `base_url`."""
     executable = shutil.which("chromium")
     if executable is None:
-        raise FileNotFoundError("There is no chromium: run make e2e, which installs it")
-    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
-    # Playwright turns Chromium's own sandbox off, which would not start for root in a container
+        raise FileNotFoundError("Chromium is not installed: run make e2e, which installs it")
+    expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
+    # Playwright disables the sandbox of Chromium, which cannot start as root in a container.
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=executable, args=ARGUMENTS) as browser,
@@ -39,5 +39,5 @@ def open_page(base_url: str) -> Iterator[Page]:
             color_scheme="light",
             reduced_motion="reduce",
         )
-        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        page.set_default_timeout(TIMEOUT_SECONDS * 1000)
         yield page

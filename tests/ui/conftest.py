@@ -1,4 +1,4 @@
-"""What the tests of both versions' UI start from, and a picture of what the browser showed when one failed."""
+"""Fixtures for the UI tests of both versions, and a screenshot if a test fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Error
 
 from airflow_provider_crux.sandbox.server import running_sandbox
-from tests.e2e.connected import PROJECT
+from tests.real_airflow.sandbox_airflow import REPOSITORY
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
@@ -20,29 +20,29 @@ WRONG_TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 
 def environment() -> dict[str, str]:
-    """Return the settings of an Airflow that knows the provider, and whose Test button is enabled."""
+    """Return the settings of an Airflow with this provider and an enabled Test button."""
     return {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        # an installed provider does not need it, a checkout does
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+        # needed if the provider runs from a checkout instead of an installed package
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """Stand in for Crux Connect."""
+    """Run a sandbox instead of Crux Connect."""
     with running_sandbox() as running:
         yield running
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
-    """Keep a picture of what the browser showed."""
+    """Save a screenshot of the browser if the test failed."""
     report = yield
     page = getattr(item, "funcargs", {}).get("page")
     if report.failed and page is not None:
         file = item.config._tmp_path_factory.mktemp("failed") / f"{item.name}.png"
-        with contextlib.suppress(Error):  # the browser may be what failed
+        with contextlib.suppress(Error):  # the browser itself may have failed
             page.screenshot(path=file)
-            report.sections.append(("The browser showed", f"{page.url}\n{file}"))
+            report.sections.append(("Screenshot", f"{page.url}\n{file}"))
     return report

@@ -1,4 +1,4 @@
-"""The pictures of the documentation, taken by the tests, so that they show what there is."""
+"""Takes the screenshots of the documentation during the tests, so that they are up to date."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
-from tests.e2e.connected import PROJECT
+from tests.real_airflow.sandbox_airflow import REPOSITORY
 from tests.ui.browser import SIZE
 
-IMAGES = PROJECT / "docs" / "images"
+IMAGES = REPOSITORY / "docs" / "images"
 MARGIN = 160
-"""Pixels that a dialog keeps from the edges of the window, above and below together."""
+"""Pixels between a dialog and the edges of the window, top and bottom added."""
 MAX_BYTES = 110_000
 
 
-def take(page: Page, name: str, target: Locator, *, secret: str) -> Path:
-    """Picture `target`, the whole of it, as docs/images/<name>.png; no text on the page may hold `secret`."""
+def take_screenshot(page: Page, name: str, target: Locator, *, secret: str) -> Path:
+    """Save all of `target` as docs/images/<name>.png. Fails if the page shows `secret`."""
     assert secret not in page.locator("body").inner_text()
     box = target.bounding_box()
     assert box is not None
-    # a dialog that is higher than the window would be cut off at its edge
+    # A dialog that is higher than the window would be cut off.
     page.set_viewport_size({"width": SIZE["width"], "height": max(SIZE["height"], int(box["height"]) + MARGIN)})
     IMAGES.mkdir(parents=True, exist_ok=True)
     file = IMAGES / f"{name}.png"

@@ -1,4 +1,4 @@
-"""Schedules that exist since Airflow 3.2, or that a DAG file imports from the Task SDK since then."""
+"""Schedules that a DAG file can import from the Task SDK since Airflow 3.2."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Partitions: Airflow 3.2 has them too, but tells a task only the key of its partition, not its date."""
+"""Partitions. Airflow 3.2 has them too, but a task gets only the key of its partition, not the date."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from airflow.sdk import DAG, CronPartitionTimetable
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
-# Each midnight it is the turn of the partition of the day before.
+# Each midnight, this schedule starts the run of the previous day's partition.
 with DAG(
     "e2e_partition",
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1),

@@ -1,4 +1,4 @@
-"""DAGs that an asset (in Airflow 2: a dataset) starts, alone or beside the clock."""
+"""DAGs that an asset update triggers (Airflow 2: dataset), alone or in addition to a cron schedule."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,13 @@ from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
-try:  # since 3.2 the place that a DAG file is meant to import from
+try:  # the recommended import for DAG files since Airflow 3.2
     from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 except ImportError:
     from airflow.timetables.datasets import DatasetOrTimeSchedule
     from airflow.timetables.trigger import CronTriggerTimetable
 
-    def AssetOrTimeSchedule(timetable, assets):  # noqa: N802 - stands in for the class
+    def AssetOrTimeSchedule(timetable, assets):  # noqa: N802 - replaces the class
         return DatasetOrTimeSchedule(timetable=timetable, datasets=assets)
 
 

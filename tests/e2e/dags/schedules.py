@@ -1,7 +1,7 @@
-"""One DAG for each way to be due by the clock, and one that never is.
+"""One DAG for each kind of time-based schedule, and one DAG without a schedule.
 
-Every scheduled DAG is due twice, at dates long past, and exports a month of its own: the interval that the sandbox was
-asked for tells which DAG asked.
+Each scheduled DAG has two runs in the past and exports dates in its own month, so that the interval of a request tells
+which DAG sent it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
-try:  # since 3.2 the place that a DAG file is meant to import from
+try:  # the recommended import for DAG files since Airflow 3.2
     from airflow.sdk import CronTriggerTimetable
 except ImportError:
     from airflow.timetables.trigger import CronTriggerTimetable
@@ -33,7 +33,7 @@ with DAG(
 ):
     CruxOrdersExportOperator(task_id="export")
 
-# Midnight in Berlin, before and after the night of 30 March, when that day lost an hour.
+# Midnight in Berlin, before and after daylight saving time starts on 30 March.
 with DAG(
     "e2e_berlin",
     schedule=CronTriggerTimetable("0 0 * * *", timezone="Europe/Berlin"),

@@ -1,4 +1,4 @@
-"""Every way to wait, over a token and over a login: one DAG in which all goes well, and one in which exports fail."""
+"""Every way to wait, with a token and with a login: DAGs whose exports succeed, and DAGs whose exports fail."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,17 +6,17 @@ from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.sensors.exports import CruxExportSensor
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
-# What the test has to know of an export that the operator asks for: what comes of it, and how soon.
+# The status filter determines how and when the sandbox finishes an export, see canary_sandbox.py.
 STATUSES = {
-    "passing": {"soon": "allocated", "later": "unallocated"},
-    "failing": {"soon": "rejected", "later": "backordered"},
+    "passing": {"fast": "allocated", "slow": "unallocated"},
+    "failing": {"fast": "rejected", "slow": "backordered"},
 }
 
 
 def operator(task_id, status, *, deferrable):
-    """Make a task that asks for an export of its own and waits for it."""
+    """Create a task that requests an export and waits for it."""
     CruxOrdersExportOperator(
         task_id=task_id,
         lookback=timedelta(days=1),
@@ -28,7 +28,7 @@ def operator(task_id, status, *, deferrable):
 
 
 def sensor(task_id, *, poke_interval=1, **arguments):
-    """Make a task that waits for an export of the test's."""
+    """Create a task that waits for an export which the test has created."""
     CruxExportSensor(
         task_id=task_id,
         export_uuid=f"{{{{ dag_run.conf['{task_id}'] }}}}",
@@ -38,7 +38,7 @@ def sensor(task_id, *, poke_interval=1, **arguments):
 
 
 def transfer(task_id, asset, *, deferrable):
-    """Make a task that waits for an export of the test's, stores it, and tells an asset."""
+    """Create a task that waits for an export which the test has created, stores it and updates an asset."""
     CruxExportToObjectStorageOperator(
         task_id=task_id,
         export_uuid=f"{{{{ dag_run.conf['{task_id}'] }}}}",
@@ -58,10 +58,10 @@ for outcome, status in STATUSES.items():
             start_date=datetime(2025, 1, 1, tzinfo=UTC),
             default_args={"crux_conn_id": f"crux_{connection}", "retries": 0},
         ) as globals()[dag_id]:
-            operator("export_on_worker", status["soon"], deferrable=False)
-            operator("export_deferred", status["later"], deferrable=True)
+            operator("export_on_worker", status["fast"], deferrable=False)
+            operator("export_deferred", status["slow"], deferrable=True)
             sensor("poke", mode="poke")
-            # Airflow 3.3 fails a task that is to run again before its last process is known to have ended
+            # Airflow 3.3 fails a task that it reschedules before it knows that the previous process has ended.
             sensor("reschedule", mode="reschedule", poke_interval=10)
             sensor("sense_deferred", deferrable=True)
             transfer("store_on_worker", f"{dag_id}_on_worker", deferrable=False)

@@ -1,4 +1,4 @@
-"""What no task of ours may do: a secret written to every place that a task can reach. The search must find each."""
+"""Tasks that write a secret to every place that a task can reach. They prove that the search finds it there."""
 
 import base64
 import logging
@@ -14,16 +14,16 @@ PLANTED = os.environ["SECRETS_PLANTED"]
 ASSET = Asset("file:///planted.csv")
 
 
-class Prints(BaseOperator):
-    """Write it to the log, as a whole, in disguise, and by half."""
+class LogSecret(BaseOperator):
+    """Write the secret to the log, encoded and in part."""
 
     def execute(self, context):
         print("base64", base64.b64encode(b"Token " + PLANTED.encode()).decode())  # noqa: T201 - as users do
-        logging.getLogger("planted").debug("by half: %s", PLANTED[: len(PLANTED) // 2 + 4])
+        logging.getLogger("planted").debug("half: %s", PLANTED[: len(PLANTED) // 2 + 4])
 
 
-class Keeps(BaseOperator):
-    """Write it to the database: as a template, XCom, an asset's event, and into the task's memory (Airflow 3.3)."""
+class StoreSecret(BaseOperator):
+    """Write the secret to the database: as template, XCom, asset event, and task state (Airflow 3.3)."""
 
     template_fields = ("template",)
 
@@ -33,36 +33,36 @@ class Keeps(BaseOperator):
 
     def execute(self, context):
         context["outlet_events"][ASSET].extra = {"planted": PLANTED}
-        if memory := context.get("task_state_store"):
-            memory.set("planted", PLANTED)
+        if task_state_store := context.get("task_state_store"):
+            task_state_store.set("planted", PLANTED)
         return {"planted": PLANTED}
 
 
-class Raises(BaseOperator):
-    """Write it into an exception."""
+class RaiseSecret(BaseOperator):
+    """Raise an exception with the secret in its message."""
 
     def execute(self, context):
         raise RuntimeError(PLANTED)
 
 
-class Defers(BaseOperator):
-    """Write it to the arguments of a trigger, and to those with which the task is to go on."""
+class DeferSecret(BaseOperator):
+    """Write the secret to the arguments of a trigger, and to those of the method that resumes the task."""
 
-    def __init__(self, *, first_look, **kwargs):
+    def __init__(self, *, first_delay, **kwargs):
         super().__init__(**kwargs)
-        self.first_look = first_look
+        self.first_delay = first_delay
 
     def execute(self, context):
         now = time.time()
         self.defer(
-            # no connection has this id: the triggerer says so, which writes it there too
+            # This connection does not exist, and the triggerer's error names it: the secret is in that log, too.
             trigger=CruxExportTrigger(
                 crux_conn_id=PLANTED,
                 export_uuid="00000000-0000-4000-8000-000000000000",
-                asked_at=now,
+                requested_at=now,
                 deadline=now + 7200,
                 poll_interval=1,
-                not_before=now + self.first_look,
+                first_poll_at=now + self.first_delay,
             ),
             method_name="execute",
             kwargs={"planted": PLANTED},
@@ -79,8 +79,8 @@ with DAG(
     default_args={"retries": 0},
     doc_md=PLANTED,
 ):
-    Prints(task_id="prints")
-    Keeps(task_id="keeps", template="{{ dag_run.conf['planted'] }}", outlets=[ASSET])
-    Raises(task_id="raises")
-    Defers(task_id="defers", first_look=3600)
-    Defers(task_id="fails_in_triggerer", first_look=1)
+    LogSecret(task_id="log_secret")
+    StoreSecret(task_id="store_secret", template="{{ dag_run.conf['planted'] }}", outlets=[ASSET])
+    RaiseSecret(task_id="raise_secret")
+    DeferSecret(task_id="defer_secret", first_delay=3600)
+    DeferSecret(task_id="fail_in_triggerer", first_delay=1)

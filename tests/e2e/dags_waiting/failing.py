@@ -1,4 +1,4 @@
-"""Waits for exports that fail. What is only looked for is named by the test that starts the run."""
+"""Tasks that wait for exports which fail. Sensors and the transfer get the UUIDs from the conf of the run."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,14 +6,14 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.sensors.exports import CruxExportSensor
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
-ANY_TIME = datetime(2025, 1, 1, tzinfo=UTC)
-# they must not be used
+START_DATE = datetime(2025, 1, 1, tzinfo=UTC)
+# An export that failed must not be retried, so the test expects one try.
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
-# no retries: after an export that failed, each would ask for another
-with DAG("e2e_fails_on_worker", schedule=None, start_date=ANY_TIME):
+# No retries, because each would request another export after one that failed.
+with DAG("e2e_fails_on_worker", schedule=None, start_date=START_DATE):
     CruxOrdersExportOperator(
         task_id="export",
         interval_start=datetime(2025, 3, 1, tzinfo=UTC),
@@ -23,7 +23,7 @@ with DAG("e2e_fails_on_worker", schedule=None, start_date=ANY_TIME):
         retries=0,
     )
 
-with DAG("e2e_fails_deferred", schedule=None, start_date=ANY_TIME):
+with DAG("e2e_fails_deferred", schedule=None, start_date=START_DATE):
     CruxOrdersExportOperator(
         task_id="export",
         interval_start=datetime(2025, 3, 2, tzinfo=UTC),
@@ -34,7 +34,7 @@ with DAG("e2e_fails_deferred", schedule=None, start_date=ANY_TIME):
         retries=0,
     )
 
-with DAG("e2e_looks_fail", schedule=None, start_date=ANY_TIME):
+with DAG("e2e_poll_fails", schedule=None, start_date=START_DATE):
     CruxExportSensor(
         task_id="poke",
         export_uuid="{{ dag_run.conf['poke'] }}",
@@ -57,7 +57,7 @@ with DAG("e2e_looks_fail", schedule=None, start_date=ANY_TIME):
         **RETRIES,
     )
 
-with DAG("e2e_looks_skip", schedule=None, start_date=ANY_TIME):
+with DAG("e2e_poll_skips", schedule=None, start_date=START_DATE):
     CruxExportSensor(
         task_id="poke",
         export_uuid="{{ dag_run.conf['poke'] }}",

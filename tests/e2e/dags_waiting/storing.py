@@ -1,19 +1,19 @@
-"""An export that the transfer waits for in the triggerer, and one over a connection that logs in."""
+"""A transfer that waits in the triggerer, and an operator whose connection uses a login instead of a token."""
 
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.transfers.exports import CruxExportToObjectStorageOperator
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
-# two years: a file so large that S3 gets it in parts
+# The file of two years is so large that it is uploaded to S3 in several parts.
 with DAG("e2e_to_s3", schedule=None, start_date=datetime(2025, 1, 1, tzinfo=UTC)):
     export = CruxOrdersExportOperator(
         task_id="export",
         interval_start=datetime(2018, 1, 1, tzinfo=UTC),
         interval_end=datetime(2020, 1, 1, tzinfo=UTC),
-        # Airflow 3.0 on two busy cores was seen to fail a task that it had not begun
+        # On a machine under load, Airflow 3.0 sometimes fails a task before it has started.
         retries=2,
         retry_delay=timedelta(seconds=1),
     )

@@ -1,4 +1,4 @@
-"""The plainest of all: one task, nothing given."""
+"""The simplest DAG: one task without arguments."""
 
 from __future__ import annotations
 

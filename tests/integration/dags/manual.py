@@ -1,4 +1,4 @@
-"""Triggered by hand, with an interval or without."""
+"""A DAG for manual runs, with or without an interval."""
 
 from __future__ import annotations
 

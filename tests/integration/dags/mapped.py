@@ -1,4 +1,4 @@
-"""One task for each status."""
+"""One mapped task per status."""
 
 from __future__ import annotations
 

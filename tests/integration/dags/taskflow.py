@@ -1,4 +1,4 @@
-"""The uuid, and the body that was sent, handed on under TaskFlow."""
+"""A TaskFlow task that receives the UUID and the request body of the export."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
-SEEN: list[tuple[str, dict]] = []
+RECEIVED: list[tuple[str, dict]] = []
 
 with DAG("taskflow", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False) as dag:
     export = CruxOrdersExportOperator(task_id="export")
 
     @task
-    def use(export_uuid: str, sent: dict) -> None:
-        SEEN.append((export_uuid, sent))
+    def use(export_uuid: str, request: dict) -> None:
+        RECEIVED.append((export_uuid, request))
 
     use(export.output, export.output["export_request"])

@@ -1,4 +1,4 @@
-"""Every templated argument from parameters, once rendered as text and once as objects."""
+"""Templates in every templated argument, in one DAG rendered as text and in another as native objects."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def templated(dag_id: str, native: bool) -> DAG:
     return dag
 
 
-as_text = templated("templated_text", native=False)
-as_objects = templated("templated_native", native=True)
+text_dag = templated("templated_text", native=False)
+native_dag = templated("templated_native", native=True)

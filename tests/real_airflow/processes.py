@@ -1,0 +1,195 @@
+"""Starts, watches and ends the processes of an Airflow on loopback, each by its ID."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STARTUP_SECONDS = 120
+"""Timeout from the first process to a healthy Airflow. It takes 15 to 25 s on two cores."""
+STOP_SECONDS = 15
+POLL_SECONDS = 0.1
+TAIL_LINES = 40
+
+
+class AirflowTestError(Exception):
+    """Airflow did not reach the state that the test waited for. The message ends with the last lines of the logs."""
+
+
+class Component:
+    """One process of Airflow, or of a service it needs. It leads a session, so all its descendants can be ended."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._user = user
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, or restart it after it was killed. It appends to its log."""
+        self.killed = False
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                user=self._user,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process and its descendants, as the kernel does when memory runs out."""
+        self.killed = True
+        while processes := self.processes():  # repeat, because a process may start another while the list is made
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(POLL_SECONDS)
+        self.process.wait()
+
+    def suspend(self) -> None:
+        """Suspend the process and its descendants, so that a test can inspect their state before it kills them."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    @property
+    def exited_unexpectedly(self) -> bool:
+        """Whether the process ended although nobody killed it on purpose."""
+        return not self.killed and self.process.poll() is not None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every live process of the session.
+
+        Airflow moves some of its children into other process groups, but none leaves the session.
+        """
+        return [
+            process
+            for process in psutil.process_iter()
+            if _session_id(process.pid) == self.process.pid and _is_alive(process)
+        ]
+
+
+def _session_id(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:  # the process has ended, or belongs to another user
+        return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_while(
+    components: Sequence[Component], pending: Callable[[], str], timeout: float, poll_seconds: float = POLL_SECONDS
+) -> None:
+    """Wait until `pending` returns an empty string instead of what is missing.
+
+    Raises AirflowTestError after `timeout` seconds, or as soon as a component has exited.
+    """
+    deadline = time.monotonic() + timeout
+    while reason := pending():
+        exited = [component.name for component in components if component.exited_unexpectedly]
+        if exited or time.monotonic() > deadline:
+            cause = f"exited unexpectedly: {', '.join(exited)}" if exited else f"timeout of {timeout:g} s"
+            tails = "\n".join(f"--- {component.name}\n{tail(component.log)}" for component in components)
+            raise AirflowTestError(f"{reason} ({cause})\n{tails}")
+        time.sleep(poll_seconds)
+
+
+def stop(components: Sequence[Component]) -> None:
+    """Send SIGTERM to the components, and after STOP_SECONDS SIGKILL to all processes that are left."""
+    for component in components:
+        if component.process.poll() is None:
+            os.killpg(component.process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for component in components:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            component.process.wait(max(0.0, deadline - time.monotonic()))
+    for component in components:
+        component.kill()
+
+
+@contextlib.contextmanager
+def stopping_on_exit(components: Sequence[Component]) -> Iterator[None]:
+    """Stop the components when the block ends, including those added to the list inside the block.
+
+    Inside the block SIGTERM acts like Ctrl-C, so that a canceled test session leaves no process behind.
+    """
+    terminate_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        # A second signal must not interrupt the cleanup.
+        interrupt_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(components)
+        signal.signal(signal.SIGINT, interrupt_handler)
+        signal.signal(signal.SIGTERM, terminate_handler)
+
+
+def airflow_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs Airflow with this interpreter."""
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
+def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run an Airflow command and return its output."""
+    completed = subprocess.run(
+        airflow_command(arguments),
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=STARTUP_SECONDS,
+        check=False,
+    )
+    if completed.returncode:
+        last_lines = "\n".join(completed.stdout.splitlines()[-TAIL_LINES:])
+        raise AirflowTestError(f"airflow {' '.join(arguments)} exited with {completed.returncode}\n{last_lines}")
+    return completed.stdout
+
+
+def tail(log: Path) -> str:
+    """Return the last lines of a log file."""
+    with log.open(errors="replace") as lines:
+        return "\n".join(_readable(line.rstrip("\n")) for line in deque(lines, TAIL_LINES))
+
+
+def _readable(line: str) -> str:
+    """Shorten a line of an Airflow 3 task log, in which a traceback is one JSON object of many kilobytes."""
+    try:
+        entry = json.loads(line)
+        errors = [
+            f"    {error['exc_type']}: {error['exc_value']} ({_innermost_frames(error['frames'])})"
+            for error in entry.get("error_detail") or []
+        ]
+        return "\n".join([f"{entry['timestamp']} {entry['level']} {entry['event']}", *errors])
+    except (ValueError, TypeError, KeyError, AttributeError):  # plain text, or JSON of another structure
+        return line
+
+
+def _innermost_frames(frames: Sequence[Mapping[str, Any]]) -> str:
+    return " < ".join(f"{frame['filename']}:{frame['lineno']}" for frame in reversed(frames[-3:]))
