@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from airflow.timetables.base import Timetable
 
-_DIGITS_OF_A_DAY: Final = 8
-
 Period = tuple[datetime, datetime]
 """Start and end of a stretch of time, each with a time zone."""
 
@@ -80,7 +78,7 @@ def parse_instant(name: str, value: object) -> datetime:
     :raises CruxIntervalError: for anything else; the message names argument, value and remedy.
     """
     moment: object = value
-    if isinstance(value, int) and not isinstance(value, bool) and len(str(value)) == _DIGITS_OF_A_DAY:
+    if isinstance(value, int) and 10_000_000 <= value <= 99_999_999:
         value = str(value)  # a rendered {{ ds_nodash }} arrives as a number with render_template_as_native_obj
     if isinstance(value, str):
         try:
@@ -126,6 +124,8 @@ def export_interval(
     :param lookback: length of the interval; ``None`` for that of the run's own period.
     :raises CruxIntervalError: if there is no interval, or an empty or reversed one.
     """
+    if interval_start is not None and interval_end is not None:
+        return Interval(interval_start, interval_end)
     if run.period is None and lookback is None:
         raise CruxIntervalError(
             f"There is no interval to export: this run has no data interval with length, and its schedule "

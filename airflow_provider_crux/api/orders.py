@@ -27,7 +27,10 @@ _MAX_SHOWN: Final = 100
 
 def describe(value: object) -> str:
     """Return the type and the beginning of a value, for error messages."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number with thousands of digits
+        text = "too long to show"
     return f"{type(value).__name__} {text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + '…'}"
 
 
