@@ -23,7 +23,7 @@ import pytest
 from hypothesis import settings
 
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.settings import SandboxSettings
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

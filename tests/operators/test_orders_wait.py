@@ -19,7 +19,7 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.sandbox.settings import SandboxSettings
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,14 +244,14 @@ def test_an_export_that_failed_is_not_resumed(held_sandbox: Sandbox, task: Task)
 def test_an_export_that_is_gone_is_not_resumed(held_sandbox: Sandbox, task: Task) -> None:
     first = task.crash_while_waiting()
     task.store["crux_export"]["requested_at"] -= NOT_FOUND_GRACE
-    held_sandbox.answer_next(STATUS_PATH, 404)
+    held_sandbox.respond_next(STATUS_PATH, 404)
     second = task.run()
     assert held_sandbox.exports == [first, second]
 
 
 def test_an_export_that_is_not_known_yet_is_resumed(held_sandbox: Sandbox, task: Task) -> None:
     uuid = task.crash_while_waiting()
-    held_sandbox.answer_next(STATUS_PATH, 404)
+    held_sandbox.respond_next(STATUS_PATH, 404)
     assert task.run() == uuid
     assert held_sandbox.exports == [uuid]
 
@@ -261,7 +261,7 @@ def test_no_new_export_is_requested_while_the_status_of_the_first_is_unknown(
     held_sandbox: Sandbox, task: Task, status: int, error: type[Exception]
 ) -> None:
     uuid = task.crash_while_waiting()
-    held_sandbox.answer_next(STATUS_PATH, status)
+    held_sandbox.respond_next(STATUS_PATH, status)
     with pytest.raises(error):
         task.run()
     assert task.run() == uuid

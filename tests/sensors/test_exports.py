@@ -103,11 +103,11 @@ def test_four_consecutive_transient_errors_are_tolerated_and_the_fifth_is_not(
     held_sandbox: Sandbox, export_uuid: str, clock: Clock
 ) -> None:
     for _ in range(4):
-        held_sandbox.answer_next(STATUS_PATH, 503)
+        held_sandbox.respond_next(STATUS_PATH, 503)
     held_sandbox.finish_export(export_uuid)
     make_sensor(export_uuid).execute({})
     for _ in range(5):
-        held_sandbox.answer_next(STATUS_PATH, 503)
+        held_sandbox.respond_next(STATUS_PATH, 503)
     with pytest.raises(CruxUnavailableError):
         make_sensor(export_uuid).execute({})
 

@@ -208,12 +208,12 @@ def test_a_failed_export_fails_the_task_immediately(
 
 
 def test_an_expired_url_is_replaced_once(held_sandbox: Sandbox, done_uuid: str, target: Path, context) -> None:
-    held_sandbox.answer_next(FILE_PATH, 403)
+    held_sandbox.respond_next(FILE_PATH, 403)
     make_operator(done_uuid, target).execute(context)
     assert statuses(held_sandbox, FILE_PATH) == [403, 200]
     assert statuses(held_sandbox, STATUS_PATH) == [200, 200]
     for _ in range(3):
-        held_sandbox.answer_next(FILE_PATH, 403)
+        held_sandbox.respond_next(FILE_PATH, 403)
     with pytest.raises(CruxTransientError):
         make_operator(done_uuid, target, overwrite=True).execute(context)
     assert statuses(held_sandbox, FILE_PATH) == [403, 200, 403, 403]
@@ -226,7 +226,7 @@ def test_an_incomplete_download_keeps_what_was_at_the_path(
     if previous is not None:
         target.parent.mkdir()
         target.write_text(previous)
-    held_sandbox.answer_next(FILE_PATH, 200, {"Content-Length": "1000"}, b"order_uuid\r\nhalf a li")
+    held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": "1000"}, b"order_uuid\r\nhalf a li")
     with pytest.raises(CruxUnavailableError):
         make_operator(done_uuid, target, overwrite=True).execute(context)
     assert files_beside(target) == ([] if previous is None else [target])
@@ -246,11 +246,11 @@ def test_an_export_without_orders_is_stored_unless_skip_if_empty_is_set(
     held_sandbox: Sandbox, done_uuid: str, target: Path, context, context_with
 ) -> None:
     header = b"\xef\xbb\xbfretailer_po_number,order_uuid\r\n"
-    held_sandbox.answer_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
+    held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
     with pytest.raises(AirflowSkipException, match="no orders"):
         make_operator(done_uuid, target, skip_if_empty=True, outlets=[Asset("orders")]).execute(context)
     assert (files_beside(target), context["ti"].pushed, context["outlet_events"].by_uri) == ([], {}, {})
-    held_sandbox.answer_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
+    held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
     make_operator(done_uuid, target).execute(context)
     assert target.read_bytes() == header
     assert context["ti"].pushed["export_file"]["rows"] == 0
@@ -292,7 +292,7 @@ def test_no_secret_is_in_log_xcom_or_error(
     held_sandbox: Sandbox, done_uuid: str, target: Path, context, logged
 ) -> None:
     make_operator(done_uuid, target).execute(context)
-    held_sandbox.answer_next(FILE_PATH, 500, body=b"X-Amz-Signature=0123456789abcdef0123456789abcdef")
+    held_sandbox.respond_next(FILE_PATH, 500, body=b"X-Amz-Signature=0123456789abcdef0123456789abcdef")
     with pytest.raises(CruxUnavailableError) as error:
         make_operator(done_uuid, target, overwrite=True).execute(context)
     texts = [logged(), str(context["ti"].pushed), str(error.value), repr(error.value)]

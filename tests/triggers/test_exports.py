@@ -92,7 +92,7 @@ def test_expired_tokens_and_four_consecutive_errors_are_tolerated(held_sandbox: 
     def cause_errors() -> None:
         held_sandbox.expire_tokens()
         for status in (503, 500, 429, 502):
-            held_sandbox.answer_next(STATUS_PATH, status)
+            held_sandbox.respond_next(STATUS_PATH, status)
 
     async def run_with_errors() -> list[Any]:
         payloads = asyncio.create_task(run(make_trigger(export_uuid)))
@@ -107,7 +107,7 @@ def test_expired_tokens_and_four_consecutive_errors_are_tolerated(held_sandbox: 
 
 def test_five_consecutive_errors_end_the_wait(held_sandbox: Sandbox, export_uuid: str) -> None:
     for _ in range(5):
-        held_sandbox.answer_next(STATUS_PATH, 500)
+        held_sandbox.respond_next(STATUS_PATH, 500)
     assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "unknown"}]
     assert statuses_of_polls(held_sandbox) == [500] * 5
 
@@ -116,7 +116,7 @@ def test_five_consecutive_errors_end_the_wait(held_sandbox: Sandbox, export_uuid
 def test_not_found_is_tolerated_for_a_minute_after_the_request(
     held_sandbox: Sandbox, export_uuid: str, age: float, state: str
 ) -> None:
-    held_sandbox.answer_next(STATUS_PATH, 404)
+    held_sandbox.respond_next(STATUS_PATH, 404)
     held_sandbox.finish_export(export_uuid)
     assert asyncio.run(run(make_trigger(export_uuid, age=age))) == [{"export_uuid": export_uuid, "state": state}]
 
@@ -126,7 +126,7 @@ def test_an_unknown_status_is_warned_about_once_and_the_wait_continues(
 ) -> None:
     body = f'{{"uuid": "{export_uuid}", "status": "polishing", "url": null}}'.encode()
     for _ in range(2):
-        held_sandbox.answer_next(STATUS_PATH, 200, {"Content-Type": "application/json"}, body)
+        held_sandbox.respond_next(STATUS_PATH, 200, {"Content-Type": "application/json"}, body)
     held_sandbox.finish_export(export_uuid)
     assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "done"}]
     assert logged().count("polishing") == 1
@@ -137,7 +137,7 @@ def test_no_secret_is_in_arguments_event_or_log(held_sandbox: Sandbox, export_uu
     held_sandbox.finish_export(export_uuid)
     trigger = make_trigger(export_uuid)
     texts = [str(asyncio.run(run(trigger))), str(trigger.serialize()), repr(trigger)]
-    held_sandbox.answer_next(STATUS_PATH, 400, body=f"you sent {password}".encode())
+    held_sandbox.respond_next(STATUS_PATH, 400, body=f"you sent {password}".encode())
     texts += [str(asyncio.run(run(make_trigger(export_uuid)))), logged()]
     assert "you sent" in texts[-1]
     for secret in (password, "X-Amz-Signature", "sandbox-files"):
