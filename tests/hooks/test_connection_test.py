@@ -119,9 +119,7 @@ def test_unavailable_service_says_nothing_about_credentials(connect, requests_mo
         (407, "<html>proxy</html>"),
     ],
 )
-def test_response_of_another_service_is_no_success(
-    connect, requests_mock, credentials, status: int, body: str
-) -> None:
+def test_response_of_another_service_is_no_success(connect, requests_mock, credentials, status: int, body: str) -> None:
     connect(**credentials)
     headers = {"Content-Type": "text/html", "Location": f"https://evil.example/{TOKEN}"}
     requests_mock.register_uri("GET", POLL, status_code=status, text=body, headers=headers)

@@ -30,7 +30,7 @@ from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import MAX_CONNECTIONS, shared_hook
 from airflow_provider_crux.sandbox.state import Sandbox
 from tests.certificates import self_signed_certificate
-from tests.raw_server import LOGIN_PATH, TOKEN, UUID, raw_server, respond_with
+from tests.raw_server import LOGIN_PATH, TOKEN, UUID, raw_server, respond_with, unused_url
 
 MASK_SECRET = "airflow_provider_crux.hooks.crux_async.mask_secret"
 
@@ -167,9 +167,7 @@ def test_one_session_is_shared_and_closed_by_the_last_wait(sandbox: Sandbox, uui
     asyncio.run(scenario())
 
 
-def test_running_waits_use_corrected_credentials(
-    connect, sandbox: Sandbox, uuid: str
-) -> None:
+def test_running_waits_use_corrected_credentials(connect, sandbox: Sandbox, uuid: str) -> None:
     async def scenario() -> None:
         connect(host=sandbox.url, password="0" * 40)
         async with shared_hook("crux_default") as hook:
@@ -207,9 +205,7 @@ def test_masker_runs_in_the_event_loop_of_the_triggerer(sandbox: Sandbox, uuid: 
     assert [asyncio.run(scenario())] == loops
 
 
-def test_netrc_does_not_replace_the_token(
-    sandbox: Sandbox, uuid: str, monkeypatch, tmp_path: Path
-) -> None:
+def test_netrc_does_not_replace_the_token(sandbox: Sandbox, uuid: str, monkeypatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login ada password wrong\n")
     netrc.chmod(0o600)
@@ -317,9 +313,7 @@ def test_missing_ca_bundle(connect) -> None:
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", CruxUnavailableError, "503"),
     ],
 )
-def test_response_means_the_same_as_on_a_worker(
-    connect, response: bytes, error: type[Exception], message: str
-) -> None:
+def test_response_means_the_same_as_on_a_worker(connect, response: bytes, error: type[Exception], message: str) -> None:
     with raw_server(respond_with(response)) as server:
         connect(host=server.url, password=TOKEN, extra={"max_retries": 0})
         with pytest.raises(error, match=message) as in_triggerer:
@@ -348,9 +342,10 @@ def test_endless_response_is_not_read_to_its_end(connect) -> None:
 
 
 def test_refused_connection_sends_nothing(connect) -> None:
-    connect(host="http://127.0.0.1:1", password=TOKEN, extra={"max_retries": 0})
-    with pytest.raises(CruxUnavailableError, match="Nothing was sent"):
-        asyncio.run(poll())
+    with unused_url() as url:
+        connect(host=url, password=TOKEN, extra={"max_retries": 0})
+        with pytest.raises(CruxUnavailableError, match="Nothing was sent"):
+            asyncio.run(poll())
 
 
 def test_unavailable_service_is_retried_after_the_requested_delay(sandbox: Sandbox, uuid: str) -> None:
