@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.sandbox.settings import SandboxSettings
-from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from tests.certificates import self_signed_certificate
 from tests.raw_server import TOKEN, Fault, raw_server, silent_url, unused_url
 

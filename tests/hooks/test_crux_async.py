@@ -350,13 +350,13 @@ def test_refused_connection_sends_nothing(connect) -> None:
 
 def test_unavailable_service_is_retried_after_the_requested_delay(sandbox: Sandbox, uuid: str) -> None:
     before = len(sandbox.requests)
-    sandbox.answer_next("/api/data/export/", 503, {"Retry-After": "0"})
+    sandbox.respond_next("/api/data/export/", 503, {"Retry-After": "0"})
     assert asyncio.run(poll(uuid)).state is ExportState.DONE
     assert [entry["status"] for entry in sandbox.requests[before:]] == [503, 200]
 
 
 def test_redirect_is_not_followed(sandbox: Sandbox, uuid: str) -> None:
-    sandbox.answer_next("/api/data/export/", 302, {"Location": f"{sandbox.url}/elsewhere/"})
+    sandbox.respond_next("/api/data/export/", 302, {"Location": f"{sandbox.url}/elsewhere/"})
     with pytest.raises(CruxRequestRejectedError, match="Redirects are not followed"):
         asyncio.run(poll(uuid))
     assert "/elsewhere/" not in json.dumps(sandbox.requests)

@@ -160,7 +160,7 @@ def test_expired_url_is_not_retried(url: str, sandbox: Sandbox, delays: list[flo
 def test_permanent_error_is_not_retried(
     url: str, sandbox: Sandbox, delays: list[float], status: int, error: type[CruxError]
 ) -> None:
-    sandbox.answer_next(SANDBOX_FILES, status)
+    sandbox.respond_next(SANDBOX_FILES, status)
     with pytest.raises(error):
         download(url)
     assert delays == []
