@@ -62,7 +62,7 @@ def sandbox(connect) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def held_sandbox(connect) -> Iterator[Sandbox]:
-    """Run a sandbox that holds every export until the test finishes it, and set ``crux_default`` to it, unretried."""
+    """Run a sandbox that holds every export until the test finishes it; ``crux_default`` uses it without retries."""
     with running_sandbox(SandboxSettings(password="correct horse battery staple", export_seconds=None)) as running:
         connect(host=running.url, password=running.settings.token, extra={"max_retries": 0})
         yield running

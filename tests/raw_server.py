@@ -152,7 +152,7 @@ Fault = Callable[[Connection], None]
 
 
 def respond_with(*responses: bytes, then: Fault = lambda _: None) -> Fault:
-    """Return a fault that answers each request with the next of these responses, and all later ones with the last."""
+    """Return a fault that sends these responses, one for each request; the last one again for all later requests."""
 
     def fault(connection: Connection) -> None:
         connection.send(responses[min(len(connection.server.requests), len(responses)) - 1])

@@ -50,7 +50,7 @@ def test_steady_response_without_end_is_lost(pieces: list[bytes]) -> None:
         connection.send_forever(*pieces, pause=0.005)
 
     with raw_server(fault) as server, session_with(0.1) as session:
-        with pytest.raises(requests.RequestException, match="response incomplete after 0.1 s"):
+        with pytest.raises(requests.RequestException, match=r"response incomplete after 0\.1 s"):
             session.get(server.url, timeout=60)
         assert not server.gave_up
 
@@ -67,5 +67,5 @@ def test_client_says_that_the_response_is_incomplete() -> None:
         client.session.mount("http://", Adapter(0.1))
         with client.session, pytest.raises(CruxUnavailableError) as caught:
             client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=0)
-        assert re.search(r"the response was lost \(.*response incomplete after 0\.1 s\)", str(caught.value))
+        assert re.search(r"the response was lost \(.*response incomplete after 0\.1 s", str(caught.value))
         assert not server.gave_up

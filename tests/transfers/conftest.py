@@ -1,4 +1,4 @@
-"""A real S3-compatible server on loopback: what an aborted upload leaves behind is for it to say, not for a fake."""
+"""A real S3-compatible server on loopback, because a fake would not show what an aborted upload leaves behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ObjectStore(NamedTuple):
     """
     A running S3.
 
-    :param client: boto3's, to look into it past the code under test.
+    :param client: boto3's client, which sees the store without the code under test.
     :param connection: an Airflow connection to it, as JSON; its id is ``aws_loopback``.
     """
 
@@ -27,10 +27,10 @@ class ObjectStore(NamedTuple):
     connection: str
 
     def names(self) -> list[str]:
-        return [found["Key"] for found in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return [entry["Key"] for entry in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
-    def unfinished(self) -> list[str]:
-        return [found["Key"] for found in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+    def pending_uploads(self) -> list[str]:
+        return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
     def content(self, key: str) -> bytes:
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -42,17 +42,17 @@ def running_s3() -> Iterator[ObjectStore]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        known = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+        endpoint = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
         keys = {"aws_access_key_id": "loopback-key", "aws_secret_access_key": "loopback-secret"}
-        connection = {"conn_type": "aws", "login": "loopback-key", "password": "loopback-secret", "extra": known}
-        yield ObjectStore(boto3.client("s3", **known, **keys), json.dumps(connection))
+        connection = {"conn_type": "aws", "login": "loopback-key", "password": "loopback-secret", "extra": endpoint}
+        yield ObjectStore(boto3.client("s3", **endpoint, **keys), json.dumps(connection))
     finally:
         server.stop()
 
 
 @pytest.fixture
 def s3(running_s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    """Give S3 with an empty bucket, and an Airflow connection to it."""
+    """Return the store with an empty bucket, and set an Airflow connection to it."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LOOPBACK", running_s3.connection)
     client = running_s3.client
     client.create_bucket(Bucket=BUCKET)
