@@ -18,7 +18,7 @@ from airflow_provider_crux.api.polling import (
     export_uuid_from_event,
     state_from_event,
 )
-from airflow_provider_crux.api.responses import ExportState
+from airflow_provider_crux.api.responses import Export, ExportState
 from airflow_provider_crux.api.retries import RETRY_BUDGET
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidRequestError
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -107,20 +107,21 @@ class ExportWaitMixin(_Operator):
             timeout=min(backstop, self.execution_timeout or backstop),
         )
 
-    def raise_unless_done(self, event: object, *, export_uuid: str, requested_at: float) -> None:
+    def raise_unless_done(self, event: object, *, export_uuid: str, requested_at: float) -> Export | None:
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
         If the trigger could not get the status, or its event is invalid, the worker polls itself: it may succeed, and
         if not, it says best what is wrong.
 
+        :return: the export, if the worker polled itself.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if it was not done in time.
         :raises CruxError: if the worker's own poll fails too.
         """
         match state_from_event(event, export_uuid=export_uuid):
             case ExportState.DONE:
-                return
+                return None
             case ExportState.FAILED:
                 raise export_failed(export_uuid)
             case ExportState.TIMED_OUT:
@@ -129,6 +130,7 @@ class ExportWaitMixin(_Operator):
         outcome = poller.evaluate(self.hook.poll_export(export_uuid), time.time())
         if isinstance(outcome, PollAgain):
             raise trigger_poll_error(export_uuid, outcome.warning)
+        return outcome
 
 
 def export_uuid_of(event: object) -> str:

@@ -109,8 +109,8 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         """Resume when the trigger has fired; see :meth:`execute`."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
             self._check_path()
-            self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
-            return self._store(context, self.hook.get_export(self.export_uuid))
+            export = self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
+            return self._store(context, export or self.hook.get_export(self.export_uuid))
 
     def on_kill(self) -> None:
         """Stop the write at its next chunk, so that it leaves nothing behind."""
