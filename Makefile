@@ -7,39 +7,54 @@ INTERVALS ?= 200
 # All tested versions; the slowest comes first.
 VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
+# What make matrix runs: each version on the Python of this machine; the newest Airflow on the newest Python that the
+# machine has; and, without real schedulers, the lowest versions of our dependencies that pyproject.toml allows.
+NEWER_PYTHONS := 3.13 3.12
+MATRIX := $(VERSIONS) newer-python lowest
+
 # Measures line and branch coverage if the whole suite runs. The goal is 100 % on the newest version; the gate is a
 # little lower because some lines depend on when a timeout occurs.
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term $(if $(filter 3.3.2,$(AIRFLOW)),--cov-fail-under=99.5))
+
+# the version that AIRFLOW=lowest stands for, see constraints/lowest.in
+EXPECTED_AIRFLOW_VERSION := $(if $(filter lowest,$(AIRFLOW)),2.11.0,$(AIRFLOW))
 
 VENV := .venv/$(AIRFLOW)
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo test matrix $(VERSIONS:%=matrix-%) versions e2e ui celery bench lint reliability constraints clean
+.PHONY: demo test matrix $(MATRIX:%=matrix-%) versions e2e ui celery bench lint reliability constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
 
 test: $(READY)
-	COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(AIRFLOW) $(BIN)/python -m pytest $(COVERAGE) $(ARGS)
+	COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest $(COVERAGE) $(ARGS)
 
-# Runs the suite on every version, two at a time because the tests compete for the cores. Each run writes its own log
-# and prints the end of it; the last lines are the summary of all versions.
+# Runs the suite in every environment, two at a time because the tests compete for the cores. Each run writes its own log
+# and prints the end of it; the last lines are the summary of all environments.
 matrix:
 	@rm -rf .matrix && mkdir .matrix
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(VERSIONS:%=matrix-%); status=$$?; \
-	  for airflow in $(VERSIONS); do echo "Airflow $$airflow: $$(grep -E '^=+ .* in [0-9.]+s' .matrix/$$airflow.log \
-	    | tail -n 1)"; done; exit $$status
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(MATRIX:%=matrix-%); status=$$?; \
+	  for name in $(MATRIX); do echo "$$name: $$(grep -E '^=+ .* in [0-9.]+s|^skipped' .matrix/$$name.log | tail -n 1)"; done; \
+	  exit $$status
 
-$(VERSIONS:%=matrix-%): matrix-%:
-	@echo "== Airflow $*: .matrix/$*.log"
-	@$(MAKE) --no-print-directory test AIRFLOW=$* >.matrix/$*.log 2>&1 && tail -n 15 .matrix/$*.log \
+matrix-lowest: TEST := AIRFLOW=lowest ARGS="-m 'not e2e' --ignore=tests/test_distribution.py"
+matrix-newer-python: TEST = AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON=$(NEWER_PYTHON) COVERAGE=
+matrix-newer-python: NEWER_PYTHON = $(shell scripts/find_python.sh $(NEWER_PYTHONS))
+$(VERSIONS:%=matrix-%): TEST = AIRFLOW=$(@:matrix-%=%)
+
+$(MATRIX:%=matrix-%): matrix-%:
+	@echo "== $*: .matrix/$*.log"
+	@if [ $* = newer-python ] && [ -z "$(NEWER_PYTHON)" ]; then \
+	  echo "skipped: this machine has none of the Pythons $(NEWER_PYTHONS)" | tee .matrix/$*.log; exit 0; fi; \
+	$(MAKE) --no-print-directory test $(TEST) >.matrix/$*.log 2>&1 && tail -n 15 .matrix/$*.log \
 	  || { tail -n 400 .matrix/$*.log; false; }
 
 # Writes the tables of docs/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
-	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix ARGS="tests/e2e/test_scheduler.py"
+	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS)" ARGS="tests/e2e/test_scheduler.py"
 
 # Tests the UI of Airflow 3 and 2 in a real browser and takes the screenshots of docs/images. Installs Chromium (as root).
 e2e:
@@ -78,12 +93,9 @@ lint: $(READY)
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
 
-# Updates the pins of one Airflow version; commit the result. Needs uv (pip install uv); writes no URLs.
+# Updates the pins of one environment; commit the result. Needs uv (pip install uv); writes no URLs.
 constraints:
-	uv pip compile pyproject.toml constraints/$(AIRFLOW).in --all-extras --group pyproject.toml:test \
-	  --group pyproject.toml:lint --group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench \
-	  --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-	  --no-emit-package airflow-provider-crux --upgrade --output-file $(CONSTRAINTS)
+	scripts/compile_constraints.sh $(AIRFLOW)
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
