@@ -40,7 +40,7 @@ matrix:
 	  for name in $(MATRIX); do echo "$$name: $$(grep -E '^=+ .* in [0-9.]+s|^skipped' .matrix/$$name.log | tail -n 1)"; done; \
 	  exit $$status
 
-matrix-lowest: TEST := AIRFLOW=lowest ARGS="-m 'not e2e' --ignore=tests/test_distribution.py"
+matrix-lowest: TEST := AIRFLOW=lowest ARGS="-m 'not e2e' --ignore=tests/integration --ignore=tests/test_distribution.py"
 matrix-newer-python: TEST = AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON=$(NEWER_PYTHON) COVERAGE=
 matrix-newer-python: NEWER_PYTHON = $(shell scripts/find_python.sh $(NEWER_PYTHONS))
 $(VERSIONS:%=matrix-%): TEST = AIRFLOW=$(@:matrix-%=%)
