@@ -175,6 +175,9 @@ def _write_then_rename(path: ObjectStoragePath, overwrite: bool) -> Iterator[Sup
                     os.link(temporary, target)  # unlike a rename it never replaces
                 except FileExistsError:
                     raise already_exists(path) from None
+                except OSError:  # a file system without hard links
+                    _check_not_stored_meanwhile(path, overwrite)
+                    temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
