@@ -15,7 +15,10 @@ from typing import Any
 import airflow
 import pendulum
 import pytest
+from airflow.models import TaskInstance, Variable
+from airflow.models.taskinstance import clear_task_instances
 from airflow.providers.common.compat.sdk import DAG
+from airflow.utils.session import create_session
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
@@ -49,7 +52,7 @@ def run_airflow(*arguments: str) -> None:
 
 @pytest.fixture
 def run(dags_folder: Path):
-    """Return a function that runs the DAG of a file with ``dag.test()`` and returns the names defined in the file."""
+    """Return a function that runs the DAG of a file with ``dag.test()`` and returns the names defined in the file, and the run."""
 
     def run_file(
         name: str,
@@ -63,7 +66,7 @@ def run(dags_folder: Path):
         date = {"logical_date": logical_date} if AIRFLOW_3 else {"execution_date": logical_date}
         dag_run = dags[dag_id or Path(name).stem].test(**date, **arguments)
         assert str(getattr(dag_run.state, "value", dag_run.state)) == state
-        return names
+        return names | {"dag_run": dag_run}
 
     return run_file
 
@@ -96,7 +99,14 @@ def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
     ]
 
 
-@pytest.mark.parametrize("rendering", ["text", "native"])
+def test_an_invalid_argument_of_a_mapped_task_is_not_retried(sandbox, run, caplog) -> None:
+    caplog.set_level("INFO")
+    run("mapped_invalid.py", state="failed")
+    assert caplog.text.count("[DAG TEST] running task <TaskInstance: mapped_invalid.export") == 1
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("rendering", ["text", "native", "sort"])
 def test_templates_rendered_as_text_or_native_objects_give_the_same_request(sandbox, run, rendering: str) -> None:
     run("templated.py", f"templated_{rendering}")
     assert request_bodies(sandbox) == [
@@ -111,10 +121,62 @@ def test_templates_rendered_as_text_or_native_objects_give_the_same_request(sand
     ]
 
 
+def test_a_day_rendered_as_a_number_is_a_day(sandbox, run) -> None:
+    run("templated.py", "templated_days")
+    assert request_bodies(sandbox) == [DAY]
+
+
+def test_a_try_that_failed_after_execute_is_resumed(sandbox, run) -> None:
+    run("failing_after_execute.py")
+    assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
+
+
+def crux_variables() -> list[str]:
+    with create_session() as session:
+        return [key for (key,) in session.query(Variable.key) if key.startswith("crux_export")]
+
+
+@pytest.mark.parametrize("file", ["daily.py", "mapped.py", "failing_after_execute.py"])
+def test_no_variable_remains_of_a_task_that_succeeded(sandbox, run, file: str) -> None:
+    run(file)
+    assert crux_variables() == []
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow has a task state store")
+def test_the_variable_of_a_task_that_failed_remains(sandbox, run) -> None:
+    try:
+        run("failing.py", state="failed")
+        (key,) = crux_variables()
+        assert key.startswith("crux_export.failing.export.manual__2026-01-05")
+    finally:
+        with create_session() as session:
+            session.query(Variable).delete()
+
+
+def test_a_clear_changes_max_tries(sandbox, run) -> None:
+    # with that a completed record ends, see ExportStateStore
+    dag_run = run("failing_after_execute.py")["dag_run"]
+    with create_session() as session:
+        (task,) = session.query(TaskInstance).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id)
+        max_tries = task.max_tries
+        clear_task_instances([task], session)
+        session.flush()
+        assert task.max_tries > max_tries
+        session.rollback()
+
+
+def test_a_parameter_that_the_dag_does_not_declare_is_of_no_concern(sandbox, run) -> None:
+    run("daily.py", run_conf={"orders_interval_start": "2020-01-01", "orders_limit": 5, "interval_start": "2020-01-01"})
+    assert request_bodies(sandbox) == [DAY]
+
+
 def test_manual_run_exports_the_interval_of_its_parameters(sandbox, run) -> None:
     run(
         "manual.py",
-        run_conf={"interval_start": "2026-03-04T05:06:00.000Z", "interval_end": "2026-03-04T07:06:00+01:00"},
+        run_conf={
+            "orders_interval_start": "2026-03-04T05:06:00.000Z",
+            "orders_interval_end": "2026-03-04T07:06:00+01:00",
+        },
     )
     assert request_bodies(sandbox) == [
         {"start_date": "2026-03-04T05:06:00.000Z", "end_date": "2026-03-04T06:06:00.000Z"}
