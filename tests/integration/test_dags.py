@@ -7,18 +7,17 @@ import os
 import re
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import airflow
 import pendulum
 import pytest
-from airflow.models import TaskInstance, Variable
-from airflow.models.taskinstance import clear_task_instances
 from airflow.providers.common.compat.sdk import DAG
-from airflow.utils.session import create_session
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
@@ -131,38 +130,39 @@ def test_a_try_that_failed_after_execute_is_resumed(sandbox, run) -> None:
     assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
 
 
-def crux_variables() -> list[str]:
-    with create_session() as session:
-        return [key for (key,) in session.query(Variable.key) if key.startswith("crux_export")]
+def query(statement: str) -> list[Any]:
+    """Return the only column of a statement's rows in Airflow's database."""
+    with closing(sqlite3.connect(AIRFLOW_HOME / "airflow.db")) as database, database:
+        return [value for (value,) in database.execute(statement)]
+
+
+CRUX_VARIABLES = "SELECT key FROM variable WHERE key LIKE 'crux_export%'"
 
 
 @pytest.mark.parametrize("file", ["daily.py", "mapped.py", "failing_after_execute.py"])
 def test_no_variable_remains_of_a_task_that_succeeded(sandbox, run, file: str) -> None:
     run(file)
-    assert crux_variables() == []
+    assert query(CRUX_VARIABLES) == []
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow has a task state store")
 def test_the_variable_of_a_task_that_failed_remains(sandbox, run) -> None:
     try:
         run("failing.py", state="failed")
-        (key,) = crux_variables()
+        (key,) = query(CRUX_VARIABLES)
         assert key.startswith("crux_export.failing.export.manual__2026-01-05")
     finally:
-        with create_session() as session:
-            session.query(Variable).delete()
+        query("DELETE FROM variable")
 
 
-def test_a_clear_changes_max_tries(sandbox, run) -> None:
+def test_a_clear_raises_max_tries(sandbox, run) -> None:
     # with that a completed record ends, see ExportStateStore
-    dag_run = run("failing_after_execute.py")["dag_run"]
-    with create_session() as session:
-        (task,) = session.query(TaskInstance).filter_by(dag_id=dag_run.dag_id, run_id=dag_run.run_id)
-        max_tries = task.max_tries
-        clear_task_instances([task], session)
-        session.flush()
-        assert task.max_tries > max_tries
-        session.rollback()
+    run_id = run("taskflow.py", logical_date=LOGICAL_DATE.add(days=2))["dag_run"].run_id
+    max_tries = f"SELECT max_tries FROM task_instance WHERE task_id = 'export' AND run_id = '{run_id}'"
+    before = query(max_tries)
+    run_airflow("tasks", "clear", "--yes", "--task-regex", "export", "taskflow")
+    assert before == [0]
+    assert query(max_tries) == [1]
 
 
 def test_a_parameter_that_the_dag_does_not_declare_is_of_no_concern(sandbox, run) -> None:
