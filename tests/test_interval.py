@@ -120,7 +120,9 @@ def test_an_instant_is_read_in_every_form_that_airflow_uses(value, moment) -> No
     assert parse_instant("interval_start", value) == moment
 
 
-@pytest.mark.parametrize("value", ["yesterday", "10:30", "2026-13-01", "", 20261302, 2026010, 202601021, 1.5, timedelta(1), object(), []])
+@pytest.mark.parametrize(
+    "value", ["yesterday", "10:30", "2026-13-01", "", 20261302, 2026010, 202601021, 1.5, timedelta(1), object(), []]
+)
 def test_a_value_that_is_not_an_instant_is_rejected_with_argument_value_and_remedy(value) -> None:
     with pytest.raises(CruxIntervalError) as caught:
         parse_instant("interval_end", value)
@@ -173,6 +175,7 @@ NOON = at(10, 12)
 
 
 AFTERNOON = utc(2026, 1, 10, 13, 37)
+THREE_DAYS_BEFORE = (AFTERNOON - timedelta(days=3), AFTERNOON)
 MANUAL_AT_1337 = {"data_interval": (AFTERNOON, AFTERNOON)}
 CONTINUOUS = ContinuousTimetable()
 
@@ -182,7 +185,12 @@ CONTINUOUS = ContinuousTimetable()
     [
         # the run's own data interval, if it has length
         (DAILY_CRON, {"data_interval": (at(5), at(6))}, (at(5), at(6)), (at(3), at(6))),
-        (CONTINUOUS, {"data_interval": (at(5), AFTERNOON)}, (at(5), AFTERNOON), (AFTERNOON - timedelta(days=3), AFTERNOON)),
+        (
+            CONTINUOUS,
+            {"data_interval": (at(5), AFTERNOON)},
+            (at(5), AFTERNOON),
+            THREE_DAYS_BEFORE,
+        ),
         (NullTimetable(), {"data_interval": (at(5), at(6))}, (at(5), at(6)), (at(3), at(6))),
         # the period of its partition
         (DAILY_CRON, {"partition": at(5), "partition_key": "5"}, (at(5), at(6)), (at(3), at(6))),
@@ -192,13 +200,23 @@ CONTINUOUS = ContinuousTimetable()
         (DAILY_CRON, {"run_after": AFTERNOON}, (at(9), at(10)), (at(7), at(10))),
         (DAILY_CRON, {"data_interval": PERIOD, "run_after": AFTERNOON}, (at(9), at(10)), (at(7), at(10))),
         # none of these: with lookback the reference instant
-        (NullTimetable(), MANUAL_AT_1337, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
-        (NullTimetable(), {"run_after": AFTERNOON}, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
+        (NullTimetable(), MANUAL_AT_1337, None, THREE_DAYS_BEFORE),
+        (NullTimetable(), {"run_after": AFTERNOON}, None, THREE_DAYS_BEFORE),
         (OnceTimetable(), {"data_interval": (at(5), at(5))}, None, (at(2), at(5))),
-        (CONTINUOUS, MANUAL_AT_1337, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
-        (DAILY_CRON, {"run_type": "asset_triggered", "run_after": AFTERNOON}, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
-        (DAILY_CRON, {"run_type": "dataset_triggered", **MANUAL_AT_1337}, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
-        (DAILY_CRON, {"partition_key": "eu", "run_after": AFTERNOON}, None, (AFTERNOON - timedelta(days=3), AFTERNOON)),
+        (CONTINUOUS, MANUAL_AT_1337, None, THREE_DAYS_BEFORE),
+        (
+            DAILY_CRON,
+            {"run_type": "asset_triggered", "run_after": AFTERNOON},
+            None,
+            THREE_DAYS_BEFORE,
+        ),
+        (
+            DAILY_CRON,
+            {"run_type": "dataset_triggered", **MANUAL_AT_1337},
+            None,
+            THREE_DAYS_BEFORE,
+        ),
+        (DAILY_CRON, {"partition_key": "eu", "run_after": AFTERNOON}, None, THREE_DAYS_BEFORE),
     ],
 )
 def test_which_interval_a_task_exports_without_and_with_lookback(timetable, run, interval, with_three_days) -> None:
@@ -298,7 +316,8 @@ def test_when_the_clocks_change_a_period_is_right_or_an_interval_error(change: d
     try:
         interval = interval_from_context(context)
     except CruxIntervalError as error:
-        assert minutes > 0  # noqa: PT017 - only where Airflow's own arithmetic does not advance
+        # only if Airflow's own arithmetic does not advance
+        assert minutes > 0
         assert "CronDataIntervalTimetable" in str(error)  # noqa: PT017
         assert "Set interval_start and interval_end" in str(error)  # noqa: PT017
     else:

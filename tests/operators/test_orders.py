@@ -452,9 +452,7 @@ def test_what_was_certainly_not_processed_is_retried_even_if_an_ambiguous_reques
     [({"start": "9" * 5000}, "start: str '999"), ({"limit": "-1"}, "limit: -1")],
     ids=["digits", "negative"],
 )
-def test_a_rendered_value_that_is_invalid_fails_the_task_immediately(
-    execute, requests_mock, rendered, problem
-) -> None:
+def test_a_rendered_value_that_is_invalid_fails_the_task_immediately(execute, requests_mock, rendered, problem) -> None:
     operator = make_operator(**DAY, **dict.fromkeys(rendered, "{{ x }}"))
     for name, value in rendered.items():
         setattr(operator, name, value)
