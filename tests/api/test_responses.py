@@ -177,7 +177,7 @@ def test_a_file_on_this_machine_is_downloaded_if_the_api_is_on_it_too(url: str, 
 @pytest.mark.parametrize("url", ON_THIS_MACHINE)
 @pytest.mark.parametrize("base_url", [REMOTE, "https://127.0.0.1.example", "https://10.0.0.1"])
 def test_a_remote_api_cannot_lead_to_this_machine(url: str, base_url: str) -> None:
-    with pytest.raises(CruxInvalidResponseError, match="leads to this machine.* but the API is elsewhere") as caught:
+    with pytest.raises(CruxInvalidResponseError, match=r"leads to this machine.* but the API is elsewhere") as caught:
         file_url(done_export(url), base_url=base_url)
     assert "secret-path" not in str(caught.value)
 

@@ -492,7 +492,7 @@ def test_when_the_clocks_change_the_task_fails_immediately_or_exports_the_right_
     before, after = "2026-04-04T14:40", "2026-04-04T15:10"
     interval = exported_interval(lord_howe, interval=(before, before), run_type="manual")
     assert interval == ("2026-04-04T13:00", "2026-04-04T14:00")
-    with pytest.raises(AirflowFailException, match="CronDataIntervalTimetable.* Set interval_start and interval_end"):
+    with pytest.raises(AirflowFailException, match=r"CronDataIntervalTimetable.* Set interval_start and interval_end"):
         exported_interval(lord_howe, interval=(after, after), run_type="manual")
 
 
