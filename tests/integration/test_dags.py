@@ -51,7 +51,7 @@ def run_airflow(*arguments: str) -> None:
 
 @pytest.fixture
 def run(dags_folder: Path):
-    """Return a function that runs the DAG of a file with ``dag.test()``, and returns the names in the file and the run."""
+    """Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run."""
 
     def run_file(
         name: str,
