@@ -100,7 +100,9 @@ class ExportStateStore:
         self._log = log
         self._store: Any = None
         if durable:
-            self._store = context.get("task_state_store") or _VariableRecord(variable_key(self._task_instance))
+            self._store = context.get("task_state_store")
+            if self._store is None:
+                self._store = _VariableRecord(variable_key(self._task_instance))
 
     def load(self, request_fingerprint: str) -> SubmittedExport | None:
         """

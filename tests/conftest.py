@@ -26,7 +26,7 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
@@ -82,12 +82,16 @@ class FakeTaskInstance:
     The task instance of one try.
 
     :param upstream: the values that ``xcom_pull`` returns.
+    :param identity: what differs from the first try of the task ``d.export``.
     """
 
-    def __init__(self, upstream: Sequence[object]) -> None:
+    def __init__(self, upstream: Sequence[object] = (), **identity: Any) -> None:
         self.pushed: dict[str, Any] = {}
         self.pulls: list[tuple[list[str], str]] = []
         self._upstream = list(upstream)
+        self.dag_id, self.task_id, self.run_id, self.map_index = "d", "export", "manual__2026-01-05", -1
+        self.try_number, self.max_tries = 1, 0
+        self.__dict__ |= identity
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
@@ -98,11 +102,39 @@ class FakeTaskInstance:
 
 
 @pytest.fixture
-def make_context() -> Callable[..., dict[str, Any]]:
-    """Return a function that makes the context of one try, with a task instance of its own and the entries given."""
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Replace Airflow's Variables, which need a database, with this empty dictionary."""
+    values: dict[str, str] = {}
 
-    def context(*, upstream: Sequence[object] = (), **entries: object) -> dict[str, Any]:
-        return {"ti": FakeTaskInstance(upstream), **entries}
+    class Variable:
+        @staticmethod
+        def get(key: str, default: Any, /) -> Any:
+            return values.get(key, default)
+
+        @staticmethod
+        def set(key: str, value: str, description: str | None = None, /) -> None:
+            values[key] = value
+
+        @staticmethod
+        def delete(key: str, /) -> None:
+            values.pop(key, None)
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Variable", Variable, raising=False)
+    return values
+
+
+@pytest.fixture
+def make_context(variables: dict[str, str]) -> Callable[..., dict[str, Any]]:
+    """
+    Return a function that makes the context of one try, with a task instance of its own and the entries given.
+
+    Without the entry ``task_state_store`` it is a context below Airflow 3.3.
+    """
+
+    def context(
+        *, upstream: Sequence[object] = (), identity: Mapping[str, Any] | None = None, **entries: object
+    ) -> dict[str, Any]:
+        return {"ti": FakeTaskInstance(upstream, **(identity or {})), **entries}
 
     return context
 

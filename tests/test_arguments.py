@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +22,8 @@ from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 HOST = "http://127.0.0.1:9"
 EXPORT_URL = f"{HOST}/api/orders/export/"
-DAY = {"interval_start": "2026-01-04T00:00:00.000Z", "interval_end": "2026-01-05T00:00:00.000Z"}
-BODY = {"start_date": DAY["interval_start"], "end_date": DAY["interval_end"]}
+BODY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
+DAY = {"orders_interval_start": BODY["start_date"], "orders_interval_end": BODY["end_date"]}
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +33,22 @@ def crux(connect, requests_mock):
     return requests_mock
 
 
-def run(conf: dict[str, Any], **arguments: Any) -> None:
-    """Execute the operator as in a run with this ``conf``, which Airflow has checked against the parameters."""
-    dag = DAG("manual", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params=orders_export_params())
-    operator = CruxOrdersExportOperator(task_id="export", dag=dag, **arguments)
-    params = {name: dag.params[name] for name in dag.params} | conf
-    dag_run = SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC))
-    task_instance = SimpleNamespace(xcom_push=lambda **_: None)
-    operator.execute({"dag": dag, "dag_run": dag_run, "params": params, "ti": task_instance})
+@pytest.fixture
+def run(make_context):
+    """Return a function that executes the operator in a run with some ``conf`` for the parameters of its DAG."""
+
+    def run_with_conf(conf: dict[str, Any], *, declared: dict[str, Any] | None = None, **arguments: Any) -> None:
+        params = orders_export_params() if declared is None else declared
+        dag = DAG("manual", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params=params)
+        operator = CruxOrdersExportOperator(task_id="export", dag=dag, **arguments)
+        dag_run = SimpleNamespace(run_type="manual", run_after=datetime(2026, 1, 5, tzinfo=UTC))
+        values = {name: dag.params[name] for name in dag.params} | conf
+        operator.execute(make_context(dag=dag, dag_run=dag_run, params=values))
+
+    return run_with_conf
 
 
-def test_an_empty_field_is_not_set(crux) -> None:
+def test_an_empty_field_is_not_set(crux, run) -> None:
     params = orders_export_params()
     assert {name: param.resolve() for name, param in params.items()} == dict.fromkeys(params)
     assert export_arguments_from_params({name: param.resolve() for name, param in params.items()}) == {}
@@ -51,7 +56,7 @@ def test_an_empty_field_is_not_set(crux) -> None:
     assert crux.last_request.json() == BODY
 
 
-def test_every_field_is_part_of_the_request(crux) -> None:
+def test_every_field_is_part_of_the_request(crux, run) -> None:
     run(
         DAY
         | {
@@ -72,21 +77,31 @@ def test_every_field_is_part_of_the_request(crux) -> None:
     }
 
 
-def test_the_form_does_not_change_what_the_dags_author_has_set(crux) -> None:
+def test_the_form_does_not_change_what_the_dags_author_has_set(crux, run) -> None:
     run(DAY | {"orders_start": 5}, start=1, line_item_status=["rejected"])
     assert crux.last_request.json() == BODY | {"start": 1, "line_item_status": ["rejected"]}
 
 
-def test_a_parameter_of_another_task_never_changes_an_export(crux) -> None:
+def test_a_parameter_of_another_task_never_changes_an_export(crux, run) -> None:
     foreign = {"start": 7, "limit": 8, "sort": {"key": "x", "dir": "asc"}, "line_item_status": ["rejected"]}
-    run(DAY | foreign | {"status_conjunction": "and", "start_date": "2020-01-01", "lookback": 3})
+    foreign |= {"status_conjunction": "and", "start_date": "2020-01-01", "lookback": 3}
+    foreign |= {"interval_start": "2020-01-01", "interval_end": "2020-01-02"}
+    run(DAY, declared=orders_export_params() | foreign)
+    assert crux.last_request.json() == BODY
+    run({}, declared=orders_export_params() | foreign, lookback=timedelta(days=1), durable=False)
+    assert crux.last_request.json() == BODY
+
+
+def test_a_value_in_conf_counts_only_if_the_dag_declares_the_parameter(crux, run) -> None:
+    conf = {"orders_interval_start": "2020-01-01", "orders_limit": 5, "orders_sort_key": "date"}
+    run(conf, declared={"region": "eu"}, lookback=timedelta(days=1))
     assert crux.last_request.json() == BODY
 
 
 @pytest.mark.parametrize(
     ("conf", "message"),
     [
-        ({"interval_start": DAY["interval_end"], "interval_end": DAY["interval_start"]}, "The interval .* is reversed"),
+        ({"orders_interval_start": BODY["end_date"], "orders_interval_end": BODY["start_date"]}, "is reversed"),
         (
             {"orders_line_item_status": ["rejected", "allocated"], "orders_status_conjunction": "only"},
             "'only' takes one status",
@@ -95,11 +110,11 @@ def test_a_parameter_of_another_task_never_changes_an_export(crux) -> None:
         ({"orders_start": 5, "orders_limit": 4}, "limit: 4 is below start 5"),
         ({"orders_sort_dir": "asc"}, "sort: key"),
         ({"orders_sort_key": "date"}, "sort: dir"),
-        ({"interval_start": "tomorrow"}, "interval_start: .*'tomorrow'"),
+        ({"orders_interval_start": "tomorrow"}, "interval_start: .*'tomorrow'"),
     ],
 )
 def test_an_invalid_combination_fails_the_run_with_the_same_error_as_in_code(
-    crux, conf: dict[str, Any], message: str
+    crux, run, conf: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=message):
         run(DAY | conf)
@@ -114,7 +129,7 @@ def test_an_invalid_combination_fails_the_run_with_the_same_error_as_in_code(
         ("orders_sort_dir", "up"),
         ("orders_start", -1),
         ("orders_limit", "all"),
-        ("interval_start", 5),
+        ("orders_interval_start", 5),
     ],
 )
 def test_airflow_rejects_a_value_that_the_form_does_not_offer(name: str, value: Any) -> None:
@@ -155,6 +170,14 @@ def test_a_rendered_text_has_the_type_of_its_argument_again() -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "text"), [("start", "four"), ("sort", "date"), ("line_item_status", "[" * 9999)])
+def test_every_parameter_has_the_prefix_that_no_other_task_uses() -> None:
+    assert not [name for name in orders_export_params() if not name.startswith("orders_")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("start", "four"), ("start", "9" * 5000), ("sort", "date"), ("line_item_status", "[" * 9999)],
+    ids=lambda value: value[:20],
+)
 def test_a_rendered_text_that_cannot_be_read_is_left_for_the_rules_to_report(name: str, text: str) -> None:
     assert coerce_rendered({name: text}) == {name: text}

@@ -42,47 +42,41 @@ def at(day: int, hour: int = 0) -> datetime:
 # The decision.
 
 
-def make_run(**facts: Any) -> Run:
-    """Return a run without any period, at noon of the tenth."""
-    nothing = {
-        "data_interval": None,
-        "partition": None,
-        "schedule_period": None,
-        "reference": at(10, 12),
-        "schedule": "NullTimetable",
-    }
-    return Run(**{**nothing, **facts})
+def make_run(period: tuple[datetime, datetime] | None = None) -> Run:
+    """Return a run whose reference instant is noon of the tenth."""
+    return Run(period=period, reference=at(10, 12), schedule="NullTimetable Never")
 
 
-DAILY = {"schedule_period": (at(9), at(10))}
+PERIOD = (at(9), at(10))
+THREE_DAYS = {"lookback": timedelta(days=3)}
 
 
 @pytest.mark.parametrize(
-    ("facts", "arguments", "start", "end"),
+    ("period", "arguments", "start", "end"),
     [
-        ({"data_interval": (at(3), at(4))}, {}, at(3), at(4)),
-        ({"data_interval": (at(3), at(4))}, {"lookback": timedelta(hours=1)}, at(3), at(4)),
-        ({"data_interval": (at(3), at(3)), "partition": (at(5), at(6)), **DAILY}, {}, at(5), at(6)),
-        ({"data_interval": (at(3), at(4)), "partition": (at(5), at(6)), **DAILY}, {}, at(3), at(4)),
-        (DAILY, {"lookback": timedelta(hours=6)}, at(10, 6), at(10, 12)),
-        (DAILY, {}, at(9), at(10)),
-        ({"data_interval": (at(3), at(3)), "schedule_period": (at(2), at(3))}, {}, at(2), at(3)),
-        # each end that is given wins
-        ({"data_interval": (at(3), at(4))}, {"interval_start": at(1)}, at(1), at(4)),
-        ({"data_interval": (at(3), at(4))}, {"interval_end": at(7)}, at(3), at(7)),
-        ({"data_interval": (at(3), at(4))}, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
-        ({}, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
-        (DAILY, {"interval_start": at(1)}, at(1), at(10)),
+        (PERIOD, {}, at(9), at(10)),
+        (PERIOD, THREE_DAYS, at(7), at(10)),
+        (PERIOD, {"interval_start": at(1)}, at(1), at(10)),
+        (PERIOD, {"interval_start": at(1), **THREE_DAYS}, at(1), at(10)),
+        (PERIOD, {"interval_end": at(12)}, at(9), at(12)),
+        (PERIOD, {"interval_end": at(5), **THREE_DAYS}, at(2), at(5)),
+        (PERIOD, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
+        (PERIOD, {"interval_start": at(1), "interval_end": at(2), **THREE_DAYS}, at(1), at(2)),
+        (None, THREE_DAYS, at(7, 12), at(10, 12)),
+        (None, {"interval_start": at(1), **THREE_DAYS}, at(1), at(10, 12)),
+        (None, {"interval_end": at(5), **THREE_DAYS}, at(2), at(5)),
+        (None, {"interval_start": at(1), "interval_end": at(2)}, at(1), at(2)),
+        (None, {"interval_start": at(1), "interval_end": at(2), **THREE_DAYS}, at(1), at(2)),
     ],
 )
-def test_which_interval_a_run_exports(facts, arguments, start, end) -> None:
-    assert export_interval(make_run(**facts), **arguments) == Interval(start, end)
+def test_which_interval_a_run_exports(period, arguments, start, end) -> None:
+    assert export_interval(make_run(period), **arguments) == Interval(start, end)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"interval_start": at(1)}, {"interval_end": at(1)}])
 def test_a_run_without_an_interval_names_its_schedule_and_the_three_remedies(arguments) -> None:
     with pytest.raises(CruxIntervalError) as caught:
-        export_interval(make_run(schedule="NullTimetable Never"), **arguments)
+        export_interval(make_run(), **arguments)
     for part in ("NullTimetable Never", "interval_start and interval_end", "lookback", "CronDataIntervalTimetable"):
         assert part in str(caught.value)
 
@@ -93,6 +87,11 @@ def test_an_empty_or_reversed_interval_is_rejected_with_both_ends(end, problem) 
         export_interval(make_run(), interval_start=at(2), interval_end=end)
     assert at(2).isoformat() in str(caught.value)
     assert end.isoformat() in str(caught.value)
+
+
+def test_a_lookback_before_the_year_1_is_rejected_with_its_length() -> None:
+    with pytest.raises(CruxIntervalError, match=r"^lookback: 999999 days.*outside the years 1 to 9999; use a shorter"):
+        export_interval(make_run(PERIOD), lookback=timedelta(days=999999))
 
 
 def test_an_interval_within_one_second_is_empty() -> None:
@@ -113,13 +112,17 @@ def test_an_interval_within_one_second_is_empty() -> None:
         (pendulum.datetime(2026, 1, 2, 7, tz="Europe/Berlin"), at(2, 6)),
         (pendulum.naive(2026, 1, 2, 6), at(2, 6)),
         (str(pendulum.datetime(2026, 1, 2, 6)), at(2, 6)),
+        ("20260102", at(2)),
+        (20260102, at(2)),  # {{ ds_nodash }} rendered as a native object
     ],
 )
 def test_an_instant_is_read_in_every_form_that_airflow_uses(value, moment) -> None:
     assert parse_instant("interval_start", value) == moment
 
 
-@pytest.mark.parametrize("value", ["yesterday", "10:30", "2026-13-01", "", 20260102, 1.5, timedelta(1), object(), []])
+@pytest.mark.parametrize(
+    "value", ["yesterday", "10:30", "2026-13-01", "", 20261302, 2026010, 202601021, 1.5, timedelta(1), object(), []]
+)
 def test_a_value_that_is_not_an_instant_is_rejected_with_argument_value_and_remedy(value) -> None:
     with pytest.raises(CruxIntervalError) as caught:
         parse_instant("interval_end", value)
@@ -168,22 +171,79 @@ def make_context(
 
 
 DAILY_CRON = CronTriggerTimetable("@daily", timezone="UTC")
+NOON = at(10, 12)
+
+
+AFTERNOON = utc(2026, 1, 10, 13, 37)
+THREE_DAYS_BEFORE = (AFTERNOON - timedelta(days=3), AFTERNOON)
+MANUAL_AT_1337 = {"data_interval": (AFTERNOON, AFTERNOON)}
+CONTINUOUS = ContinuousTimetable()
+
+
+@pytest.mark.parametrize(
+    ("timetable", "run", "interval", "with_three_days"),
+    [
+        # the run's own data interval, if it has length
+        (DAILY_CRON, {"data_interval": (at(5), at(6))}, (at(5), at(6)), (at(3), at(6))),
+        (
+            CONTINUOUS,
+            {"data_interval": (at(5), AFTERNOON)},
+            (at(5), AFTERNOON),
+            THREE_DAYS_BEFORE,
+        ),
+        (NullTimetable(), {"data_interval": (at(5), at(6))}, (at(5), at(6)), (at(3), at(6))),
+        # the period of its partition
+        (DAILY_CRON, {"partition": at(5), "partition_key": "5"}, (at(5), at(6)), (at(3), at(6))),
+        # the schedule's last complete period
+        (DAILY_CRON, {"data_interval": (at(5), at(5))}, (at(4), at(5)), (at(2), at(5))),
+        (DAILY_CRON, MANUAL_AT_1337, (at(9), at(10)), (at(7), at(10))),
+        (DAILY_CRON, {"run_after": AFTERNOON}, (at(9), at(10)), (at(7), at(10))),
+        (DAILY_CRON, {"data_interval": PERIOD, "run_after": AFTERNOON}, (at(9), at(10)), (at(7), at(10))),
+        # none of these: with lookback the reference instant
+        (NullTimetable(), MANUAL_AT_1337, None, THREE_DAYS_BEFORE),
+        (NullTimetable(), {"run_after": AFTERNOON}, None, THREE_DAYS_BEFORE),
+        (OnceTimetable(), {"data_interval": (at(5), at(5))}, None, (at(2), at(5))),
+        (CONTINUOUS, MANUAL_AT_1337, None, THREE_DAYS_BEFORE),
+        (
+            DAILY_CRON,
+            {"run_type": "asset_triggered", "run_after": AFTERNOON},
+            None,
+            THREE_DAYS_BEFORE,
+        ),
+        (
+            DAILY_CRON,
+            {"run_type": "dataset_triggered", **MANUAL_AT_1337},
+            None,
+            THREE_DAYS_BEFORE,
+        ),
+        (DAILY_CRON, {"partition_key": "eu", "run_after": AFTERNOON}, None, THREE_DAYS_BEFORE),
+    ],
+)
+def test_which_interval_a_task_exports_without_and_with_lookback(timetable, run, interval, with_three_days) -> None:
+    run = dict(run)
+    partition = {"partition_date": run.pop("partition")} if "partition" in run else {}
+    context = make_context(timetable, **run) | partition
+    if interval is None:
+        with pytest.raises(CruxIntervalError, match="There is no interval to export"):
+            interval_from_context(context)
+    else:
+        assert interval_from_context(context) == Interval(*interval)
+    assert interval_from_context(context, **THREE_DAYS) == Interval(*with_three_days)
 
 
 @pytest.mark.parametrize(
     ("timetable", "arguments", "start", "end"),
     [
-        # an end that is given is the instant from which lookback and the schedule count
+        # a given end is the reference instant
         (DAILY_CRON, {"interval_end": at(5, 6)}, at(4), at(5, 6)),
         (DAILY_CRON, {"interval_end": at(5, 6), "lookback": timedelta(hours=6)}, at(5), at(5, 6)),
         (NullTimetable(), {"interval_end": at(5), "lookback": timedelta(days=2)}, at(3), at(5)),
-        # otherwise the run's own
-        (DAILY_CRON, {}, at(9), at(10)),
         (DAILY_CRON, {"interval_start": at(1)}, at(1), at(10)),
-        (NullTimetable(), {"lookback": timedelta(hours=1)}, at(10, 11), at(10, 12)),
+        (DAILY_CRON, {"interval_start": at(1), **THREE_DAYS}, at(1), at(10)),
+        (NullTimetable(), {"interval_start": at(1), **THREE_DAYS}, at(1), at(10, 12)),
     ],
 )
-def test_which_interval_a_task_exports(timetable, arguments, start, end) -> None:
+def test_which_interval_a_task_exports_if_an_end_is_given(timetable, arguments, start, end) -> None:
     assert interval_from_context(make_context(timetable), **arguments) == Interval(start, end)
 
 
@@ -201,6 +261,77 @@ def test_lookback_works_with_a_timetable_that_has_no_periods_for_manual_runs() -
     assert interval_from_context(context, lookback=timedelta(days=1)) == Interval(at(2), at(3))
 
 
+class TimetableThatRaises(Timetable):
+    """A timetable from a plugin, with a defect."""
+
+    def next_dagrun_info(self, **_: Any) -> None:
+        return None
+
+    def infer_manual_data_interval(self, **_: Any) -> DataInterval:
+        raise KeyError("holidays")
+
+
+def test_whatever_a_timetable_raises_is_an_interval_error_that_names_it_and_the_remedy() -> None:
+    context = make_context(TimetableThatRaises(), run_after=at(10, 12))
+    for arguments in ({}, THREE_DAYS):
+        with pytest.raises(CruxIntervalError) as caught:
+            interval_from_context(context, **arguments)
+        for part in ("TimetableThatRaises", "KeyError", "holidays", "Set interval_start and interval_end"):
+            assert part in str(caught.value)
+    both = {"interval_start": at(1), "interval_end": at(2)}
+    assert interval_from_context(context, **both) == Interval(at(1), at(2))
+
+
+class WrappingTimetable(Timetable):
+    """A timetable from a plugin that wraps another one, and whose periods are its own: noon to noon."""
+
+    def __init__(self, timetable: Timetable) -> None:
+        self.timetable = timetable
+
+    def next_dagrun_info(self, **_: Any) -> None:
+        return None
+
+    def infer_manual_data_interval(self, *, run_after: Any) -> DataInterval:
+        noon = run_after.start_of("day").add(hours=12)
+        return DataInterval(noon.subtract(days=1), noon)
+
+
+class AssetOrTimeSchedule(WrappingTimetable):
+    """The same, under the name of a class of Airflow."""
+
+
+@pytest.mark.parametrize("timetable", [WrappingTimetable(DAILY_CRON), AssetOrTimeSchedule(DAILY_CRON)])
+def test_a_timetable_of_a_plugin_that_wraps_another_decides_itself(timetable) -> None:
+    assert last_complete_period(timetable, NOON) == (at(9, 12), at(10, 12))
+
+
+LORD_HOWE = CronDataIntervalTimetable("0 * * * *", "Australia/Lord_Howe")
+
+
+@pytest.mark.parametrize("change", [utc(2026, 4, 4, 15), utc(2026, 10, 3, 15, 30)])  # by half an hour
+@pytest.mark.parametrize("minutes", [-90, -30, -10, 0, 10, 40, 90, 150])
+def test_when_the_clocks_change_a_period_is_right_or_an_interval_error(change: datetime, minutes: int) -> None:
+    moment = change + timedelta(minutes=minutes)
+    context = make_context(LORD_HOWE, data_interval=(moment, moment))
+    try:
+        interval = interval_from_context(context)
+    except CruxIntervalError as error:
+        # only if Airflow's own arithmetic does not advance
+        assert minutes > 0
+        assert "CronDataIntervalTimetable" in str(error)  # noqa: PT017
+        assert "Set interval_start and interval_end" in str(error)  # noqa: PT017
+    else:
+        assert interval.end <= moment < interval.end + timedelta(hours=1, minutes=30)
+        assert interval.end - interval.start == timedelta(hours=1)
+
+
+def test_some_runs_after_a_change_of_the_clocks_have_no_period() -> None:
+    # otherwise the test above proves less than it says
+    moment = utc(2026, 4, 4, 15, 10)
+    with pytest.raises(CruxIntervalError, match="advance past"):
+        interval_from_context(make_context(LORD_HOWE, data_interval=(moment, moment)))
+
+
 def test_an_interval_with_both_ends_does_not_need_a_run() -> None:
     assert interval_from_context({}, interval_start=at(1), interval_end=at(2)) == Interval(at(1), at(2))
     with pytest.raises(CruxIntervalError, match="is reversed"):
@@ -213,7 +344,7 @@ def test_an_interval_with_both_ends_does_not_need_a_run() -> None:
 )
 def test_the_clock_says_nothing_about_a_run_for_an_asset_or_another_partition(dag_run) -> None:
     context = make_context(DAILY_CRON, **dag_run)
-    assert run_from_context(context).schedule_period is None
+    assert run_from_context(context).period is None
     with pytest.raises(CruxIntervalError, match="There is no interval to export"):
         interval_from_context(context)
 
@@ -303,7 +434,23 @@ def test_a_manual_run_within_a_period_exports_the_last_complete_one(cron: str, z
     assert period_starting_at(timetable, start) == (start, end)
 
 
-NOON = utc(2026, 1, 10, 12)
+lengths = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=400))
+
+
+@given(crons, zones, moments, lengths, st.sampled_from(["interval", "instant", "absent", "partition", "given end"]))
+def test_with_lookback_an_interval_ends_where_it_ends_without(cron, zone, moment, lookback, kind) -> None:
+    timetable = CronTriggerTimetable(cron, timezone=zone)
+    run: dict[str, Any] = {"run_after": moment}
+    if kind in ("interval", "instant"):
+        run["data_interval"] = (moment - (timedelta(hours=5) if kind == "interval" else timedelta(0)), moment)
+    context = make_context(timetable, **run)
+    if kind == "partition":
+        context |= {"partition_date": moment}
+    given_end = {"interval_end": moment} if kind == "given end" else {}
+    with_lookback = interval_from_context(context, lookback=lookback, **given_end)
+    assert with_lookback.end == interval_from_context(context, **given_end).end
+    # each end is truncated to the second
+    assert abs(with_lookback.end - with_lookback.start - lookback) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(

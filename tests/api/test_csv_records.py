@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api.csv_records import RecordCounter
+from airflow_provider_crux.api.csv_records import RecordCounter, has_csv_header
 
 
 def count_records(*chunks: bytes) -> int:
@@ -113,3 +113,24 @@ def test_memory_does_not_grow_with_the_file(pattern: bytes) -> None:
         tracemalloc.stop()
     assert kept < 16 * 1024
     assert peak < 64 * len(chunk)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"order_uuid,date",
+        b"order_uuid,date\r\n1,2",
+        b'\xef\xbb\xbf"order uuid","date"\n',
+        b"Order UUID,Unit Price\r",
+    ],
+)
+def test_a_line_of_column_names_is_a_header(beginning: bytes) -> None:
+    assert has_csv_header(beginning)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"\n", b"<?xml version='1.0'?>", b"<html>,<b>", b'{"a": 1, "b": 2}', b"\x1f\x8b\x08,a", b"error", b"1,2\n"],
+)
+def test_what_is_no_line_of_column_names_is_no_header(beginning: bytes) -> None:
+    assert not has_csv_header(beginning)

@@ -129,6 +129,13 @@ def test_a_violated_rule_is_reported_with_field_value_and_remedy(fields, field, 
     assert len(violations(fields)) == 1, "one fault, one message"
 
 
+def test_a_value_of_any_length_is_shown_briefly() -> None:
+    for value in ("9" * 5000, [10**5000]):
+        (problem,) = violations({"start": value})
+        assert problem.startswith(f"start: {type(value).__name__} ")
+        assert len(problem) < 250
+
+
 def test_a_search_within_the_hour_that_occurs_twice_is_not_reversed() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     request = OrdersExportRequest(

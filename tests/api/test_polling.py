@@ -49,6 +49,15 @@ def test_no_poll_comes_before_the_first_one_is_due() -> None:
     assert poller.first_delay(START - 1000).delay == 1006
 
 
+def test_no_poll_comes_before_the_first_one_is_due_even_if_the_deadline_is_earlier() -> None:
+    poller = ExportPoller(UUID, requested_at=START, deadline=START + 2, poll_interval=30, first_poll_at=START + 10)
+    assert poller.first_delay(START).delay == 10
+
+
+def test_the_rest_of_the_minute_in_which_an_export_may_be_unknown() -> None:
+    assert [new_poller().rest_of_grace(START + age) for age in (0, 45, 60, 99)] == [60, 15, 0, 0]
+
+
 @given(st.floats(0, 100), st.floats(0.1, 1000))
 def test_the_last_poll_is_neither_after_the_deadline_nor_skipped(remaining: float, poll_interval: float) -> None:
     poller = new_poller(timeout=100, poll_interval=poll_interval)

@@ -142,25 +142,44 @@ def test_only_a_uuid_becomes_part_of_a_path(uuid) -> None:
 
 def test_an_export_that_is_done_without_a_url_is_an_error() -> None:
     with pytest.raises(CruxInvalidResponseError, match=r"status 'COMPLETED' but no url.* Request a new export"):
-        file_url(Export(uuid=NIL_UUID, status="COMPLETED", url=None))
+        file_url(Export(uuid=NIL_UUID, status="COMPLETED", url=None), base_url=REMOTE)
+
+
+REMOTE, LOCAL = "https://api.example", "http://127.0.0.1:8000"
 
 
 def done_export(url: str) -> Export:
     return Export(uuid=UUID, status="COMPLETED", url=url)
 
 
+ON_THIS_MACHINE = [
+    "http://127.0.0.1:9000/secret-path?b=c",
+    "https://127.0.0.1:9000/secret-path?b=c",
+    "http://localhost/secret-path",
+    "http://[::1]:9000/secret-path?b=c",
+]
+
+
+@pytest.mark.parametrize("base_url", [REMOTE, LOCAL])
 @pytest.mark.parametrize(
-    "url",
-    [
-        f"https://files.example/exports/{UUID}.csv?{QUERY}",
-        "https://files.example:8443/a?b=c",
-        "http://127.0.0.1:9000/a?b=c",
-        "http://localhost/a",
-        "http://[::1]:9000/a",
-    ],
+    "url", [f"https://files.example/exports/{UUID}.csv?{QUERY}", "https://files.example:8443/a?b=c"]
 )
-def test_a_file_is_downloaded_over_https_or_from_this_machine(url: str) -> None:
-    assert file_url(done_export(url)) == url
+def test_a_file_is_downloaded_over_https(url: str, base_url: str) -> None:
+    assert file_url(done_export(url), base_url=base_url) == url
+
+
+@pytest.mark.parametrize("url", ON_THIS_MACHINE)
+@pytest.mark.parametrize("base_url", [LOCAL, "http://localhost:8000", "https://[::1]"])
+def test_a_file_on_this_machine_is_downloaded_if_the_api_is_on_it_too(url: str, base_url: str) -> None:
+    assert file_url(done_export(url), base_url=base_url) == url
+
+
+@pytest.mark.parametrize("url", ON_THIS_MACHINE)
+@pytest.mark.parametrize("base_url", [REMOTE, "https://127.0.0.1.example", "https://10.0.0.1"])
+def test_a_remote_api_cannot_lead_to_this_machine(url: str, base_url: str) -> None:
+    with pytest.raises(CruxInvalidResponseError, match=r"leads to this machine.* but the API is elsewhere") as caught:
+        file_url(done_export(url), base_url=base_url)
+    assert "secret-path" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +200,13 @@ def test_a_file_is_downloaded_over_https_or_from_this_machine(url: str) -> None:
         "",
     ],
 )
-def test_no_other_url_is_opened_and_none_is_shown(url: str) -> None:
+@pytest.mark.parametrize("base_url", [REMOTE, LOCAL])
+def test_no_other_url_is_opened_and_none_is_shown(url: str, base_url: str) -> None:
     with pytest.raises(CruxInvalidResponseError, match="Nothing was sent to it") as caught:
-        file_url(done_export(url))
+        file_url(done_export(url), base_url=base_url)
     assert not re.search("secret-path|Amz|ada|0f1e2d", str(caught.value))
 
 
 def test_the_host_of_a_rejected_url_is_named() -> None:
-    with pytest.raises(CruxInvalidResponseError, match=r"host 'files\.example' over 'http', which is not encrypted"):
-        file_url(done_export("http://files.example/"))
+    with pytest.raises(CruxInvalidResponseError, match=r"'files\.example' over 'http', which is not encrypted"):
+        file_url(done_export("http://files.example/"), base_url=REMOTE)

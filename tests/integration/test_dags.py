@@ -7,8 +7,10 @@ import os
 import re
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def run_airflow(*arguments: str) -> None:
 
 @pytest.fixture
 def run(dags_folder: Path):
-    """Return a function that runs the DAG of a file with ``dag.test()`` and returns the names defined in the file."""
+    """Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run."""
 
     def run_file(
         name: str,
@@ -63,7 +65,7 @@ def run(dags_folder: Path):
         date = {"logical_date": logical_date} if AIRFLOW_3 else {"execution_date": logical_date}
         dag_run = dags[dag_id or Path(name).stem].test(**date, **arguments)
         assert str(getattr(dag_run.state, "value", dag_run.state)) == state
-        return names
+        return names | {"dag_run": dag_run}
 
     return run_file
 
@@ -96,7 +98,14 @@ def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
     ]
 
 
-@pytest.mark.parametrize("rendering", ["text", "native"])
+def test_an_invalid_argument_of_a_mapped_task_is_not_retried(sandbox, run, caplog) -> None:
+    caplog.set_level("INFO")
+    run("mapped_invalid.py", state="failed")
+    assert caplog.text.count("[DAG TEST] running task <TaskInstance: mapped_invalid.export") == 1
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("rendering", ["text", "native", "sort"])
 def test_templates_rendered_as_text_or_native_objects_give_the_same_request(sandbox, run, rendering: str) -> None:
     run("templated.py", f"templated_{rendering}")
     assert request_bodies(sandbox) == [
@@ -111,10 +120,63 @@ def test_templates_rendered_as_text_or_native_objects_give_the_same_request(sand
     ]
 
 
+def test_a_day_rendered_as_a_number_is_a_day(sandbox, run) -> None:
+    run("templated.py", "templated_days")
+    assert request_bodies(sandbox) == [DAY]
+
+
+def test_a_try_that_failed_after_execute_is_resumed(sandbox, run) -> None:
+    run("failing_after_execute.py")
+    assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
+
+
+def query(statement: str) -> list[Any]:
+    """Return the only column of a statement's rows in Airflow's database."""
+    with closing(sqlite3.connect(AIRFLOW_HOME / "airflow.db")) as database, database:
+        return [value for (value,) in database.execute(statement)]
+
+
+CRUX_VARIABLES = "SELECT key FROM variable WHERE key LIKE 'crux_export%'"
+
+
+@pytest.mark.parametrize("file", ["daily.py", "mapped.py", "failing_after_execute.py"])
+def test_no_variable_remains_of_a_task_that_succeeded(sandbox, run, file: str) -> None:
+    run(file)
+    assert query(CRUX_VARIABLES) == []
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="Airflow has a task state store")
+def test_the_variable_of_a_task_that_failed_remains(sandbox, run) -> None:
+    try:
+        run("failing.py", state="failed")
+        (key,) = query(CRUX_VARIABLES)
+        assert key.startswith("crux_export.failing.export.manual__2026-01-05")
+    finally:
+        query("DELETE FROM variable")
+
+
+def test_a_clear_raises_max_tries(sandbox, run) -> None:
+    # with that a completed record ends, see ExportStateStore
+    run_id = run("taskflow.py", logical_date=LOGICAL_DATE.add(days=2))["dag_run"].run_id
+    max_tries = f"SELECT max_tries FROM task_instance WHERE task_id = 'export' AND run_id = '{run_id}'"
+    before = query(max_tries)
+    run_airflow("tasks", "clear", "--yes", "--task-regex", "export", "taskflow")
+    assert before == [0]
+    assert query(max_tries) == [1]
+
+
+def test_a_parameter_that_the_dag_does_not_declare_is_of_no_concern(sandbox, run) -> None:
+    run("daily.py", run_conf={"orders_interval_start": "2020-01-01", "orders_limit": 5, "interval_start": "2020-01-01"})
+    assert request_bodies(sandbox) == [DAY]
+
+
 def test_manual_run_exports_the_interval_of_its_parameters(sandbox, run) -> None:
     run(
         "manual.py",
-        run_conf={"interval_start": "2026-03-04T05:06:00.000Z", "interval_end": "2026-03-04T07:06:00+01:00"},
+        run_conf={
+            "orders_interval_start": "2026-03-04T05:06:00.000Z",
+            "orders_interval_end": "2026-03-04T07:06:00+01:00",
+        },
     )
     assert request_bodies(sandbox) == [
         {"start_date": "2026-03-04T05:06:00.000Z", "end_date": "2026-03-04T06:06:00.000Z"}

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import airflow
 import pendulum
 import pytest
+import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset
 from airflow.timetables.events import EventsTimetable
 
 from airflow_provider_crux.api.orders import Sort
+from airflow_provider_crux.arguments import orders_export_params
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxInvalidRequestError, CruxUnavailableError
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
@@ -84,8 +86,10 @@ def exported_interval(context_of, requests_mock) -> Callable[..., tuple[str, ...
 
     def interval(schedule, arguments=None, **run) -> tuple[str, ...]:
         requests_mock.post(EXPORT_URL, json={"uuid": UUID})
-        with DAG("d", schedule=schedule, start_date=datetime(2020, 1, 1, tzinfo=UTC), max_active_runs=1) as dag:
-            operator = CruxOrdersExportOperator(task_id="export", **(arguments or {}))
+        start = datetime(2020, 1, 1, tzinfo=UTC)
+        params = orders_export_params()
+        with DAG("d", schedule=schedule, start_date=start, max_active_runs=1, params=params) as dag:
+            operator = CruxOrdersExportOperator(task_id="export", durable=False, **(arguments or {}))
         operator.execute(context_of(dag, **run))
         body = requests_mock.last_request.json()
         return tuple(body[name].removesuffix(":00.000Z") for name in ("start_date", "end_date"))
@@ -244,6 +248,12 @@ def test_every_kind_of_run_exports_its_interval(exported_interval, schedule, run
     assert exported_interval(schedule, **run) == expected
 
 
+@pytest.mark.parametrize(("schedule", "run", "expected"), [row[1:] for row in RUNS], ids=[row[0] for row in RUNS])
+def test_with_lookback_every_kind_of_run_ends_where_it_ends_without(exported_interval, schedule, run, expected) -> None:
+    start = instant(expected[1]).subtract(hours=60).format("YYYY-MM-DDTHH:mm")
+    assert exported_interval(schedule, {"lookback": timedelta(hours=60)}, **run) == (start, expected[1])
+
+
 RUNS_WITHOUT_INTERVAL = [
     ("None", None, MANUAL),
     ("@once", "@once", {"interval": EMPTY}),
@@ -281,7 +291,7 @@ each_run_without_interval = pytest.mark.parametrize(
 def test_a_run_without_an_interval_sends_nothing_and_names_schedule_and_remedies(
     exported_interval, requests_mock, schedule, run
 ) -> None:
-    with pytest.raises(AirflowFailException, match="set lookback") as error:
+    with pytest.raises(AirflowFailException, match="Set interval_start and interval_end, or lookback") as error:
         exported_interval(schedule, **run)
     assert "schedule (" in str(error.value)
     assert requests_mock.call_count == 0
@@ -310,15 +320,18 @@ def test_a_partition_whose_date_airflow_does_not_give_gets_no_interval_from_the_
 
 
 def test_a_runs_parameters_set_the_interval_unless_they_are_empty(exported_interval) -> None:
-    params = {"interval_start": "2026-03-04T05:06:00.000Z", "interval_end": "2026-03-05T00:00:00+01:00"}
+    params = {
+        "orders_interval_start": "2026-03-04T05:06:00.000Z",
+        "orders_interval_end": "2026-03-05T00:00:00+01:00",
+    }
     assert exported_interval("@daily", interval=EMPTY, params=params) == ("2026-03-04T05:06", "2026-03-04T23:00")
-    empty = {"interval_start": None, "interval_end": ""}
+    empty = {"orders_interval_start": None, "orders_interval_end": ""}
     assert exported_interval("@daily", interval=EMPTY, params=empty) == LAST_DAY
 
 
 def test_an_argument_overrides_a_runs_parameter(exported_interval) -> None:
     arguments = {"interval_start": datetime(2026, 1, 1, tzinfo=UTC), "interval_end": datetime(2026, 1, 2)}
-    params = {"interval_start": "2025-01-01", "interval_end": "2025-01-02"}
+    params = {"orders_interval_start": "2025-01-01", "orders_interval_end": "2025-01-02"}
     interval = exported_interval("@daily", arguments, interval=EMPTY, params=params)
     assert interval == ("2026-01-01T00:00", "2026-01-02T00:00")
 
@@ -329,7 +342,7 @@ def test_an_argument_overrides_a_runs_parameter(exported_interval) -> None:
 def test_an_invalid_rendered_interval_fails_before_anything_is_sent(
     exported_interval, requests_mock, end, problem
 ) -> None:
-    params = {"interval_start": "2026-01-01", "interval_end": end}
+    params = {"orders_interval_start": "2026-01-01", "orders_interval_end": end}
     with pytest.raises(AirflowFailException, match=problem):
         exported_interval("@daily", interval=EMPTY, params=params)
     assert requests_mock.call_count == 0
@@ -402,6 +415,87 @@ def test_a_retryable_error_is_left_to_airflows_retries(connect, execute, request
         execute(make_operator(**DAY))
 
 
+LOST = requests.exceptions.ReadTimeout("slow")
+
+
+@pytest.mark.parametrize("response", [{"status_code": 500}, {"exc": LOST}], ids=["HTTP 500", "lost"])
+def test_an_ambiguous_request_is_retried_or_not_as_the_dag_says(connect, execute, requests_mock, response) -> None:
+    connect(password="abc", extra={"max_retries": 3})
+    requests_mock.post(EXPORT_URL, **response)
+    messages = []
+    for arguments, error in (
+        ({}, CruxAmbiguousError),
+        ({"on_ambiguous": "retry"}, CruxAmbiguousError),
+        ({"on_ambiguous": "fail"}, AirflowFailException),
+    ):
+        requests_mock.reset_mock()
+        with pytest.raises(error) as caught:
+            execute(make_operator(**DAY, **arguments))
+        assert requests_mock.call_count == 1
+        assert caught.type is error
+        messages.append(str(caught.value))
+    assert len(set(messages)) == 1
+    assert "a second e-mail" in messages[0]
+
+
+def test_what_was_certainly_not_processed_is_retried_even_if_an_ambiguous_request_is_not(
+    connect, execute, requests_mock
+) -> None:
+    connect(password="abc", extra={"max_retries": 0})
+    requests_mock.post(EXPORT_URL, status_code=503)
+    with pytest.raises(CruxUnavailableError):
+        execute(make_operator(**DAY, on_ambiguous="fail"))
+
+
+@pytest.mark.parametrize(
+    ("rendered", "problem"),
+    [({"start": "9" * 5000}, "start: str '999"), ({"limit": "-1"}, "limit: -1")],
+    ids=["digits", "negative"],
+)
+def test_a_rendered_value_that_is_invalid_fails_the_task_immediately(execute, requests_mock, rendered, problem) -> None:
+    operator = make_operator(**DAY, **dict.fromkeys(rendered, "{{ x }}"))
+    for name, value in rendered.items():
+        setattr(operator, name, value)
+    with pytest.raises(AirflowFailException) as caught:
+        execute(operator)
+    assert problem in str(caught.value)
+    assert requests_mock.call_count == 0
+
+
+def test_a_lookback_before_the_year_1_fails_the_task_immediately(context_of, requests_mock) -> None:
+    operator = make_operator(lookback=timedelta(days=999999))
+    with pytest.raises(AirflowFailException, match="lookback: 999999 days"):
+        operator.execute(context_of(operator.dag, interval=EMPTY))
+    assert requests_mock.call_count == 0
+
+
+def test_days_without_dashes_are_days_as_text_and_as_numbers(execute, requests_mock) -> None:
+    requests_mock.post(EXPORT_URL, json={"uuid": UUID})
+    execute(make_operator(interval_start=20260101, interval_end="20260102"))
+    assert requests_mock.last_request.json() == {
+        "start_date": "2026-01-01T00:00:00.000Z",
+        "end_date": "2026-01-02T00:00:00.000Z",
+    }
+
+
+def test_the_templates_in_a_sort_are_rendered(context_of, requests_mock) -> None:
+    requests_mock.post(EXPORT_URL, json={"uuid": UUID})
+    operator = make_operator(**DAY, sort=Sort(key="{{ params.key }}", dir="asc"))
+    context = context_of(operator.dag, interval=EMPTY, params={"key": "total"})
+    operator.render_template_fields(context)
+    operator.execute(context)
+    assert requests_mock.last_request.json()["sort"] == {"key": "total", "dir": "asc"}
+
+
+def test_when_the_clocks_change_the_task_fails_immediately_or_exports_the_right_hour(exported_interval) -> None:
+    lord_howe = CronDataIntervalTimetable("0 * * * *", "Australia/Lord_Howe")
+    before, after = "2026-04-04T14:40", "2026-04-04T15:10"
+    interval = exported_interval(lord_howe, interval=(before, before), run_type="manual")
+    assert interval == ("2026-04-04T13:00", "2026-04-04T14:00")
+    with pytest.raises(AirflowFailException, match=r"CronDataIntervalTimetable.* Set interval_start and interval_end"):
+        exported_interval(lord_howe, interval=(after, after), run_type="manual")
+
+
 def test_an_interval_that_ends_in_the_future_is_warned_about(execute, requests_mock, monkeypatch) -> None:
     requests_mock.post(EXPORT_URL, json={"uuid": UUID})
     warnings: list[str] = []
@@ -449,6 +543,10 @@ def test_a_value_that_a_template_rendered_as_text_is_sent_with_its_type(
         ({"interval_start": "yesterday"}, "interval_start: str 'yesterday'"),
         ({"interval_start": "2026-01-02", "interval_end": "2026-01-01"}, "reversed"),
         ({"crux_conn_id": ""}, "crux_conn_id"),
+        ({"on_ambiguous": "never"}, "on_ambiguous: 'never' is unknown; use 'retry' or 'fail'"),
+        ({"on_ambiguous": None}, "on_ambiguous: None"),
+        ({"start": "9" * 5000}, "start: str '999"),
+        ({"sort": Sort("date", "up")}, "sort: dir str 'up'"),
     ],
 )
 def test_an_invalid_argument_fails_when_the_dag_is_parsed(arguments, problem) -> None:

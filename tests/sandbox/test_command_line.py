@@ -5,12 +5,16 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import PIPE
 from threading import Timer
 
 import pytest
 import requests
 
 from airflow_provider_crux.sandbox.server import running_sandbox
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 COMMAND = [sys.executable, "-W", "error", "-m", "airflow_provider_crux.sandbox"]
 
@@ -33,6 +37,32 @@ def test_it_prints_its_url_serves_and_stops_cleanly(http: requests.Session, sign
         assert login.status_code == 200
         process.send_signal(signal_number)
         assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+
+
+def test_it_stops_quietly_while_it_writes_large_files(http: requests.Session):
+    process = subprocess.Popen([*COMMAND, "--export-seconds", "0"], stdout=PIPE, stderr=PIPE, text=True)
+    watchdog = Timer(60, process.kill)
+    watchdog.start()
+    try:
+        url = process.stdout.readline().split()[-1]
+        http.headers["Authorization"] = f"Token {SandboxSettings().token}"
+        uuid = http.post(f"{url}/api/orders/export/", json={"end_date": "2026-01-01T00:00:00.000Z"}).json()["uuid"]
+        file_url = http.get(f"{url}/api/data/export/{uuid}/").json()["url"]
+        with ThreadPoolExecutor() as pool:
+            # six files of nine years, each of which takes many seconds
+            downloads = [pool.submit(requests.get, file_url, timeout=60) for _ in range(6)]
+            time.sleep(1)
+            assert not any(download.done() for download in downloads)
+            stopped_at = time.monotonic()
+            process.terminate()
+            assert process.communicate(timeout=60) == ("", "")
+            # about a second on an idle machine
+            assert time.monotonic() - stopped_at < 5
         assert process.returncode == 0
     finally:
         watchdog.cancel()

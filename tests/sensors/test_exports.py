@@ -15,6 +15,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_crux.api.polling import ExportPoller
+from airflow_provider_crux.deferral import MIN_RESUME_DELAY
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.sensors.exports import CruxExportSensor
 
@@ -99,6 +101,47 @@ def test_a_failed_export_fails_a_resumed_task_or_skips_it_with_soft_fail(
         resume(make_sensor(export_uuid, soft_fail=soft_fail, deferrable=True), export_uuid=export_uuid, state="failed")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, AirflowFailException),
+        ({"soft_fail": True}, AirflowSkipException),
+        ({"never_fail": True}, AirflowSkipException),
+    ],
+    ids=["neither", "soft_fail", "never_fail"],
+)
+@pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
+def test_what_the_first_poll_finds_fails_or_skips_the_task_in_every_mode(
+    held_sandbox: Sandbox, export_uuid: str, arguments: dict[str, bool], error: type[Exception], deferrable: bool
+) -> None:
+    held_sandbox.fail_export(export_uuid)
+    for uuid in (export_uuid, "not-a-uuid"):
+        with pytest.raises(error) as caught:
+            make_sensor(uuid, deferrable=deferrable, **arguments).execute({})
+        assert caught.type is error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, CruxUnavailableError),
+        ({"soft_fail": True}, CruxUnavailableError),
+        ({"never_fail": True}, AirflowSkipException),
+    ],
+    ids=["neither", "soft_fail", "never_fail"],
+)
+def test_only_never_fail_skips_a_resumed_task_for_an_error_that_a_retry_may_fix(
+    held_sandbox: Sandbox, export_uuid: str, arguments: dict[str, bool], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        resume(make_sensor(export_uuid, deferrable=True, **arguments), export_uuid=export_uuid, state="unknown")
+
+
+def test_a_late_export_skips_a_resumed_task_with_soft_fail(export_uuid: str) -> None:
+    with pytest.raises(AirflowSkipException):
+        resume(make_sensor(export_uuid, deferrable=True, soft_fail=True), export_uuid=export_uuid, state="timed_out")
+
+
 def test_four_consecutive_transient_errors_are_tolerated_and_the_fifth_is_not(
     held_sandbox: Sandbox, export_uuid: str, clock: Clock
 ) -> None:
@@ -122,7 +165,15 @@ def test_an_unknown_export_fails_the_task_after_a_minute(held_sandbox: Sandbox, 
         clock.sleep(25)
     with pytest.raises(AirflowFailException, match="404"):
         sensor.poke({})
-    assert 60 <= sum(clock.sleeps) < 110
+    assert 60 <= round(sum(clock.sleeps), 3) < 110
+
+
+def test_an_export_that_is_not_known_yet_occupies_a_worker_for_the_rest_of_the_minute_at_most(
+    held_sandbox: Sandbox, export_uuid: str, clock: Clock
+) -> None:
+    held_sandbox.respond_next(STATUS_PATH, 404)
+    assert not make_sensor(export_uuid, poke_interval=3600, mode="reschedule").poke({})
+    assert [round(seconds, 3) for seconds in clock.sleeps] == [60]
 
 
 def test_a_deferrable_sensor_polls_once_and_leaves_the_rest_to_the_trigger(
@@ -143,6 +194,16 @@ def test_a_deferrable_sensor_polls_once_and_leaves_the_rest_to_the_trigger(
     make_sensor(export_uuid, deferrable=True).execute({})
     polls = [entry["path"] for entry in held_sandbox.requests if entry["method"] == "GET"]
     assert polls == [f"{STATUS_PATH}{export_uuid}/"] * 2
+
+
+def test_a_short_timeout_does_not_resume_the_task_before_airflow_can(export_uuid: str) -> None:
+    with pytest.raises(TaskDeferred) as deferral:
+        make_sensor(export_uuid, deferrable=True, poke_interval=1, timeout=2).execute({})
+    trigger = deferral.value.trigger
+    poller = ExportPoller(
+        export_uuid, trigger.requested_at, trigger.deadline, trigger.poll_interval, trigger.first_poll_at
+    )
+    assert MIN_RESUME_DELAY - 5 < poller.first_delay(time.time()).delay <= MIN_RESUME_DELAY
 
 
 def test_a_resumed_sensor_succeeds_when_the_export_is_done(held_sandbox: Sandbox, export_uuid: str) -> None:

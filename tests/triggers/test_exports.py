@@ -28,7 +28,9 @@ def held_sandbox(held_sandbox: Sandbox, connect) -> Sandbox:
     return held_sandbox
 
 
-def make_trigger(export_uuid: str, *, timeout: float = 3600, age: float = 0) -> CruxExportTrigger:
+def make_trigger(
+    export_uuid: str, *, timeout: float = 3600, age: float = 0, first_poll_in: float = 0
+) -> CruxExportTrigger:
     """Return a trigger whose export was requested ``age`` seconds ago."""
     now = time.time()
     return CruxExportTrigger(
@@ -37,6 +39,7 @@ def make_trigger(export_uuid: str, *, timeout: float = 3600, age: float = 0) -> 
         requested_at=now - age,
         deadline=now + timeout,
         poll_interval=0.01,
+        first_poll_at=now + first_poll_in,
     )
 
 
@@ -86,6 +89,15 @@ def test_the_trigger_polls_a_last_time_before_it_times_out(held_sandbox: Sandbox
     assert statuses_of_polls(held_sandbox) == [200]
     held_sandbox.finish_export(export_uuid)
     assert asyncio.run(run(late)) == [{"export_uuid": export_uuid, "state": "done"}]
+
+
+def test_the_trigger_does_not_fire_before_the_first_poll_even_if_the_deadline_is_earlier(
+    held_sandbox: Sandbox, export_uuid: str
+) -> None:
+    before = time.time()
+    (payload,) = asyncio.run(run(make_trigger(export_uuid, timeout=0.1, first_poll_in=1)))
+    assert payload["state"] == "timed_out"
+    assert time.time() - before >= 1
 
 
 def test_expired_tokens_and_four_consecutive_errors_are_tolerated(held_sandbox: Sandbox, export_uuid: str) -> None:

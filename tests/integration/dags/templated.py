@@ -1,10 +1,11 @@
-"""Templates in every templated argument, in one DAG rendered as text and in another as native objects."""
+"""Templates in every templated argument, rendered as text or as native objects."""
 
 from __future__ import annotations
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param
 
+from airflow_provider_crux.api.orders import Sort
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 
 ARGUMENTS = {
@@ -28,7 +29,7 @@ PARAMS = {
 }
 
 
-def templated(dag_id: str, native: bool) -> DAG:
+def templated(dag_id: str, *, native: bool, **arguments: object) -> DAG:
     with DAG(
         dag_id,
         schedule="@daily",
@@ -37,9 +38,14 @@ def templated(dag_id: str, native: bool) -> DAG:
         params=PARAMS,
         render_template_as_native_obj=native,
     ) as dag:
-        CruxOrdersExportOperator(task_id="export", **ARGUMENTS)
+        CruxOrdersExportOperator(task_id="export", **arguments)
     return dag
 
 
-text_dag = templated("templated_text", native=False)
-native_dag = templated("templated_native", native=True)
+SORT = Sort(key="{{ params.sort.key }}", dir="{{ params.sort.dir }}")
+YESTERDAY = "{{ macros.ds_format(macros.ds_add(ds, -1), '%Y-%m-%d', '%Y%m%d') }}"
+
+text_dag = templated("templated_text", native=False, **ARGUMENTS)
+native_dag = templated("templated_native", native=True, **ARGUMENTS)
+sort_dag = templated("templated_sort", native=False, **(ARGUMENTS | {"sort": SORT}))
+days_dag = templated("templated_days", native=True, interval_start=YESTERDAY, interval_end="{{ ds_nodash }}")
