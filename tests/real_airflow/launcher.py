@@ -139,8 +139,9 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
         }
     else:
         extra = {
-            # the only executor that Airflow 2 allows on SQLite
-            "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",
+            # Run several tasks at once, although the database is SQLite. The launcher enables its write-ahead log for that.
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": 10,
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": 60,
         }
