@@ -139,7 +139,7 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
         }
     else:
         extra = {
-            # Run several tasks at once, although the database is SQLite. The launcher enables its write-ahead log for that.
+            # Run several tasks at once, although the database is SQLite, whose write-ahead log makes that possible.
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": 10,
