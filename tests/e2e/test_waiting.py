@@ -416,10 +416,17 @@ def test_example_waits_in_the_triggerer_stores_the_day_and_triggers_the_asset_da
     assert airflow.xcom(asset_run, "announce") == [f"{rows_of(file)} rows from {start} to {end}"]
 
 
-def test_only_a_secrets_backend_knows_the_connection_of_the_example(airflow: AirflowInstance) -> None:
+def test_example_exports_and_stores_with_a_connection_that_only_a_secrets_backend_knows(
+    airflow: AirflowInstance, runs: dict[str, DagRun]
+) -> None:
+    run = airflow.wait_for_run(EXAMPLE, runs[EXAMPLE].run_id)
+
+    # The fixture saw it deferred.
+    assert "export_orders" in DEFERRED_TASKS[EXAMPLE]
+    assert airflow.xcom(run, "store_orders", "export_file")["bytes"] > 0
+    assert "LocalFilesystemBackend" in airflow.environment["AIRFLOW__SECRETS__BACKEND"]
     assert "AIRFLOW_CONN_CRUX_DEFAULT" not in airflow.environment
     assert "crux_default" not in airflow.connection_ids()
-    assert "LocalFilesystemBackend" in airflow.environment["AIRFLOW__SECRETS__BACKEND"]
 
 
 def test_no_export_was_requested_twice(
