@@ -66,6 +66,7 @@ PARTITION = {"2025-09-10": ("2025-09-09", "2025-09-10"), "2025-09-11": ("2025-09
 # The number of runs of each DAG that exports.
 RUNS = {"e2e_daily": 3, "e2e_six_hours": 2, "e2e_berlin": 2, "e2e_mapped": 2, "e2e_asset_or_time": 2}
 RUNS |= {
+    "e2e_today": 2,
     "e2e_manual": 1,
     "e2e_producer": 1,
     "e2e_consumer": 1,
@@ -84,6 +85,7 @@ SCHEDULES = {
     STORAGE_EXAMPLE: "@daily",
     ASSET_EXAMPLE: "[Asset]",
     MANUAL_EXAMPLE: "None",
+    "e2e_today": "@daily",
     "e2e_daily": "@daily",
     "e2e_six_hours": "timedelta(hours=6)",
     "e2e_berlin": 'CronTriggerTimetable("0 0 * * *", timezone="Europe/Berlin")',
@@ -92,8 +94,20 @@ SCHEDULES = {
     "e2e_asset_or_time": "AssetOrTimeSchedule(CronTriggerTimetable(...), [Asset])",
     "e2e_consumer": "[Asset]",
 }
-# What the table shows about a run besides its type.
-DETAILS = {"e2e_consumer": ", with `lookback` 1 h"}
+
+# The tasks that export: one without `lookback`, and one with it. The only task of e2e_consumer has it.
+LOOKBACK = timedelta(days=3)
+LOOKBACK_TASKS = {
+    "e2e_today": "export_lookback",
+    "e2e_daily": "export_lookback",
+    "e2e_six_hours": "export_lookback",
+    "e2e_berlin": "export_lookback",
+    "e2e_multiple_cron": "export_lookback",
+    "e2e_partition": "export_lookback",
+    "e2e_asset_or_time": "export_lookback",
+    "e2e_consumer": "export",
+}
+PARTITION_CONSUMER = "e2e_partition_consumer"
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +115,11 @@ def manual_runs(airflow: AirflowInstance) -> dict[str, str]:
     """Trigger all manual runs, so that they run while the scheduled ones do; return the run_ids."""
     airflow.wait_for_dags({*RUNS, ASSET_EXAMPLE})
     berlin_conf = {"interval_start": "2025-05-01T00:00:00Z", "interval_end": "2025-05-02T12:30:00+02:00"}
-    utc_conf = {"interval_start": "2026-01-01T00:00:00Z", "interval_end": "2026-01-02T00:00:00Z"}
+    utc_conf = {"orders_interval_start": "2026-01-01T00:00:00Z", "orders_interval_end": "2026-01-02T00:00:00Z"}
     run_ids = {
         "e2e_producer": airflow.trigger("e2e_producer"),
         "e2e_manual": airflow.trigger("e2e_manual", conf=berlin_conf),
+        "e2e_today": airflow.trigger("e2e_today"),
         "e2e_daily": airflow.trigger("e2e_daily", datetime(2025, 1, 10, 15, 30, tzinfo=UTC)),
         EXPORT_EXAMPLE: airflow.trigger(EXPORT_EXAMPLE),
         f"{EXPORT_EXAMPLE} on a date": airflow.trigger(EXPORT_EXAMPLE, datetime(2026, 2, 10, 15, 30, tzinfo=UTC)),
@@ -142,6 +157,32 @@ def test_scheduled_run_exports_its_interval(
     bodies = {due_date(run): pushed_requests(airflow, run) for run in scheduled_runs(airflow, dag_id, len(exports))}
 
     assert bodies == {utc(date): [interval_body(*interval)] for date, interval in exports.items()}
+
+
+def test_lookback_goes_back_from_the_end_of_the_same_interval(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    dag_ids = [dag_id for dag_id, task_id in LOOKBACK_TASKS.items() if task_id != "export" and dag_id in RUNS]
+    for run in [run for dag_id in dag_ids for run in airflow.wait_for_runs(dag_id, RUNS[dag_id])]:
+        (own,) = pushed_requests(airflow, run)
+        end = datetime.fromisoformat(own["end_date"])
+        lookback = airflow.xcom(run, "export_lookback", "export_request")
+        assert (run.dag_id, lookback) == (run.dag_id, own | {"start_date": api_timestamp(end - LOOKBACK)})
+
+
+@since_3_3
+def test_partition_aware_dag_runs_once_for_each_stored_partition(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    producer_runs = scheduled_runs(airflow, "e2e_partition", len(PARTITION))
+    consumer_runs = airflow.wait_for_runs(PARTITION_CONSUMER, len(PARTITION))
+
+    stored = {run.partition_key: pushed_requests(airflow, run)[0] for run in producer_runs}
+    assert [airflow.xcom(run, "read") for run in consumer_runs] == [
+        {"partition_key": run.partition_key, "intervals": [list(stored[run.partition_key].values())]}
+        for run in consumer_runs
+    ]
+    assert sorted(run.partition_key for run in consumer_runs) == sorted(stored)
 
 
 def test_each_map_index_exports_the_interval_with_its_own_status(
@@ -206,7 +247,7 @@ def test_asset_triggered_run_exports_the_lookback_before_it_was_due(
     end = run.run_after or run.data_interval_end
     assert end is not None
     assert pushed_requests(airflow, run) == [
-        {"start_date": api_timestamp(end - timedelta(hours=1)), "end_date": api_timestamp(end)},
+        {"start_date": api_timestamp(end - LOOKBACK), "end_date": api_timestamp(end)},
     ]
 
 
@@ -262,8 +303,10 @@ def test_no_export_was_requested_twice(
     requests = [entry for entry in sandbox.requests if entry["path"] == "/api/orders/export/"]
     assert {(entry["method"], entry["status"]) for entry in requests} == {("POST", 200)}
     pushed_bodies = [body for run in runs for body in pushed_requests(airflow, run)]
+    pushed_bodies += [body for run in runs for body in pushed_requests_with_lookback(airflow, run)]
     assert Counter(map(canonical_json, pushed_bodies)) == Counter(canonical_json(entry["body"]) for entry in requests)
     uuids = [uuid for run in runs for uuid in xcoms(airflow, run, "return_value")]
+    uuids += [airflow.xcom(run, "export_lookback") for run in runs if has_second_task(run)]
     assert sorted(uuids) == sorted(sandbox.exports)
 
 
@@ -289,6 +332,16 @@ def pushed_requests(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any
     return xcoms(airflow, run, "export_request")
 
 
+def has_second_task(run: DagRun) -> bool:
+    """Return whether the run exports once more, with `lookback`."""
+    return LOOKBACK_TASKS.get(run.dag_id) == "export_lookback"
+
+
+def pushed_requests_with_lookback(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
+    """Return the request body of the second task, in a list that is empty if the run has none."""
+    return [airflow.xcom(run, "export_lookback", "export_request")] if has_second_task(run) else []
+
+
 def xcoms(airflow: AirflowInstance, run: DagRun, key: str) -> list[Any]:
     """Return the XCom with this key of each task instance of the run."""
     task_id = "export_orders" if run.dag_id.startswith("crux_") else "export"
@@ -311,14 +364,23 @@ def table_runs(airflow: AirflowInstance, dag_id: str) -> list[DagRun]:
 
 def table_row(airflow: AirflowInstance, manual_runs: dict[str, str], run: DagRun) -> Row:
     """Return the row of a run."""
-    detail = DETAILS.get(run.dag_id, "")
+    detail = ""
     if run.run_id == manual_runs[f"{MANUAL_EXAMPLE} with an interval"]:
         detail = ", with an interval"
     if run.partition_key:
         detail = f", partition {run.partition_key}"
+    lookback_task = LOOKBACK_TASKS.get(run.dag_id)
+    exported = with_lookback = None
     if run.dag_id == ASSET_EXAMPLE:
         ((start, end),) = (message.split(" from ")[1].split(" to ") for message in airflow.xcom(run, "announce"))
-    else:
-        (body,) = pushed_requests(airflow, run)
-        start, end = body["start_date"], body["end_date"]
-    return Row(SCHEDULES[run.dag_id], run, (datetime.fromisoformat(start), datetime.fromisoformat(end)), detail)
+        exported = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    elif lookback_task != "export":
+        exported = interval_of(*pushed_requests(airflow, run))
+    if lookback_task is not None:
+        with_lookback = interval_of(airflow.xcom(run, lookback_task, "export_request"))
+    return Row(SCHEDULES[run.dag_id], run, exported, with_lookback, detail)
+
+
+def interval_of(body: dict[str, Any]) -> versions_page.Interval:
+    """Return the interval of a request body."""
+    return datetime.fromisoformat(body["start_date"]), datetime.fromisoformat(body["end_date"])

@@ -58,10 +58,11 @@ FAILURE_LOGS = {
     "request_echoed_token": "returned HTTP 400",
     "request_echoed_login": "Could not log in: Crux Connect returned HTTP 400",
     "request_proxy": "returned HTTP 407",
+    "request_missing": "Connection 'crux_missing' does not exist",
     **{
         # The reason is in the log of the triggerer, whose last lines Airflow 3.2 may lose.
         f"poll_{connection}": "state in the trigger event: unknown"
-        for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy")
+        for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy", "missing")
     },
     "expired_url": "The presigned URL has expired",
     "truncated_file": "was incomplete",
@@ -131,7 +132,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> AirflowOutput:
 def verbose_settings(home: Path) -> dict[str, str]:
     """Return settings with which Airflow writes as much as possible, and much of it encoded."""
     lineage = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
-    settings = {
+    return {
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__COMPRESS_SERIALIZED_DAGS": "True",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
@@ -140,11 +141,6 @@ def verbose_settings(home: Path) -> dict[str, str]:
         "AIRFLOW__OPENLINEAGE__DEBUG_MODE": "True",
         "SECRETS_PLANTED": PLANTED,
     }
-    if not AIRFLOW_3:
-        # Run several tasks at once on SQLite. The launcher has enabled its write-ahead log for that.
-        settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
-        settings["_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK"] = "1"
-    return settings
 
 
 def connections(sandbox_url: str, echo_address: str) -> dict[str, dict[str, Any]]:

@@ -44,6 +44,7 @@ INTERVALS = {
     "e2e_killed_map_index": ("2025-02-04", "2025-02-05"),
     "e2e_timed_out": ("2025-02-05", "2025-02-06"),
     "e2e_cleared": ("2025-02-06", "2025-02-07"),
+    "e2e_failed_then_cleared": ("2025-02-07", "2025-02-08"),
     "e2e_fails_on_worker": ("2025-03-01", "2025-03-02"),
     "e2e_fails_deferred": ("2025-03-02", "2025-03-03"),
 }
@@ -60,12 +61,18 @@ DEFERRED_TASKS = {
 # The tasks that wait for an export which the test creates, by DAG.
 TASKS_WITH_EXPORT = {
     "e2e_poll_fails": ["poke", "sense_deferred", "store"],
-    "e2e_poll_skips": ["poke", "sense_deferred"],
+    "e2e_poll_skips": ["poke", "sense_deferred", "sense_failed"],
 }
-# These need Airflow's task state store. In Airflow 2, each would also block the only worker.
-RESUMING_DAGS = ["e2e_timed_out", "e2e_killed_task", "e2e_lost_machine", "e2e_killed_map_index", "e2e_cleared"]
+RESUMING_DAGS = [
+    "e2e_timed_out",
+    "e2e_killed_task",
+    "e2e_lost_machine",
+    "e2e_killed_map_index",
+    "e2e_cleared",
+    "e2e_failed_then_cleared",
+]
+# Before it, a task remembers its export in a Variable.
 HAS_TASK_STATE_STORE = AIRFLOW_VERSION >= (3, 3)
-since_3_3 = pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="the task state store was added in Airflow 3.3")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +113,9 @@ def airflow(
         "AIRFLOW_VAR_CRUX_ORDERS_FOLDER": folder.as_uri(),
     }
     dag_files = [*DAGS.glob("*.py"), REPOSITORY / "dags_examples" / f"{EXAMPLE}.py"]
-    with airflow_with_sandbox(tmp_path_factory.mktemp("e2e"), dag_files, sandbox, env, triggerer=True) as instance:
+    with airflow_with_sandbox(
+        tmp_path_factory.mktemp("e2e"), dag_files, sandbox, env, triggerer=True, secrets_backend=True
+    ) as instance:
         yield instance
 
 
@@ -118,6 +127,7 @@ def created_exports(sandbox: Sandbox) -> dict[str, dict[str, str]]:
     }
     for uuids in exports.values():
         fail_after_next_poll(sandbox, uuids["poke"])
+    sandbox.fail_export(exports["e2e_poll_skips"]["sense_failed"])
     return exports
 
 
@@ -145,9 +155,7 @@ def runs(
     They start after the others are deferred, because under load Airflow 3.3 fails deferred tasks: see
     TRIGGERER_SETTINGS.
     """
-    on_workers = ["e2e_fails_on_worker", *(RESUMING_DAGS if HAS_TASK_STATE_STORE else [])]
-    runs = deferred_runs | {dag_id: start_run(airflow, dag_id) for dag_id in on_workers}
-    # This one comes first, because in Airflow 2 it blocks all others.
+    runs = deferred_runs | {dag_id: start_run(airflow, dag_id) for dag_id in ["e2e_fails_on_worker", *RESUMING_DAGS]}
     fails_on_worker = wait_for_export(airflow, sandbox, "e2e_fails_on_worker")
     wait_for_polls(sandbox, fails_on_worker, 1)
     # The example polls every 30 seconds. Finish its export now, so that it ends while the other tests run.
@@ -162,28 +170,29 @@ def runs(
     return runs
 
 
-@since_3_3
 def test_next_try_resumes_the_export_after_a_timeout(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
     run = runs["e2e_timed_out"]
     uuid = wait_for_export(airflow, sandbox, run.dag_id)
     airflow.wait_for_task(run, "export", "up_for_retry")
+    assert_record_exists(airflow, run)
     sandbox.finish_export(uuid)
 
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert airflow.xcom(run, "export") == uuid
     assert airflow.task_instance(run, "export").try_number > 1
     assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
 
 
-@since_3_3
 def test_next_try_resumes_the_export_of_a_killed_task(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
     run = runs["e2e_killed_task"]
     uuid = wait_for_export(airflow, sandbox, run.dag_id)
     wait_for_polls(sandbox, uuid, 1)
+    assert_record_exists(airflow, run)
     airflow.task_process(run, "export").kill()
     airflow.wait_for_task(run, "export", "running", try_number=2)
     sandbox.finish_export(uuid)
@@ -191,9 +200,9 @@ def test_next_try_resumes_the_export_of_a_killed_task(
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert airflow.xcom(run, "export") == uuid
     assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
 
 
-@since_3_3
 def test_next_try_resumes_the_export_of_a_lost_machine(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
@@ -204,14 +213,15 @@ def test_next_try_resumes_the_export_of_a_lost_machine(
     supervisor.kill()  # first, because it would report the end of the task
     task.kill()
     airflow.wait_for_task(run, "export", "running", try_number=2)
+    assert_record_exists(airflow, run)
     sandbox.finish_export(uuid)
 
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert airflow.xcom(run, "export") == uuid
     assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
 
 
-@since_3_3
 def test_next_try_of_a_killed_map_index_resumes_its_own_export(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
@@ -223,6 +233,8 @@ def test_next_try_of_a_killed_map_index_resumes_its_own_export(
     uuids = [uuids_by_status["unallocated",], uuids_by_status["rejected",]]
     for uuid in uuids:
         wait_for_polls(sandbox, uuid, 1)
+    for index in (0, 1):
+        assert_record_exists(airflow, run, index)
     airflow.task_process(run, "export", 1).kill()
     airflow.wait_for_task(run, "export", "running", 1, try_number=2)
     for uuid in uuids:
@@ -231,10 +243,27 @@ def test_next_try_of_a_killed_map_index_resumes_its_own_export(
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert [airflow.xcom(run, "export", map_index=index) for index in (0, 1)] == uuids
     assert sorted(exports_of(sandbox, run.dag_id)) == sorted(uuids)
+    for index in (0, 1):
+        wait_for_removed_record(airflow, run, index)
 
 
-@since_3_3
-def test_cleared_task_requests_another_export(
+def test_task_that_is_cleared_after_it_failed_resumes_the_export(
+    airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
+) -> None:
+    run = runs["e2e_failed_then_cleared"]
+    uuid = wait_for_export(airflow, sandbox, run.dag_id)
+    airflow.wait_for_run(run.dag_id, run.run_id, state="failed")
+    assert_record_exists(airflow, run)
+    sandbox.finish_export(uuid)
+    airflow.clear(run, "export")
+
+    run = airflow.wait_for_run(run.dag_id, run.run_id)
+    assert airflow.xcom(run, "export") == uuid
+    assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
+
+
+def test_task_that_is_cleared_after_it_succeeded_requests_another_export(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
     run = runs["e2e_cleared"]
@@ -242,6 +271,7 @@ def test_cleared_task_requests_another_export(
     sandbox.finish_export(first)
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert airflow.xcom(run, "export") == first
+    wait_for_removed_record(airflow, run)
 
     airflow.clear(run, "export")
     airflow.wait_while(lambda: "" if len(exports_of(sandbox, run.dag_id)) == 2 else "no second export", RUN_SECONDS)
@@ -251,6 +281,7 @@ def test_cleared_task_requests_another_export(
     run = airflow.wait_for_run(run.dag_id, run.run_id)
     assert airflow.xcom(run, "export") == second
     assert exports_of(sandbox, run.dag_id) == [first, second]
+    wait_for_removed_record(airflow, run)
 
 
 def test_token_that_expires_during_a_wait_causes_one_login(
@@ -289,6 +320,7 @@ def test_next_triggerer_continues_the_wait_of_a_killed_one(
     run = runs["e2e_killed_triggerer"]
     uuid = wait_for_export(airflow, sandbox, run.dag_id)
     wait_for_polls(sandbox, uuid, 1)
+    assert_record_exists(airflow, run)
     airflow.kill_component("triggerer")
     poll_count = len(poll_statuses(sandbox, uuid))
     airflow.restart_component("triggerer")
@@ -300,6 +332,7 @@ def test_next_triggerer_continues_the_wait_of_a_killed_one(
     assert airflow.xcom(run, "export") == uuid
     assert airflow.task_instance(run, "export").try_number == 1
     assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
 
 
 @pytest.mark.parametrize("dag_id", ["e2e_fails_on_worker", "e2e_fails_deferred"])
@@ -320,6 +353,14 @@ def test_failed_export_fails_sensors_and_transfer_without_retries(
         task = airflow.task_instance(run, task_id)
         assert (task_id, task.state, task.try_number) == (task_id, "failed", 1)
     assert not (folder / "failed.csv").exists()
+
+
+def test_missing_connection_fails_a_task_without_retries(airflow: AirflowInstance, runs: dict[str, DagRun]) -> None:
+    run = airflow.wait_for_run("e2e_poll_fails", runs["e2e_poll_fails"].run_id, state="failed")
+
+    task = airflow.task_instance(run, "no_connection")
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert "Connection 'crux_missing' does not exist" in airflow.task_log_tail(run)
 
 
 def test_failed_export_skips_sensors_with_soft_fail(airflow: AirflowInstance, runs: dict[str, DagRun]) -> None:
@@ -375,6 +416,19 @@ def test_example_waits_in_the_triggerer_stores_the_day_and_triggers_the_asset_da
     assert airflow.xcom(asset_run, "announce") == [f"{rows_of(file)} rows from {start} to {end}"]
 
 
+def test_example_exports_and_stores_with_a_connection_that_only_a_secrets_backend_knows(
+    airflow: AirflowInstance, runs: dict[str, DagRun]
+) -> None:
+    run = airflow.wait_for_run(EXAMPLE, runs[EXAMPLE].run_id)
+
+    # The fixture saw it deferred.
+    assert "export_orders" in DEFERRED_TASKS[EXAMPLE]
+    assert airflow.xcom(run, "store_orders", "export_file")["bytes"] > 0
+    assert "LocalFilesystemBackend" in airflow.environment["AIRFLOW__SECRETS__BACKEND"]
+    assert "AIRFLOW_CONN_CRUX_DEFAULT" not in airflow.environment
+    assert "crux_default" not in airflow.connection_ids()
+
+
 def test_no_export_was_requested_twice(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun], created_exports: dict[str, dict[str, str]]
 ) -> None:
@@ -418,6 +472,22 @@ def wait_for_export(airflow: AirflowInstance, sandbox: Sandbox, dag_id: str) -> 
     """Wait until the DAG has requested an export, and return its UUID."""
     airflow.wait_while(lambda: "" if exports_of(sandbox, dag_id) else f"{dag_id} has requested no export", RUN_SECONDS)
     return exports_of(sandbox, dag_id)[0]
+
+
+def record_key(run: DagRun, map_index: int = -1) -> str:
+    """Return the key of the Variable in which the task instance remembers its export."""
+    return f"crux_export.{run.dag_id}.export.{run.run_id}.{map_index}"
+
+
+def assert_record_exists(airflow: AirflowInstance, run: DagRun, map_index: int = -1) -> None:
+    """Assert that the task instance remembers its export: in a Variable if Airflow has no task state store."""
+    assert (record_key(run, map_index) in airflow.variable_keys()) == (not HAS_TASK_STATE_STORE)
+
+
+def wait_for_removed_record(airflow: AirflowInstance, run: DagRun, map_index: int = -1) -> None:
+    """Wait until the Variable is gone. The task removes it after Airflow has recorded its success."""
+    key = record_key(run, map_index)
+    airflow.wait_while(lambda: f"the Variable {key} exists" if key in airflow.variable_keys() else "", RUN_SECONDS)
 
 
 def poll_statuses(sandbox: Sandbox, uuid: str) -> list[int]:

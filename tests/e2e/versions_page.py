@@ -23,8 +23,8 @@ PAGE: Final = REPOSITORY / "docs" / "versions.md"
 RECORD: Final = "RECORD_VERSIONS" in os.environ
 
 HEADER: Final = """\
-| DAG | schedule | run | logical date | data interval | exported interval |
-|---|---|---|---|---|---|
+| DAG | schedule | run | logical date | data interval | exported interval | with `lookback` of 3 days |
+|---|---|---|---|---|---|---|
 """
 RUN_TYPES: Final = {
     "scheduled": "scheduled",
@@ -33,6 +33,7 @@ RUN_TYPES: Final = {
     "asset_triggered": "asset-triggered",
     "dataset_triggered": "dataset-triggered",
 }
+NOT_RUN: Final = "-"
 
 Interval = tuple[datetime | None, datetime | None]
 
@@ -42,13 +43,15 @@ class Row:
     """
     One run and what it exported.
 
-    :param exported: start and end of the requested interval.
+    :param exported: start and end of the requested interval; None if the run has no such task.
+    :param with_lookback: likewise, of the task with `lookback`.
     :param detail: what the run type does not tell, such as ``", with an interval"``.
     """
 
     schedule: str
     run: DagRun
-    exported: Interval
+    exported: Interval | None
+    with_lookback: Interval | None
     detail: str = ""
 
     def text(self) -> str:
@@ -61,10 +64,13 @@ class Row:
             self._time(run.logical_date),
             self._interval((run.data_interval_start, run.data_interval_end)),
             self._interval(self.exported),
+            self._interval(self.with_lookback),
         )
         return f"| {' | '.join(cells)} |\n"
 
-    def _interval(self, interval: Interval) -> str:
+    def _interval(self, interval: Interval | None) -> str:
+        if interval is None:
+            return NOT_RUN
         start, end = map(self._time, interval)
         return start if start == end else f"{start} to {end}"
 
@@ -72,7 +78,7 @@ class Row:
         """Format a time. If the run was due only now, the text is relative to that time, and so the same every day."""
         if value is None:
             return "none"
-        if value < datetime.now(UTC) - timedelta(days=2):
+        if value < datetime.now(UTC) - timedelta(days=5):
             return f"{value:%Y-%m-%d %H:%M}"
         if self.run.run_type == "dataset_triggered" and value == self.run.logical_date:
             return "its start"  # Airflow 2 gives such a run the interval of the run that updated the dataset
@@ -100,6 +106,24 @@ def read_table() -> str:
     return _match_table(PAGE.read_text())[0]
 
 
+def lookback_by_run(airflow: str) -> dict[tuple[str, str, str], str]:
+    """
+    Return what the page says about `lookback` in a version of Airflow.
+
+    :return: the last column by DAG, run type and exported interval. A run has different logical dates in Airflow 2 and
+        3, so the interval it exports without `lookback` identifies it.
+    """
+    rows = [line.strip("| ").split(" | ") for line in _match_table(PAGE.read_text(), airflow)[0].splitlines()[2:]]
+    return {
+        (row[0].strip("`"), row[2].replace("dataset", "asset"), row[-2]): row[-1] for row in rows if row[-1] != NOT_RUN
+    }
+
+
+def versions() -> list[str]:
+    """Return the versions of Airflow that the page has a table for."""
+    return re.findall(r"^## Airflow (.*)\n", PAGE.read_text(), re.MULTILINE)
+
+
 def write_table(table: str) -> None:
     """Replace the table of this version. Test runs of two versions may do so at the same time."""
     with PAGE.open("r+") as page:
@@ -111,8 +135,7 @@ def write_table(table: str) -> None:
         page.truncate()
 
 
-def _match_table(text: str) -> re.Match[str]:
-    airflow = version("apache-airflow")
+def _match_table(text: str, airflow: str = version("apache-airflow")) -> re.Match[str]:
     match = re.search(rf"(?<=^## Airflow {re.escape(airflow)}\n\n)(\|.*\n)*", text, re.MULTILINE)
     if match is None:
         raise LookupError(f"{PAGE.relative_to(REPOSITORY)} has no section for Airflow {airflow}")

@@ -80,6 +80,18 @@ class Airflow2(AirflowInstance):
             raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom with key {key}")
         return json.loads(rows[0]["value"])
 
+    def clear(self, run: DagRun, task_id: str) -> None:
+        assert run.logical_date is not None
+        date = run.logical_date.isoformat()
+        arguments = ["--task-regex", f"^{task_id}$", "--start-date", date, "--end-date", date, "--yes"]
+        run_airflow(["tasks", "clear", run.dag_id, *arguments], self.environment)
+
+    def variable_keys(self) -> set[str]:
+        return {row["key"] for row in self._rows("SELECT key FROM variable")}
+
+    def connection_ids(self) -> set[str]:
+        return {row["conn_id"] for row in self._rows("SELECT conn_id FROM connection")}
+
     def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
         with contextlib.closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as connection:
             connection.row_factory = sqlite3.Row

@@ -124,13 +124,18 @@ class Airflow3(AirflowInstance):
         return fields
 
     def clear(self, run: DagRun, task_id: str) -> None:
-        """Clear a finished task instance, so that it runs again."""
         response = self._session.post(
             f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
             json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": False, "dry_run": False},
             timeout=30,
         )
         self._check(response)
+
+    def variable_keys(self) -> set[str]:
+        return {variable["key"] for variable in self._get("variables", limit=100)["variables"]}
+
+    def connection_ids(self) -> set[str]:
+        return {connection["connection_id"] for connection in self._get("connections", limit=100)["connections"]}
 
     def _get(self, path: str, **params: Any) -> Any:
         response = self._session.get(f"{self.base_url}/api/v2/{path}", params=params, timeout=30)

@@ -96,6 +96,18 @@ class AirflowInstance(ABC):
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return the value of an XCom; LookupError if the task pushed none with that key."""
 
+    @abstractmethod
+    def clear(self, run: DagRun, task_id: str) -> None:
+        """Clear a finished task instance, so that it runs again."""
+
+    @abstractmethod
+    def variable_keys(self) -> set[str]:
+        """Return the keys of the Variables in the metadata database."""
+
+    @abstractmethod
+    def connection_ids(self) -> set[str]:
+        """Return the IDs of the connections in the metadata database."""
+
     def wait_for_dags(self, dag_ids: set[str], timeout: float = RUN_SECONDS) -> None:
         """Wait until all these DAGs can be triggered; fail if any DAG file has an import error."""
 

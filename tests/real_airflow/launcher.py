@@ -81,6 +81,9 @@ def running_airflow(
     commands = {arguments[0]: arguments for arguments in _commands(port, triggerer)} | dict(workers or {})
     with stopping_on_exit(instance.components):
         for name, arguments in commands.items():
+            if name == "dag-processor":
+                # Until it has stored a DAG, the scheduler starts no task. Without an API server, the task would fail.
+                instance.wait_while(lambda: _not_listening(port), STARTUP_SECONDS)
             lock_timeout = API_SERVER_LOCK_TIMEOUT_SECONDS if name == "api-server" else LOCK_TIMEOUT_SECONDS
             database = {DATABASE_SETTING: _database(home, lock_timeout)} if sqlite else {}
             command = airflow_command(arguments)
@@ -139,8 +142,9 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
         }
     else:
         extra = {
-            # the only executor that Airflow 2 allows on SQLite
-            "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",
+            # Run several tasks at once, although the database is SQLite, whose write-ahead log makes that possible.
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": 10,
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": 60,
         }
@@ -149,6 +153,11 @@ def _settings(home: Path, dags_folder: Path, port: int) -> dict[str, str]:
 
 def _database(home: Path, lock_timeout: int) -> str:
     return f"sqlite:///{home / 'airflow.db'}?timeout={lock_timeout}"
+
+
+def _not_listening(port: int) -> str:
+    with socket.socket() as client:
+        return "the API server accepts no connections" if client.connect_ex(("127.0.0.1", port)) else ""
 
 
 def free_port() -> int:

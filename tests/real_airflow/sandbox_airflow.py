@@ -25,10 +25,12 @@ def airflow_with_sandbox(
     env: Mapping[str, str] | None = None,
     *,
     triggerer: bool = False,
+    secrets_backend: bool = False,
     workers: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[AirflowInstance]:
     """Run Airflow in an empty `folder` with copies of these DAG files; connection `crux_default` is the sandbox.
 
+    The connection is in the environment or, with `secrets_backend`, only in Airflow's secrets backend of local files.
     `env`, `triggerer` and `workers` are passed to `running_airflow`.
     """
     dags = folder / "dags"
@@ -36,8 +38,17 @@ def airflow_with_sandbox(
     for file in dag_files:
         shutil.copy(file, dags)
     connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
+    if secrets_backend:
+        file = folder / "connections.json"
+        file.write_text(json.dumps({"crux_default": connection}))
+        settings = {
+            "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+            "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps({"connections_file_path": str(file)}),
+        }
+    else:
+        settings = {"AIRFLOW_CONN_CRUX_DEFAULT": json.dumps(connection)}
     environment = {
-        "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps(connection),
+        **settings,
         # needed if the provider runs from a checkout instead of an installed package
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
         **(env or {}),

@@ -134,6 +134,14 @@ def test_run_sends_one_request_with_the_values_of_the_form(run_id: str, sandbox:
     ]
 
 
+def test_every_parameter_of_the_form_carries_the_prefix(airflow: Airflow3, run_id: str) -> None:
+    response = requests.get(f"{airflow.base_url}/api/v2/dags/{DAG}/dagRuns/{run_id}", timeout=30)
+
+    conf = response.json()["conf"]
+    assert {"orders_interval_start", "orders_interval_end", "orders_line_item_status"} <= set(conf)
+    assert [name for name in conf if not name.startswith("orders_")] == []
+
+
 def test_xcom_page_shows_uuid_and_request(page: Page, run_id: str, sandbox: Sandbox) -> None:
     run = RunPage(page, DAG, run_id)
     run.open_xcoms("export_orders")

@@ -1,6 +1,6 @@
 """Schedules that a DAG file can import from the Task SDK since Airflow 3.2."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, MultipleCronTriggerTimetable
 
@@ -14,3 +14,4 @@ with DAG(
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))

@@ -28,7 +28,7 @@ with DAG("e2e_producer", schedule=None, start_date=datetime(2025, 1, 1, tzinfo=U
     )
 
 with DAG("e2e_consumer", schedule=[stock], start_date=datetime(2025, 1, 1, tzinfo=UTC)):
-    CruxOrdersExportOperator(task_id="export", lookback=timedelta(hours=1))
+    CruxOrdersExportOperator(task_id="export", lookback=timedelta(days=3))
 
 with DAG(
     "e2e_asset_or_time",
@@ -38,3 +38,4 @@ with DAG(
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))

@@ -1,7 +1,7 @@
 """One DAG for each kind of time-based schedule, and one DAG without a schedule.
 
 Each scheduled DAG has two runs in the past and exports dates in its own month, so that the interval of a request tells
-which DAG sent it.
+which DAG sent it. In addition, each run exports with `lookback`. `e2e_today` has one scheduled run, which is due today.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ with DAG(
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))
 
 with DAG(
     "e2e_six_hours",
@@ -32,6 +33,7 @@ with DAG(
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))
 
 # Midnight in Berlin, before and after daylight saving time starts on 30 March.
 with DAG(
@@ -42,6 +44,11 @@ with DAG(
     catchup=True,
 ):
     CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))
+
+with DAG("e2e_today", schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
+    CruxOrdersExportOperator(task_id="export")
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))
 
 with DAG(
     "e2e_mapped",

@@ -60,7 +60,7 @@ def store(operator, task_id, path="{task_id}.csv"):
 
 
 with DAG("secrets_failures", schedule=None, start_date=datetime(2025, 1, 1, tzinfo=UTC), default_args={"retries": 0}):
-    for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy"):
+    for connection in ("wrong_token", "wrong_login", "echoed_token", "echoed_login", "proxy", "missing"):
         CruxOrdersExportOperator(
             task_id=f"request_{connection}", lookback=timedelta(days=1), crux_conn_id=f"crux_{connection}"
         )

@@ -9,7 +9,7 @@ from airflow_provider_crux.sensors.exports import CruxExportSensor
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 START_DATE = datetime(2025, 1, 1, tzinfo=UTC)
-# An export that failed must not be retried, so the test expects one try.
+# An export that failed, or a connection that does not exist, must not be retried, so the test expects one try.
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
 # No retries, because each would request another export after one that failed.
@@ -56,6 +56,12 @@ with DAG("e2e_poll_fails", schedule=None, start_date=START_DATE):
         poll_interval=1,
         **RETRIES,
     )
+    CruxExportSensor(
+        task_id="no_connection",
+        export_uuid="{{ dag_run.conf['poke'] }}",
+        crux_conn_id="crux_missing",
+        **RETRIES,
+    )
 
 with DAG("e2e_poll_skips", schedule=None, start_date=START_DATE):
     CruxExportSensor(
@@ -70,6 +76,14 @@ with DAG("e2e_poll_skips", schedule=None, start_date=START_DATE):
         export_uuid="{{ dag_run.conf['sense_deferred'] }}",
         deferrable=True,
         poke_interval=1,
+        soft_fail=True,
+        **RETRIES,
+    )
+    # This export has failed before the sensor polls it for the first time.
+    CruxExportSensor(
+        task_id="sense_failed",
+        export_uuid="{{ dag_run.conf['sense_failed'] }}",
+        deferrable=True,
         soft_fail=True,
         **RETRIES,
     )

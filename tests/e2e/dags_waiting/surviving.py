@@ -44,3 +44,7 @@ with DAG("e2e_timed_out", schedule=None, start_date=START_DATE):
 
 with DAG("e2e_cleared", schedule=None, start_date=START_DATE):
     CruxOrdersExportOperator(**arguments_for_day(6))
+
+# The only try fails because the export is late.
+with DAG("e2e_failed_then_cleared", schedule=None, start_date=START_DATE):
+    CruxOrdersExportOperator(**arguments_for_day(7) | {"timeout": 2, "retries": 0})

@@ -1,0 +1,27 @@
+"""Compares the tables that docs/versions.md has for the versions of Airflow."""
+
+from __future__ import annotations
+
+from tests.e2e.versions_page import lookback_by_run, versions
+
+# The runs that exist in every version.
+RUNS_WITH_LOOKBACK = {
+    ("e2e_today", "scheduled"),
+    ("e2e_today", "manual"),
+    ("e2e_daily", "scheduled"),
+    ("e2e_daily", "manual"),
+    ("e2e_six_hours", "scheduled"),
+    ("e2e_berlin", "scheduled"),
+    ("e2e_asset_or_time", "scheduled"),
+    ("e2e_consumer", "asset-triggered"),
+}
+
+
+def test_lookback_exports_the_same_interval_on_every_version() -> None:
+    tables = {airflow: lookback_by_run(airflow) for airflow in versions()}
+    common_runs = set.intersection(*(set(table) for table in tables.values()))
+
+    assert len(tables) == 5
+    assert {(dag_id, run_type) for dag_id, run_type, _ in common_runs} == RUNS_WITH_LOOKBACK
+    for run in common_runs:
+        assert len({table[run] for table in tables.values()}) == 1, (run, {name: tables[name][run] for name in tables})
