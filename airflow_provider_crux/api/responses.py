@@ -71,12 +71,12 @@ def parse_json_object(response: ApiResponse) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _json_object(response: ApiResponse, secrets: Collection[str]) -> Mapping[str, Any]:
-    if len(response.body) > MAX_RESPONSE_BYTES:
-        raise errors.invalid_response(response, f"its body exceeds {MAX_RESPONSE_BYTES} bytes", secrets=secrets)
-    content = parse_json_object(response)
+def _json_object(response: ApiResponse, *, secrets: Collection[str], ambiguous: bool = False) -> Mapping[str, Any]:
+    too_long = len(response.body) > MAX_RESPONSE_BYTES
+    content = None if too_long else parse_json_object(response)
     if content is None:
-        raise errors.invalid_response(response, "its body is not a JSON object", secrets=secrets)
+        problem = f"exceeds {MAX_RESPONSE_BYTES} bytes" if too_long else "is not a JSON object"
+        raise errors.invalid_response(response, f"its body {problem}", secrets=secrets, ambiguous=ambiguous)
     return content
 
 
@@ -87,8 +87,7 @@ def parse_export_uuid(response: ApiResponse, *, secrets: Collection[str] = ()) -
     :return: the UUID of the export, in its canonical form.
     :raises CruxInvalidResponseError: for anything but a JSON object with a valid ``uuid``.
     """
-    content = parse_json_object(response) if len(response.body) <= MAX_RESPONSE_BYTES else None
-    uuid = canonical_uuid((content or {}).get("uuid"))
+    uuid = canonical_uuid(_json_object(response, secrets=secrets, ambiguous=True).get("uuid"))
     if uuid is None:
         raise errors.invalid_response(response, "its body has no valid uuid", secrets=secrets, ambiguous=True)
     return uuid
@@ -102,7 +101,7 @@ def parse_export(response: ApiResponse, *, requested: str, secrets: Collection[s
     :raises CruxInvalidResponseError: if ``uuid`` or ``status`` is missing or invalid, or ``url`` is neither null nor
         text.
     """
-    content = _json_object(response, secrets)
+    content = _json_object(response, secrets=secrets)
     uuid, status, url = content.get("uuid"), content.get("status"), content.get("url")
     if canonical_uuid(uuid) != canonical_uuid(requested):
         raise errors.invalid_response(response, "it is about another export", secrets=secrets)
