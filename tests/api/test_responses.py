@@ -46,7 +46,7 @@ def test_the_uuid_of_an_export_is_read(body) -> None:
         ({"uuid": 7}, "application/json", "no valid uuid"),
         ({"uuid": f"{{{UUID}}}"}, "application/json", "no valid uuid"),
         ({"uuid": f"{UUID}/../"}, "application/json", "no valid uuid"),
-        XX,
+        (b'{"uuid": "' + b"a" * (5 * MAX_RESPONSE_BYTES), "application/json", "exceeds 1048576 bytes"),
         ({"auth_token": SECRET, "echo": f"Token {SECRET}"}, "application/json", "***"),
     ],
 )
