@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 UUID: Final = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 TOKEN: Final = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"
 SIGNATURE: Final = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
-CSV: Final = b"\xef\xbb\xbforder_uuid\r\n1\r\n"
+CSV: Final = b"\xef\xbb\xbforder_uuid,quantity\r\n1,2\r\n"
 
 EXPORT_PATH: Final = "/api/orders/export/"
 POLL_PATH: Final = "/api/data/export/"

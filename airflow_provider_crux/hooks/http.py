@@ -247,13 +247,6 @@ class Adapter(HTTPAdapter):
             pool.ConnectionCls = _connection_class(pool.ConnectionCls, self._response_timeout)
         return pool
 
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request and read the headers of its response."""
-        try:
-            return super().send(*args, **kwargs)
-        except exceptions.InvalidHeader as error:  # for requests a fault of the request; here it is the response's
-            raise exceptions.ChunkedEncodingError(*error.args) from None
-
 
 @cache
 def _connection_class(base: type[Any], response_timeout: float) -> type[Any]:
@@ -290,6 +283,10 @@ class _Response(http.client.HTTPResponse):
             self._begin_once()
         if self.status == 101:
             self.will_close = True  # whatever follows on this connection is not HTTP
+        lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
+        if len({length.strip() for length in lengths}) > 1:
+            # urllib3 would raise it later, leave the connection open, and requests would blame the request
+            raise http.client.HTTPException("Content-Length has several values")
         self._reader.in_body = True
 
     def _begin_once(self) -> None:

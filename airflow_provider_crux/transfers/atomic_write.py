@@ -95,7 +95,8 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
     :param path: the target. Folders are created as needed. On a local disk, a replaced file keeps its mode, and of a
         symbolic link the file that it leads to is replaced.
     :param overwrite: whether to replace an existing file; default True. If not, a file that another writer stores
-        before the block ends stays: on a local disk always, in an object store unless both end in the same moment.
+        before the block ends stays: on a local disk with hard links always, elsewhere unless both end in the same
+        moment.
     :return: a context manager; its value accepts bytes with ``write``.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
@@ -188,7 +189,9 @@ def _open_locked(target: Path) -> tuple[Path, BinaryIO]:
         temporary = target.with_name(_temporary_name(target.name))
         # not with tempfile, whose files only their owner can read, whatever the umask says
         file = temporary.open("xb")
-        _lock(file)
+        with suppress(OSError):  # a file system without locks
+            # it waits for another writer that takes the file for an abandoned one and is about to remove it
+            fcntl.flock(file, fcntl.LOCK_EX)
         if temporary.exists():
             return temporary, file
         file.close()  # another writer removed it between the two steps

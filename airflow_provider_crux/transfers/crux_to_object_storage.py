@@ -122,7 +122,7 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
             raise CruxInvalidRequestError(f"path: {self.path!r} is not a path; use one such as s3://bucket/a.csv")
         try:
             is_folder = str(self.path).endswith("/") or self._target.is_dir()
-        except (TypeError, ValueError, ImportError) as error:
+        except (AttributeError, TypeError, ValueError, ImportError) as error:
             raise CruxInvalidRequestError(
                 f"path: {str(self.path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage "
                 "knows, and install its provider"
@@ -186,4 +186,5 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
     def _target(self) -> ObjectStoragePath:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-        return ObjectStoragePath(self.path)
+        # not of a path that is one already: without a scheme it is rejected
+        return self.path if isinstance(self.path, ObjectStoragePath) else ObjectStoragePath(self.path)

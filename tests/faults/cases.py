@@ -119,7 +119,8 @@ def repeat_request(connection: Connection) -> None:
 
 def large_body(connection: Connection) -> None:
     connection.send(OK + b"Content-Length: 200000000\r\n\r\n")
-    for _ in range(200):
+    connection.send(b"a,b\r\n".ljust(1_000_000, b"x"))
+    for _ in range(199):
         connection.send(b"x" * 1_000_000)
 
 
@@ -222,6 +223,9 @@ def retry_after(status: int, delay: tuple[float, float], header: str, shown: str
 
 
 UNVERIFIABLE_FILE: Final = Outcome(errors.CruxRequestRejectedError, "HOST returned HTTP 200, but ")
+NO_HEADER: Final = replace(
+    UNVERIFIABLE_FILE, message=f"{UNVERIFIABLE_FILE.message}with a file that does not begin with a CSV header. "
+)
 REJECTED: Final = errors.CruxRequestRejectedError
 REDIRECT: Final = "redirect to another host"
 SLOW_BODY: Final = "an endless body, one byte at a time"
@@ -310,10 +314,10 @@ CASES: Final = (
     # -- wrong lengths
     Case("`Content-Length` is too large", with_length(b"Content-Length: 9999\r\n"), lost(download_again=False)),
     Case(
-        "`Content-Length` is too small (4 bytes)",
-        with_length(b"Content-Length: 4\r\n"),
+        "`Content-Length` is too small (25 bytes)",
+        with_length(b"Content-Length: 25\r\n"),
         invalid_response("its body is not a JSON object", triggerer=RESPONSE_LOST, download=SUCCESS),
-        stored=CSV[:4],
+        stored=CSV[:25],
     ),
     Case(
         "`Content-Length` twice, with different values",
@@ -375,13 +379,32 @@ CASES: Final = (
         respond(200, b"<html>", "Content-Type: text/html"),
         invalid_response("its body is not a JSON object", download=UNVERIFIABLE_FILE),
     ),
-    Case("a JSON list", respond_json([]), invalid_response("its body is not a JSON object")),
+    Case(
+        "an empty body",
+        respond(200),
+        invalid_response(
+            "its body is not a JSON object",
+            download=replace(UNVERIFIABLE_FILE, message=f"{UNVERIFIABLE_FILE.message}with an empty file. "),
+        ),
+    ),
+    Case(
+        "an XML document",
+        respond(
+            200, b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "Content-Type: application/xml"
+        ),
+        invalid_response("its body is not a JSON object", download=NO_HEADER),
+    ),
+    Case("a JSON list", respond_json([]), invalid_response("its body is not a JSON object", download=NO_HEADER)),
     Case(
         "JSON that is nested thousands of levels deep",
         respond(200, b"[" * 100_000),
         invalid_response("its body is not a JSON object"),
     ),
-    Case("a JSON object without the expected fields", respond_json({}), invalid_response("it is about another export")),
+    Case(
+        "a JSON object without the expected fields",
+        respond_json({}),
+        invalid_response("it is about another export", download=NO_HEADER),
+    ),
     Case(
         "a JSON object with an invalid UUID and an invalid token",
         respond_json({"uuid": "b9888421", "status": "completed", "auth_token": "two words"}),

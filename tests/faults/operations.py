@@ -15,7 +15,7 @@ from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.hooks.crux_async import shared_hook
+from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
 from airflow_provider_crux.transfers.atomic_write import store
 from tests.raw_server import EXPORT_PATH, FILE_PATH, LOGIN_PATH, POLL_PATH, TOKEN, UUID
 
@@ -37,7 +37,7 @@ def _poll(_: str, __: Path) -> object:
 
 def _poll_in_triggerer(_: str, __: Path) -> object:
     async def poll() -> str:
-        async with shared_hook("crux_default") as hook:
+        async with CruxAsyncHook("crux_default") as hook:
             return (await hook.get_export(UUID)).status
 
     return asyncio.run(poll())

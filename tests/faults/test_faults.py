@@ -17,6 +17,7 @@ from tests.certificates import self_signed_certificate
 from tests.faults.cases import CASES, REDIRECT, SLOW_BODY, Case, Outcome
 from tests.faults.operations import DAY, LOGIN_CREDENTIALS, OPERATIONS, PASSWORD, PREVIOUS_CONTENT, Operation
 from tests.raw_server import (
+    CSV,
     EXPORT_PATH,
     FILE_PATH,
     SIGNATURE,
@@ -206,7 +207,7 @@ def test_message_names_a_slow_body(connect, tmp_path: Path) -> None:
 
 
 def test_steady_file_may_take_longer_than_a_response(connect) -> None:
-    body = bytes(4 * 1024 * 1024)
+    body = CSV + bytes(4 * 1024 * 1024)
 
     def fault(connection: Connection) -> None:
         connection.send(http_response(200, body)[: -len(body)])

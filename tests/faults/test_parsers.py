@@ -71,9 +71,10 @@ def assert_can_be_logged(error: CruxError) -> None:
 @given(any_response)
 @example(ApiResponse(status=200, headers={}, body=b'{"uuid": "\\ud800"}'))
 def test_any_response_is_parsed_or_invalid(response: ApiResponse) -> None:
+    base_url = "http://127.0.0.1:1"
     for parse in (
         lambda: parse_export_uuid(response, secrets=[TOKEN]),
-        lambda: file_url(parse_export(response, requested=UUID, secrets=[TOKEN])),
+        lambda: file_url(parse_export(response, requested=UUID, secrets=[TOKEN]), base_url=base_url),
         lambda: parse_auth_token(response),
     ):
         try:
@@ -85,8 +86,9 @@ def test_any_response_is_parsed_or_invalid(response: ApiResponse) -> None:
 @given(st.text(st.characters()))
 def test_any_url_is_valid_or_rejected(text: str) -> None:
     for url in (text, f"https://{text}", f"https://h:{text}/", f"http://[{text}"):
-        with suppress(CruxInvalidResponseError):
-            secrets_in_url(file_url(Export(uuid=UUID, status="completed", url=url)))
+        for base_url in ("https://api.cruxconnect.com", "http://127.0.0.1:1"):
+            with suppress(CruxInvalidResponseError):
+                secrets_in_url(file_url(Export(uuid=UUID, status="completed", url=url), base_url=base_url))
 
 
 @given(any_response)

@@ -22,7 +22,7 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
-from tests.raw_server import TOKEN, UUID, raw_server, respond_with, silent_url, unused_url
+from tests.raw_server import TOKEN, UUID, Connection, raw_server, respond_with, silent_url, unused_url
 
 HOST = "https://api.cruxconnect.com"
 EXPORT = f"{HOST}/api/orders/export/"
@@ -326,3 +326,14 @@ def test_wait_logs_warnings(hook: CruxHook, requests_mock) -> None:
     hook.log.warning = warnings.append  # type: ignore[method-assign]
     assert hook.wait_for_export(UUID, poll_interval=0.001).url == done["url"]
     assert warnings == [f"Crux Connect does not know export {UUID} yet; still waiting"]
+
+
+def test_missing_connection_is_named_and_read_again_later(connect) -> None:
+    hook = CruxHook("crux_gone")
+    with pytest.raises(CruxInvalidConnectionError, match="Connection 'crux_gone' does not exist: create it"):
+        hook.get_export(UUID)
+    with raw_server(Connection.reset) as server:
+        connect("crux_gone", host=server.url, password=TOKEN, extra={"max_retries": 0})
+        with pytest.raises(CruxUnavailableError):
+            hook.get_export(UUID)
+        assert server.connections == 1

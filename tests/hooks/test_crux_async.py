@@ -6,12 +6,14 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 from aiohttp import web
 from asgiref.sync import async_to_sync
@@ -20,15 +22,18 @@ from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export, ExportState
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
+    CruxError,
     CruxInvalidConnectionError,
     CruxInvalidResponseError,
     CruxNotFoundError,
     CruxRequestRejectedError,
     CruxUnavailableError,
 )
+from airflow_provider_crux.hooks import crux_async
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.hooks.crux_async import MAX_CONNECTIONS, shared_hook
+from airflow_provider_crux.hooks.crux_async import MAX_CONNECTIONS, CruxAsyncHook
 from airflow_provider_crux.sandbox.state import Sandbox
+from airflow_provider_crux.triggers.exports import CruxExportTrigger
 from tests.certificates import self_signed_certificate
 from tests.raw_server import LOGIN_PATH, TOKEN, UUID, raw_server, respond_with, unused_url
 
@@ -52,7 +57,7 @@ def logins(sandbox: Sandbox) -> int:
 
 
 async def poll(uuid: str = UUID, conn_id: str = "crux_default") -> Export:
-    async with shared_hook(conn_id) as hook:
+    async with CruxAsyncHook(conn_id) as hook:
         return await hook.get_export(uuid)
 
 
@@ -87,8 +92,8 @@ def test_poll_is_like_that_of_the_worker(sandbox: Sandbox, uuid: str) -> None:
 
 def test_all_waits_share_one_login_for_each_token(sandbox: Sandbox, uuid: str, login) -> None:
     async def scenario() -> None:
-        async with shared_hook("crux_default"):
-            await asyncio.gather(*(poll(uuid) for _ in range(200)))
+        async with CruxAsyncHook("crux_default") as hook:
+            await asyncio.gather(hook.get_export(uuid), *(poll(uuid) for _ in range(200)))
             assert logins(sandbox) == 1
             sandbox.expire_tokens()
             await asyncio.gather(*(poll(uuid) for _ in range(200)))
@@ -150,27 +155,212 @@ def test_at_most_fifty_connections_are_open(connect) -> None:
     assert most == 50
 
 
-def test_one_session_is_shared_and_closed_by_the_last_wait(sandbox: Sandbox, uuid: str) -> None:
+@pytest.fixture
+def sessions(monkeypatch) -> list[aiohttp.ClientSession]:
+    """Return a list that records every session that is opened."""
+    opened: list[aiohttp.ClientSession] = []
+    real = aiohttp.ClientSession
+
+    def open_session(**options: Any) -> aiohttp.ClientSession:
+        opened.append(real(**options))
+        return opened[-1]
+
+    monkeypatch.setattr(aiohttp, "ClientSession", open_session)
+    return opened
+
+
+def test_one_session_is_shared_and_closed_by_the_last_wait(sandbox: Sandbox, uuid: str, sessions) -> None:
     async def scenario() -> None:
-        async with shared_hook("crux_default") as first:
-            async with shared_hook("crux_default") as second:
-                assert first is second
+        async with CruxAsyncHook("crux_default") as first:
+            async with CruxAsyncHook("crux_default") as second:
+                await first.get_export(uuid)
                 await second.get_export(uuid)
-                session = first._session
-            assert session is not None
-            assert not session.closed
-        assert session.closed
-        async with shared_hook("crux_default") as third:
-            assert third is not first
-            await third.get_export(uuid)
+            assert [session.closed for session in sessions] == [False]
+            await first.get_export(uuid)
+        assert [session.closed for session in sessions] == [True]
+        await poll(uuid)
+        assert [session.closed for session in sessions] == [True, True]
 
     asyncio.run(scenario())
+
+
+def test_200_waits_share_one_session_one_login_and_at_most_fifty_connections(connect, sessions) -> None:
+    logins, connections = 0, set()
+    all_polled = asyncio.Event()
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal logins
+        connections.add(request.transport.get_extra_info("peername"))
+        if request.path == LOGIN_PATH:
+            logins += 1
+            return web.json_response({"auth_token": TOKEN})
+        return pending(request)
+
+    async def wait(number: int) -> None:
+        async with CruxAsyncHook("crux_default") as hook:
+            assert (await hook.get_export(str(uuid4()))).status == "pending"
+            if number == 0:
+                all_polled.set()
+            await all_polled.wait()
+            await hook.get_export(str(uuid4()))
+
+    async def scenario() -> None:
+        async with server(respond) as url:
+            connect(host=url, login="ada", password="secret-word")
+            await asyncio.gather(*(wait(number) for number in reversed(range(200))))
+
+    asyncio.run(scenario())
+    assert [session.closed for session in sessions] == [True]
+    assert logins == 1
+    assert len(connections) <= MAX_CONNECTIONS
+
+
+def test_waits_that_begin_together_share_one_read_of_the_connection(connect, sandbox, uuid: str, monkeypatch) -> None:
+    reads: list[str] = []
+    real = crux_async.get_async_connection
+
+    async def read(conn_id: str) -> Any:
+        reads.append(conn_id)
+        await asyncio.sleep(0.01)
+        return await real(conn_id)
+
+    monkeypatch.setattr(crux_async, "get_async_connection", read)
+    connect("crux_other", host=sandbox.url, password=sandbox.settings.token)
+
+    async def scenario() -> None:
+        async with CruxAsyncHook("crux_default") as hook:
+            await asyncio.gather(hook.get_export(uuid), *(poll(uuid) for _ in range(200)), poll(uuid, "crux_other"))
+            assert sorted(reads) == ["crux_default", "crux_other"]
+            await hook.get_export(uuid)
+            assert len(reads) == 2
+            await poll(uuid)
+            assert len(reads) == 3
+
+    asyncio.run(scenario())
+
+
+def test_cancelled_wait_does_not_cancel_the_read_of_the_others(sandbox: Sandbox, uuid: str, monkeypatch) -> None:
+    real = crux_async.get_async_connection
+    reading = asyncio.Event()
+
+    async def read(conn_id: str) -> Any:
+        reading.set()
+        await asyncio.sleep(0.01)
+        return await real(conn_id)
+
+    monkeypatch.setattr(crux_async, "get_async_connection", read)
+
+    async def scenario() -> None:
+        waits = [asyncio.create_task(poll(uuid)) for _ in range(3)]
+        await reading.wait()
+        waits[0].cancel()
+        assert [export.state for export in await asyncio.gather(*waits[1:])] == [ExportState.DONE] * 2
+        assert waits[0].cancelled()
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def accounts() -> dict[str, str]:
+    """Return two accounts: the one export that each token can see."""
+    return {"a" * 40: str(uuid4()), "b" * 40: str(uuid4())}
+
+
+def test_new_waits_use_another_account_while_old_waits_continue(connect, accounts: dict[str, str], sessions) -> None:
+    (old_token, old_uuid), (new_token, new_uuid) = accounts.items()
+    tokens: list[str] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        tokens.append(request.headers["Authorization"].removeprefix("Token "))
+        return pending(request) if accounts[tokens[-1]] in request.path else web.Response(status=404)
+
+    async def scenario() -> None:
+        async with server(respond) as url:
+            connect(host=url, password=old_token)
+            async with CruxAsyncHook("crux_default") as old:
+                await old.get_export(old_uuid)
+                connect(host=url, password=new_token)
+                async with CruxAsyncHook("crux_default") as new:
+                    await new.get_export(new_uuid)
+                    await old.get_export(old_uuid)
+                    assert [session.closed for session in sessions] == [False, False]
+                assert [session.closed for session in sessions] == [False, True]
+                await old.get_export(old_uuid)
+
+    asyncio.run(scenario())
+    assert tokens == [old_token, new_token, old_token, old_token]
+
+
+def test_new_waits_use_another_host_while_old_waits_continue(connect) -> None:
+    hosts: list[str] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        hosts.append(f"http://{request.host}")
+        return pending(request)
+
+    async def scenario() -> tuple[str, str]:
+        async with server(respond) as old_url, server(respond) as new_url:
+            connect(host=old_url, password=TOKEN)
+            async with CruxAsyncHook("crux_default") as old:
+                await old.get_export(UUID)
+                connect(host=new_url, password=TOKEN)
+                await poll()
+                await old.get_export(UUID)
+            return old_url, new_url
+
+    old_url, new_url = asyncio.run(scenario())
+    assert hosts == [old_url, new_url, old_url]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_rejected_wait_reads_the_connection_again(connect, sessions, status: int) -> None:
+    tokens: list[str] = []
+
+    async def respond(request: web.Request) -> web.Response:
+        tokens.append(request.headers["Authorization"].removeprefix("Token "))
+        return pending(request) if tokens[-1] == TOKEN else web.Response(status=status)
+
+    async def scenario() -> None:
+        async with server(respond) as url:
+            connect(host=url, password="0" * 40)
+            async with CruxAsyncHook("crux_default") as hook:
+                outcome = await hook.poll_export(UUID)
+                assert isinstance(outcome, CruxError)
+                assert f"HTTP {status}" in str(outcome)
+                assert tokens == ["0" * 40], "the same connection was tried twice"
+                connect(host=url, password=TOKEN)
+                assert (await hook.get_export(UUID)).status == "pending"
+                assert tokens == ["0" * 40, "0" * 40, TOKEN]
+                assert [session.closed for session in sessions] == [True, False]
+
+    asyncio.run(scenario())
+
+
+def test_missing_connection_is_named(connect, monkeypatch) -> None:
+    with pytest.raises(CruxInvalidConnectionError, match="Connection 'crux_gone' does not exist: create it"):
+        asyncio.run(poll(conn_id="crux_gone"))
+    connect("crux_gone", host="http://127.0.0.1:1", password=TOKEN, extra={"max_retries": 0})
+    with pytest.raises(CruxUnavailableError):
+        asyncio.run(poll(conn_id="crux_gone"))
+
+
+def test_missing_connection_ends_the_trigger_with_an_event(logged) -> None:
+    now = time.time()
+    trigger = CruxExportTrigger(
+        crux_conn_id="crux_gone", export_uuid=UUID, requested_at=now, deadline=now + 60, poll_interval=0.01
+    )
+
+    async def run() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown"}]
+    assert "Connection 'crux_gone' does not exist" in logged()
 
 
 def test_running_waits_use_corrected_credentials(connect, sandbox: Sandbox, uuid: str) -> None:
     async def scenario() -> None:
         connect(host=sandbox.url, password="0" * 40)
-        async with shared_hook("crux_default") as hook:
+        async with CruxAsyncHook("crux_default") as hook:
             with pytest.raises(CruxAuthenticationError):
                 await hook.get_export(uuid)
             connect(host=sandbox.url, password=sandbox.settings.token)
@@ -223,7 +413,7 @@ def test_no_cookie_is_kept(connect) -> None:
         return response
 
     async def scenario() -> None:
-        async with server(respond) as url, shared_hook("crux_default") as hook:
+        async with server(respond) as url, CruxAsyncHook("crux_default") as hook:
             connect(host=url, password=TOKEN)
             await hook.get_export(UUID)
             await hook.get_export(UUID)
@@ -232,8 +422,8 @@ def test_no_cookie_is_kept(connect) -> None:
     assert cookies == [{}, {}]
 
 
-@pytest.mark.parametrize("source", ["connection", "environment"])
-def test_proxy_is_used(connect, monkeypatch, source: str) -> None:
+@pytest.mark.parametrize("source", ["connection", "environment", "environment without scheme"])
+def test_proxy_is_used_as_by_a_worker(connect, monkeypatch, source: str) -> None:
     urls: list[str] = []
 
     async def respond(request: web.Request) -> web.Response:
@@ -247,11 +437,14 @@ def test_proxy_is_used(connect, monkeypatch, source: str) -> None:
             extra = {"allow_http": True} | ({"proxy": proxy} if source == "connection" else {})
             if source == "environment":
                 monkeypatch.setenv("http_proxy", proxy)
+            if source == "environment without scheme":
+                monkeypatch.setenv("http_proxy", proxy.removeprefix("http://"))
             connect(host="http://crux.invalid", password=TOKEN, extra=extra)
             assert (await poll()).status == "pending"
+            assert (await asyncio.to_thread(CruxHook().get_export, UUID)).status == "pending"
 
     asyncio.run(scenario())
-    assert urls == [f"http://crux.invalid/api/data/export/{UUID}/"]
+    assert urls == [f"http://crux.invalid/api/data/export/{UUID}/"] * 2
 
 
 def test_password_echoed_by_the_proxy_is_masked(connect) -> None:

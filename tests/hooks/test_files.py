@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export
@@ -27,15 +28,21 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.files import CHUNK_BYTES, open_file
+from airflow_provider_crux.transfers.atomic_write import store
 from tests.raw_server import SIGNATURE, TOKEN, UUID, Connection, Fault, raw_server, respond_with, unused_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
 SETTINGS = ConnectionSettings(
-    name="connection 'crux_default'", base_url="https://api.cruxconnect.com", username=None, secret=TOKEN
+    # this machine, as with the sandbox: the files may be here too
+    name="connection 'crux_default'",
+    base_url="http://127.0.0.1:1",
+    username=None,
+    secret=TOKEN,
 )
 # an escape in lower case and a space: requests may spell both in another way
 PATH = (
@@ -89,7 +96,7 @@ def test_bytes_are_unchanged_including_the_byte_order_mark(url: str) -> None:
 
 
 def test_long_file_comes_in_small_chunks() -> None:
-    body = b"0123456789abcdef" * (3 * CHUNK_BYTES // 16) + b"end"
+    body = b"a,b\r\n" + b"0123456789abcdef" * (3 * CHUNK_BYTES // 16) + b"end"
     with storage(complete(body)) as (url, _), open_file(export_with(url), SETTINGS) as chunks:
         sizes = [len(chunk) for chunk in chunks]
     assert sum(sizes) == len(body)
@@ -244,9 +251,56 @@ def test_error_of_the_caller_is_not_translated() -> None:
         raise requests.ConnectionError("of the caller")
 
 
-def test_empty_file() -> None:
-    with storage(complete(b"")) as (url, _):
-        assert download(url) == b""
+NO_EXPORTS = {
+    "nothing": b"",
+    "byte-order mark": BYTE_ORDER_MARK,
+    "blank line": b"\r\na,b\r\n",
+    "XML": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
+    "JSON": b'{"error": "denied", "code": 7}',
+    "JSON list": b'["a", "b"]\n',
+    "web page": b"<!doctype html>\n<html>",
+    "text": b"Sign in, please.\n",
+    "image": b"\x89PNG\r\n\x1a\n" + bytes(64),
+    "zeros": bytes(100_000),
+    "endless line": b"a" * 300_000,
+}
+
+
+@pytest.mark.parametrize("body", NO_EXPORTS.values(), ids=NO_EXPORTS.keys())
+def test_body_without_a_csv_header_is_rejected_before_the_caller_gets_any_of_it(body: bytes, tmp_path: Path) -> None:
+    problem = "with an empty file" if not body else "with a file that does not begin with a CSV header"
+    with (
+        storage(complete(body)) as (url, received),
+        pytest.raises(CruxRequestRejectedError, match=rf"{problem}\. Nothing was stored\. Check the network's proxy"),
+        open_file(export_with(url), SETTINGS) as chunks,
+    ):
+        store(chunks, ObjectStoragePath(f"file://{tmp_path}/orders.csv"))
+    assert len(received) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("header", [b"order_uuid,quantity\r\n", b'"Order UUID","PO-Number"\n', b"a,b\r1,2\r", b"a,b"])
+@pytest.mark.parametrize("beginning", [b"", BYTE_ORDER_MARK])
+def test_export_without_orders_is_a_file(header: bytes, beginning: bytes) -> None:
+    with storage(complete(beginning + header)) as (url, _):
+        assert download(url) == beginning + header
+
+
+def test_header_may_arrive_in_pieces() -> None:
+    pieces = [BYTE_ORDER_MARK[:1], BYTE_ORDER_MARK[1:] + b"a", b",", b"b\r", b"\n1,", b"2\r\n"]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    with storage(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n") as (url, _):
+        assert download(url) == b"".join(pieces)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_url_of_this_machine_is_not_opened_if_the_api_is_elsewhere(scheme: str) -> None:
+    remote = replace(SETTINGS, base_url="https://api.cruxconnect.com")
+    with raw_server(respond_with(complete())) as server:
+        with pytest.raises(CruxInvalidResponseError, match=r"leads to this machine \(127\.0\.0\.1\)"):
+            download(f"{server.url}{PATH}".replace("http", scheme, 1), remote)
+        assert server.connections == 0
+        assert download(f"{server.url}{PATH}") == b"a,b\r\n"
 
 
 def test_url_echoed_by_storage_is_masked() -> None:

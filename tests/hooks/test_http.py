@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 
 import pytest
 import requests
@@ -69,3 +70,22 @@ def test_client_says_that_the_response_is_incomplete() -> None:
             client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=0)
         assert re.search(r"the response was lost \(.*response incomplete after 0\.1 s", str(caught.value))
         assert not server.gave_up
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+@pytest.mark.parametrize("headers", [("Content-Length: 4",), ("Content-Length: 4, 0",)], ids=["twice", "list"])
+def test_connection_of_a_response_with_two_lengths_is_closed(headers: tuple[str]) -> None:
+    closed = threading.Event()
+
+    def fault(connection: Connection) -> None:
+        connection.send(http_response(200, b"", *headers))
+        connection.socket.settimeout(5)
+        assert connection.socket.recv(1) == b""
+        closed.set()
+
+    with raw_server(fault) as server, session_with(60) as session:
+        with pytest.raises(requests.ConnectionError, match="Content-Length has several values") as caught:
+            session.get(server.url, timeout=60)
+        # while the error, and all that its traceback refers to, still exists
+        assert closed.wait(10), caught
+        assert server.fault_errors == []

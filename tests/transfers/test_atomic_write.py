@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import gc
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier, Timer
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from upath import UPath
 
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.transfers.atomic_write import StoredFile, atomic_write, store
 
 if TYPE_CHECKING:
@@ -142,17 +149,145 @@ def test_the_existing_file_stays_until_the_new_one_is_complete(place: Place) -> 
     assert place.names() == [KEY]
 
 
-def test_if_two_tasks_write_at_once_one_file_is_there_complete(place: Place) -> None:
-    # On a disk the second task removes the first one's temporary file as a leftover: the first task fails, and its
-    # retry succeeds.
-    with contextlib.suppress(FileNotFoundError), atomic_write(place.path) as first:
+def test_if_two_tasks_write_at_once_both_succeed_and_one_file_is_there_complete(place: Place) -> None:
+    with atomic_write(place.path) as first:
         first.write(LARGE)
         with atomic_write(place.path) as second:
             second.write(SMALL)
         assert place.content() == SMALL
         first.write(b"end")
-    assert place.content() in (SMALL, LARGE + b"end")
+    assert place.content() == LARGE + b"end"
     assert place.names() == [KEY]
+
+
+WRITERS = 12
+
+
+@pytest.mark.parametrize("place", ["on_disk", "in_s3"], indirect=True)
+def test_many_threads_write_to_one_path_at_once(place: Place) -> None:
+    all_ready = Barrier(WRITERS, timeout=60)
+
+    def write_as(writer: int) -> int:
+        all_ready.wait()
+        for _ in range(3):
+            store([b"a,b\r\n", *[b"%02d\r\n" % writer] * 1000], ObjectStoragePath(str(place.path)))
+        return writer
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        assert list(threads.map(write_as, range(WRITERS))) == list(range(WRITERS))
+    assert place.content() in [b"a,b\r\n" + b"%02d\r\n" % writer * 1000 for writer in range(WRITERS)]
+    assert place.names() == [KEY]
+    assert place.pending_uploads() == []
+
+
+def test_many_processes_write_to_one_path_at_once(on_disk: Place) -> None:
+    code = """
+        path, lines = ObjectStoragePath(sys.argv[1]), [sys.argv[2].encode() + b"\\r\\n"] * 1000
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(20):
+            store(lines, path)
+    """
+    tasks = [run(code, str(on_disk.path), f"{writer:02}") for writer in range(WRITERS)]
+    for task in tasks:
+        assert any(line.strip() == "ready" for line in task.stdout)
+    for task in tasks:
+        task.stdin.write("go\n")
+        task.stdin.flush()
+    for task in tasks:
+        task.communicate(timeout=120)
+    assert [task.returncode for task in tasks] == [0] * WRITERS
+    assert on_disk.content() in [b"%02d\r\n" % writer * 1000 for writer in range(WRITERS)]
+    assert on_disk.names() == [KEY]
+
+
+def test_a_temporary_file_that_another_writer_takes_for_abandoned_is_made_again(on_disk: Place, monkeypatch) -> None:
+    """The other writer comes between the two steps in which a temporary file is created and locked."""
+    removals: list[Timer] = []
+    real = fcntl.flock
+
+    def lock(file: BinaryIO, operation: int) -> None:
+        if not removals:
+            other = Path(file.name).open("rb")  # noqa: SIM115 - closed below
+            real(other, fcntl.LOCK_EX)
+
+            def remove() -> None:
+                Path(file.name).unlink()
+                other.close()
+
+            removals.append(Timer(0.2, remove))
+            removals[0].start()
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    write(on_disk, SMALL)
+    removals[0].join()
+    assert on_disk.content() == SMALL
+    assert on_disk.names() == [KEY]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["", "without hard links"])
+@pytest.mark.parametrize("place", ["on_disk", "in_s3", "in_memory"], indirect=True)
+def test_a_file_that_another_writer_stores_meanwhile_stays(place: Place, links: bool, monkeypatch) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def chunks() -> Iterator[bytes]:
+        yield LARGE
+        store([b"theirs"], place.path)
+        yield SMALL
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path = re.escape(str(place.path))
+    with pytest.raises(CruxInvalidRequestError, match=rf"path: '{path}' already exists; set overwrite=True"):
+        store(chunks(), place.path, overwrite=False)
+    assert place.content() == b"theirs"
+    assert place.names() == [KEY]
+    assert place.pending_uploads() == []
+    place.path.unlink()
+    store([SMALL], place.path, overwrite=False)
+    assert place.content() == SMALL
+    assert place.names() == [KEY]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_new_file_gets_the_mode_of_the_umask(on_disk: Place, overwrite: bool) -> None:
+    previous = os.umask(0o027)
+    try:
+        store([SMALL], on_disk.path, overwrite=overwrite)
+    finally:
+        os.umask(previous)
+    assert Path(on_disk.path.path).stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_replaced_file_keeps_its_mode(on_disk: Place, mode: int) -> None:
+    file = Path(on_disk.path.path)
+    write(on_disk, b"old")
+    file.chmod(mode)
+    write(on_disk, SMALL)
+    assert on_disk.content() == SMALL
+    assert file.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.parametrize("existing", [True, False], ids=["target", "no target"])
+def test_the_file_that_a_symbolic_link_leads_to_is_replaced(on_disk: Place, tmp_path: Path, existing: bool) -> None:
+    link, target = Path(on_disk.path.path), tmp_path / "elsewhere" / "today.csv"
+    for folder in (link.parent, target.parent):
+        folder.mkdir()
+    link.symlink_to(os.path.relpath(target, link.parent))
+    if existing:
+        target.write_bytes(b"old")
+        target.chmod(0o600)
+    write(on_disk, SMALL)
+    assert link.is_symlink()
+    assert target.read_bytes() == SMALL
+    assert not existing or target.stat().st_mode & 0o7777 == 0o600
+    assert sorted(on_disk.names()) == ["elsewhere/today.csv", KEY]
+    with pytest.raises(CruxInvalidRequestError, match="already exists"):
+        store([b"new"], on_disk.path, overwrite=False)
+    assert target.read_bytes() == SMALL
 
 
 def test_an_object_is_not_committed_a_second_time_by_another_transaction_of_the_store(in_s3: Place) -> None:
@@ -266,9 +401,30 @@ def test_leftovers_of_a_killed_task_are_removed_and_nothing_else(place: Place) -
         place.path.fs.pipe_file(f"{folder}/{other}", b"x")
     write(place, SMALL)
     names = {entry.rpartition("/")[2] for entry in place.names()}
-    # on S3 nothing is written under a temporary name, so any name may be a user's
     assert names - {leftover} == {name, *others}
-    assert (leftover in names) == (place.path.protocol == "s3")
+    # on S3 nothing is written under a temporary name, so any name may be a user's; elsewhere a task may still write it
+    assert (leftover in names) == (place.path.protocol in ("s3", "memory"))
+
+
+@pytest.mark.parametrize(("age", "stays"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
+def test_without_locks_a_leftover_is_removed_after_a_day(in_memory: Place, age: timedelta, stays: bool) -> None:
+    leftover = f"/exports/orders/.{in_memory.path.name}.0123456789abcdef.part"
+    fs = in_memory.path.fs
+    fs.makedirs("/exports/orders")
+    fs.pipe_file(leftover, b"x")
+    fs.store[leftover].modified = datetime.now(UTC) - age
+    write(in_memory, SMALL)
+    assert fs.exists(leftover) is stays
+
+
+def test_the_temporary_file_of_a_running_task_stays(on_disk: Place) -> None:
+    with atomic_write(on_disk.path) as file:
+        (temporary,) = on_disk.names()
+        write(on_disk, b"theirs")
+        assert sorted(on_disk.names()) == sorted([temporary, KEY])
+        file.write(SMALL)
+    assert on_disk.content() == SMALL
+    assert on_disk.names() == [KEY]
 
 
 def test_a_full_disk_keeps_the_existing_file(on_disk: Place) -> None:

@@ -37,7 +37,7 @@ from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToO
 from airflow_provider_crux.transfers.lineage import stored_file_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
@@ -143,8 +143,9 @@ def test_an_export_that_is_done_costs_one_poll_and_one_download(
     assert statuses(held_sandbox, FILE_PATH) == [200]
 
 
-def test_an_object_storage_path_is_accepted(done_uuid: str, target: Path, context) -> None:
-    path = ObjectStoragePath(f"file://{target}")
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_an_object_storage_path_is_accepted(done_uuid: str, target: Path, context, scheme: str) -> None:
+    path = ObjectStoragePath(f"{scheme}{target}")
     CruxExportToObjectStorageOperator(task_id="store", export_uuid=done_uuid, path=path).execute(context)
     assert target.exists()
 
@@ -160,6 +161,98 @@ def test_an_existing_file_is_an_error_before_anything_is_sent(
     assert (target.read_text(), len(held_sandbox.requests)) == ("mine", requests_before)
     make_operator(done_uuid, target, overwrite=True).execute(context)
     assert target.read_bytes() == file_content(done_uuid)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_file_that_appears_during_the_download_stays(
+    done_uuid: str, target: Path, context, monkeypatch, deferrable: bool
+) -> None:
+    operator = make_operator(done_uuid, target, deferrable=deferrable)
+    real = operator._stop_when_killed
+
+    def chunks_and_another_writer(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        yield from real(chunks)
+        target.write_text("theirs")
+
+    monkeypatch.setattr(operator, "_stop_when_killed", chunks_and_another_writer)
+    with pytest.raises(AirflowFailException, match=f"path: .*{target}.* already exists; set overwrite=True"):
+        operator.execute(context)
+    assert target.read_text() == "theirs"
+    assert files_beside(target) == [target]
+    assert context["ti"].pushed == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (None, "None is not a path"),
+        ("", "'' is not a path"),
+        (" ", "' ' is not a path"),
+        ("None", "'None' is not a path"),
+        ("{folder}", "is a folder"),
+        ("file://{folder}", "is a folder"),
+        ("file://{folder}/new/", "is a folder"),
+        ("nope://bucket/a.csv", "cannot be opened .* use a scheme"),
+        (7, "cannot be opened"),
+        (["/lake/a.csv"], "cannot be opened"),
+        ({"path": "/lake/a.csv"}, "cannot be opened"),
+    ],
+)
+def test_an_unusable_path_fails_the_task_before_anything_is_downloaded(
+    held_sandbox: Sandbox, done_uuid: str, tmp_path: Path, context, *, path: Any, problem: str
+) -> None:
+    """A native template can render to anything."""
+    if isinstance(path, str):
+        path = path.replace("{folder}", str(tmp_path))
+    operator = CruxExportToObjectStorageOperator(
+        task_id="store", export_uuid=done_uuid, path="file:///x", overwrite=True, poll_interval=0.01
+    )
+    for run in (
+        lambda: operator.execute(context),
+        lambda: resume(operator, context, export_uuid=done_uuid, state="done"),
+    ):
+        operator.path = path
+        with pytest.raises(AirflowFailException, match=f"path: .*{problem}"):
+            run()
+    assert statuses(held_sandbox, STATUS_PATH) == []
+    assert statuses(held_sandbox, FILE_PATH) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"<?xml version='1.0'?><Error/>", b'{"error": "denied"}', b"\x89PNG\r\n\x1a\n"])
+def test_a_body_that_is_no_export_is_not_stored(
+    held_sandbox: Sandbox, done_uuid: str, target: Path, context, body: bytes
+) -> None:
+    target.parent.mkdir()
+    target.write_text("yesterday's")
+    held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(body))}, body)
+    with pytest.raises(AirflowFailException, match=r"HTTP 200, but with .* Nothing was stored"):
+        make_operator(done_uuid, target, overwrite=True, skip_if_empty=True).execute(context)
+    assert target.read_text() == "yesterday's"
+    assert files_beside(target) == [target]
+    assert context["ti"].pushed == {}
+    assert statuses(held_sandbox, FILE_PATH) == [200]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_missing_connection_fails_the_task_immediately(target: Path, context, deferrable: bool) -> None:
+    uuid = "b9888421-594c-4d2f-9f0d-3b138a16c845"
+    operator = make_operator(uuid, target, crux_conn_id="crux_gone", deferrable=deferrable)
+    with pytest.raises(AirflowFailException, match="Connection 'crux_gone' does not exist"):
+        operator.execute(context)
+    with pytest.raises(AirflowFailException, match="Connection 'crux_gone' does not exist"):
+        resume(operator, context, export_uuid=uuid, state="unknown")
+
+
+@pytest.mark.parametrize("event", [{"state": "unknown"}, {"state": "new"}, {}])
+def test_after_an_unknown_event_the_worker_polls_once(
+    held_sandbox: Sandbox, done_uuid: str, target: Path, context, event: dict[str, str]
+) -> None:
+    resume(make_operator(done_uuid, target), context, export_uuid=done_uuid, **event)
+    assert target.read_bytes() == file_content(done_uuid)
+    # the second one is that of this test
+    assert statuses(held_sandbox, STATUS_PATH) == [200, 200]
+    assert statuses(held_sandbox, FILE_PATH) == [200, 200]
 
 
 def test_the_transfer_waits_for_the_export(held_sandbox: Sandbox, export_uuid: str, target: Path, context) -> None:
@@ -308,6 +401,11 @@ def test_no_secret_is_in_log_xcom_or_error(
         ("/lake/orders.csv", "file", "/lake/orders.csv"),
         ("s3://aws_lake@bucket/a/b.csv", "s3://bucket", "a/b.csv"),
         ("gs://bucket/a/b.csv", "gs://bucket", "a/b.csv"),
+        ("s3://bucket/a#b?c=d/e f.csv", "s3://bucket", "a#b?c=d/e f.csv"),
+        ("s3://aws_lake@bucket//a//b@c.csv", "s3://bucket", "/a//b@c.csv"),
+        ("s3://bucket/ds=2026-01-02://x.csv", "s3://bucket", "ds=2026-01-02://x.csv"),
+        ("file:///lake/a#b?c.csv", "file", "/lake/a#b?c.csv"),
+        ("/lake/a#b?c.csv", "file", "/lake/a#b?c.csv"),
     ],
 )
 def test_lineage_leads_from_the_orders_to_the_file(path: str, namespace: str, name: str) -> None:
