@@ -183,14 +183,14 @@ def not_trusted() -> Expected:
 def invalid_response(
     problem: str, *, status: int = 200, download: Outcome | None = None, triggerer: Outcome | None = None
 ) -> Expected:
-    """Name the problem of the response to a poll. An export and a login have one message for whatever is wrong."""
+    """Name the problem of the response to a poll. For an export, every JSON object without a UUID is the same one."""
 
     def outcome(problem: str) -> Outcome:
         return Outcome(errors.CruxInvalidResponseError, f"Crux Connect returned HTTP {status}, but {problem}")
 
     return {
         **same_for_all(outcome(f"{problem} ("), download=download, triggerer=triggerer),
-        "export": outcome("its body has no valid uuid ("),
+        "export": outcome(f"{problem} (" if problem.startswith("its body") else "its body has no valid uuid ("),
         "login": outcome("the login returned no valid auth_token. "),
     }
 

@@ -249,7 +249,7 @@ def test_long_response_is_not_read_to_its_end(hook: CruxHook, requests_mock) -> 
 
     body = EndlessBody()
     requests_mock.post(EXPORT, body=body)
-    with pytest.raises(CruxInvalidResponseError, match="its body has no valid uuid"):
+    with pytest.raises(CruxInvalidResponseError, match=f"its body exceeds {MAX_RESPONSE_BYTES} bytes"):
         hook.export_orders(REQUEST)
     assert body.returned < 3 * MAX_RESPONSE_BYTES
     body.returned = 0
