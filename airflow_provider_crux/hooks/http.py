@@ -251,7 +251,7 @@ class Adapter(HTTPAdapter):
 @cache
 def _connection_class(base: type[Any], response_timeout: float) -> type[Any]:
     """Return a subclass of urllib3's connection, which SOCKS replaces by its own."""
-    attributes = {"response_class": partial(_Response, response_timeout=response_timeout)}
+    attributes = {"response_class": staticmethod(partial(_Response, response_timeout=response_timeout))}
     return type(base.__name__, (_Connection, base), attributes)
 
 
