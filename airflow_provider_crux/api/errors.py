@@ -161,6 +161,18 @@ def response_lost(request: ApiRequest, reason: str, *, peer: Peer, secrets: Coll
     return _unavailable_or_ambiguous(request, f"Could not {request.action}: the response was lost ({detail})")
 
 
+def unusable_connection(name: str, problems: str) -> CruxInvalidConnectionError:
+    """Return the error for a connection whose fields are unusable; ``problems`` names each, with its remedy."""
+    return CruxInvalidConnectionError(f"Cannot use {name}: {problems}")
+
+
+def missing_connection(conn_id: str) -> CruxInvalidConnectionError:
+    """Return the error for a connection that does not exist."""
+    return CruxInvalidConnectionError(
+        f"Connection {conn_id!r} does not exist: create it, or correct the task's crux_conn_id"
+    )
+
+
 def invalid_response(
     response: ApiResponse,
     problem: str,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.redaction import secrets_in_proxy
 from airflow_provider_crux.api.retries import MAX_RETRIES
-from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 
 PRODUCTION: Final = "https://api.cruxconnect.com"
 CONNECT_TIMEOUT: Final = 10.0
@@ -215,18 +215,6 @@ def is_loopback(host: str) -> bool:
 def connection_name(conn_id: str) -> str:
     """Return how messages name a connection."""
     return f"connection {conn_id!r}"
-
-
-def unusable_connection(name: str, problems: str) -> CruxInvalidConnectionError:
-    """Return the error for a connection whose fields are unusable; ``problems`` names each, with its remedy."""
-    return CruxInvalidConnectionError(f"Cannot use {name}: {problems}")
-
-
-def missing_connection(conn_id: str) -> CruxInvalidConnectionError:
-    """Return the error for a connection that does not exist."""
-    return CruxInvalidConnectionError(
-        f"Connection {conn_id!r} does not exist: create it, or correct the task's crux_conn_id"
-    )
 
 
 def _split_host(host: str, schema: str | None) -> SplitResult:

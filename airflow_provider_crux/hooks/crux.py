@@ -16,10 +16,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_crux import connection_form
 from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connection_test_flow, test_result
+from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request
 from airflow_provider_crux.api.responses import parse_export, parse_export_uuid
-from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, missing_connection, read_settings
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:

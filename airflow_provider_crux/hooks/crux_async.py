@@ -23,11 +23,10 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, sel
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
-from airflow_provider_crux.api.errors import Peer
+from airflow_provider_crux.api.errors import Peer, missing_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
 from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retry, unwrap
-from airflow_provider_crux.api.settings import missing_connection
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,

@@ -28,10 +28,9 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueErro
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
-from airflow_provider_crux.api.errors import Peer
+from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
 from airflow_provider_crux.api.retries import Outcome, retry_message, retry_policy, should_retry, unwrap
-from airflow_provider_crux.api.settings import unusable_connection
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 
 if TYPE_CHECKING:
