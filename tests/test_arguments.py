@@ -92,6 +92,11 @@ def test_a_parameter_of_another_task_never_changes_an_export(crux, run) -> None:
     assert crux.last_request.json() == BODY
 
 
+def test_a_parameter_that_the_task_declares_counts_too(crux, run) -> None:
+    run({"orders_limit": 5}, declared={}, params={"orders_limit": 9}, lookback=timedelta(days=1))
+    assert crux.last_request.json() == BODY | {"limit": 5}
+
+
 def test_a_value_in_conf_counts_only_if_the_dag_declares_the_parameter(crux, run) -> None:
     conf = {"orders_interval_start": "2020-01-01", "orders_limit": 5, "orders_sort_key": "date"}
     run(conf, declared={"region": "eu"}, lookback=timedelta(days=1))

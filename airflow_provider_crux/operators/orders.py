@@ -141,6 +141,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         self.on_ambiguous = on_ambiguous
         self.crux_conn_id = crux_conn_id
         self._export_uuid: str | None = None
+        # now, because Airflow 2 replaces the task's params with those of the run
+        self._own_params = frozenset(self.params)
         self._check_arguments()
         if durable:
             own: Any = self.on_success_callback or ()
@@ -258,7 +260,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     def _build_request(self, context: Context) -> orders.OrdersExportRequest:
         own = {name: getattr(self, name) for name in (*_INTERVAL_ARGUMENTS, *_FILTERS)}
         # only declared parameters: Airflow puts everything in a run's conf among its params
-        params = {name: value for name, value in context["params"].items() if name in self.params}
+        declared = self._own_params.union(context["dag"].params)
+        params = {name: value for name, value in context["params"].items() if name in declared}
         arguments = coerce_rendered(export_arguments_from_params(params)) | coerce_rendered(own)
         ends = {name: parse_instant(name, arguments.pop(name)) for name in _INTERVAL_ARGUMENTS if name in arguments}
         interval = interval_from_context(context, lookback=self.lookback, **ends)
