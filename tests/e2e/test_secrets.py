@@ -189,7 +189,7 @@ def run_all(airflow: AirflowInstance, canary: CanarySandbox, orders: Path, key: 
 
     for task_id in ("log_secret", "store_secret"):
         airflow.wait_for_task(runs[PLANTED_DAG], task_id, "success")
-    for task_id in ("raise_secret", "fail_in_triggerer"):
+    for task_id in ("raise_secret", "fail_in_triggerer", "fail_to_load_trigger"):
         airflow.wait_for_task(runs[PLANTED_DAG], task_id, "failed")
     for dag_id, task_id in [(PLANTED_DAG, "defer_secret"), *product(MODES, DEFERRED_TASKS)]:
         airflow.wait_for_task(runs[dag_id], task_id, "deferred")

@@ -80,10 +80,11 @@ class Airflow2(AirflowInstance):
             raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom with key {key}")
         return json.loads(rows[0]["value"])
 
-    def clear(self, run: DagRun, task_id: str) -> None:
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
         assert run.logical_date is not None
         date = run.logical_date.isoformat()
         arguments = ["--task-regex", f"^{task_id}$", "--start-date", date, "--end-date", date, "--yes"]
+        arguments += ["--only-failed"] if only_failed else []
         run_airflow(["tasks", "clear", run.dag_id, *arguments], self.environment)
 
     def variable_keys(self) -> set[str]:

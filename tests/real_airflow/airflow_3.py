@@ -123,10 +123,10 @@ class Airflow3(AirflowInstance):
         )["rendered_fields"]
         return fields
 
-    def clear(self, run: DagRun, task_id: str) -> None:
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
         response = self._session.post(
             f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
-            json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": False, "dry_run": False},
+            json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": only_failed, "dry_run": False},
             timeout=30,
         )
         self._check(response)

@@ -97,8 +97,8 @@ class AirflowInstance(ABC):
         """Return the value of an XCom; LookupError if the task pushed none with that key."""
 
     @abstractmethod
-    def clear(self, run: DagRun, task_id: str) -> None:
-        """Clear a finished task instance, so that it runs again."""
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
+        """Clear a finished task instance, or only its failed map indexes, so that it runs again."""
 
     @abstractmethod
     def variable_keys(self) -> set[str]:

@@ -55,7 +55,7 @@ class DeferSecret(BaseOperator):
     def execute(self, context):
         now = time.time()
         self.defer(
-            # This connection does not exist, and the triggerer's error names it: the secret is in that log, too.
+            # This connection does not exist, and the trigger's error names it: the secret is in its log, too.
             trigger=CruxExportTrigger(
                 crux_conn_id=PLANTED,
                 export_uuid="00000000-0000-4000-8000-000000000000",
@@ -68,6 +68,22 @@ class DeferSecret(BaseOperator):
             kwargs={"planted": PLANTED},
             timeout=timedelta(hours=2),
         )
+
+
+class UnusableTrigger(CruxExportTrigger):
+    """A trigger that the triggerer cannot create. Its log names the unknown argument, which is the secret."""
+
+    def serialize(self):
+        path, arguments = super().serialize()
+        return path, arguments | {PLANTED: PLANTED}
+
+
+class DeferUnusable(BaseOperator):
+    """Write the secret to the log of the triggerer."""
+
+    def execute(self, context):
+        trigger = UnusableTrigger(crux_conn_id="", export_uuid="", requested_at=0, deadline=0, poll_interval=1)
+        self.defer(trigger=trigger, method_name="execute")
 
 
 print("while the file is parsed:", PLANTED)  # noqa: T201
@@ -84,3 +100,4 @@ with DAG(
     RaiseSecret(task_id="raise_secret")
     DeferSecret(task_id="defer_secret", first_delay=3600)
     DeferSecret(task_id="fail_in_triggerer", first_delay=1)
+    DeferUnusable(task_id="fail_to_load_trigger")
