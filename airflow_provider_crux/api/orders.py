@@ -21,8 +21,9 @@ SORT_DIRECTIONS: Final = ("asc", "des")
 # The specification uses both names for the third conjunction and allows one status only.
 _SINGLE_STATUS_CONJUNCTIONS: Final = ("only", "all")
 
-
 _MAX_SHOWN: Final = 100
+_MAX_INDEX: Final = 2**53 - 1
+"""Largest whole number that every reader of JSON understands (RFC 8259, 6)."""
 
 
 def describe(value: object) -> str:
@@ -38,7 +39,9 @@ def _index(name: str, value: object) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, int):
         yield f"{name}: {describe(value)} is not a whole number; use an index of 0 or more"
     elif value < 0:
-        yield f"{name}: {value} is below 0; use an index of 0 or more"
+        yield f"{name}: {describe(value).removeprefix('int ')} is below 0; use an index of 0 or more"
+    elif value > _MAX_INDEX:
+        yield f"{name}: {describe(value)} is larger than any number of orders; use an index up to {_MAX_INDEX}"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ def test_only_and_all_are_sent_as_the_user_chose(conjunction: str) -> None:
     ("fields", "field", "value", "remedy"),
     [
         ({"start": -1}, "start:", "-1", "0 or more"),
+        ({"start": -(10**5000)}, "start:", "too long to show", "0 or more"),
+        ({"start": 2**53}, "start:", "9007199254740992", "up to 9007199254740991"),
+        ({"limit": 10**5000}, "limit:", "too long to show", "up to 9007199254740991"),
         ({"start": True}, "start:", "True", "whole number"),
         ({"start": "3"}, "start:", "'3'", "whole number"),
         ({"limit": 2.5}, "limit:", "2.5", "whole number"),
