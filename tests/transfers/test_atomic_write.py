@@ -220,8 +220,9 @@ def test_a_temporary_file_that_another_writer_takes_for_abandoned_is_made_again(
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", lock)
-    write(on_disk, SMALL)
-    removals[0].join()
+    with atomic_write(on_disk.path) as file:
+        removals[0].join()
+        file.write(SMALL)
     assert on_disk.content() == SMALL
     assert on_disk.names() == [KEY]
 
