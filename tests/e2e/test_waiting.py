@@ -494,6 +494,8 @@ def wait_for_next_try(airflow: AirflowInstance, run: DagRun, map_index: int = -1
     """Wait until the next try of a killed task runs. In Airflow 3.0 the task fails, and a person has to clear it."""
     if AIRFLOW_VERSION == (3, 0):
         airflow.wait_for_task(run, "export", "failed", map_index)
+        if map_index < 0:  # the scheduler would also fail a run whose last task is cleared at the same time
+            airflow.wait_for_run(run.dag_id, run.run_id, state="failed")
         airflow.clear(run, "export", only_failed=True)
     airflow.wait_for_task(run, "export", "running", map_index, try_number=2)
 
