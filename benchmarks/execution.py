@@ -29,8 +29,22 @@ BODY = {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:
 class FakeTaskInstance:
     """Replaces the task instance, because no Airflow runs."""
 
+    try_number = 1
+    max_tries = 0
+    dag_id, task_id, run_id, map_index = "benchmark", "ours", "manual", -1
+
     def xcom_push(self, **_: object) -> None:
         """Discard the XCom."""
+
+
+class FakeStateStore:
+    """Replaces Airflow's task state store."""
+
+    def get(self, _: str) -> None:
+        """Return nothing, as for a first try."""
+
+    def set(self, _: str, __: object) -> None:
+        """Discard the record."""
 
 
 def contenders(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
@@ -45,7 +59,13 @@ def contenders(url: str) -> dict[str, Callable[[], Callable[[], object]]]:
     with DAG("benchmark", schedule="@daily") as dag:
         pass
     dag_run = SimpleNamespace(run_type="scheduled")
-    context: Any = {"ti": FakeTaskInstance(), "params": {}, "dag": dag, "dag_run": dag_run}
+    context: Any = {
+        "ti": FakeTaskInstance(),
+        "params": {},
+        "dag": dag,
+        "dag_run": dag_run,
+        "task_state_store": FakeStateStore(),
+    }
     data = json.dumps(BODY)
 
     def ours() -> Callable[[], object]:
