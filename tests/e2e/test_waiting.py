@@ -390,7 +390,7 @@ def test_deferred_transfer_stores_a_large_file_in_s3(
     }
     # After a multipart upload, the ETag ends with a hyphen and the number of parts.
     assert "-" in bucket.client.head_object(Bucket=BUCKET, Key="orders.csv")["ETag"]
-    assert bucket.unfinished() == []
+    assert bucket.pending_uploads() == []
     assert exports_of(sandbox, run.dag_id) == [uuid]
 
 
