@@ -60,7 +60,7 @@ class SandboxServer(uvicorn.Server):
         self.sandbox.stop()
         self.should_exit = True
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # pragma: no cover - in a process of its own
         """Stop at a signal."""
         self.sandbox.stop()
         super().handle_exit(sig, frame)

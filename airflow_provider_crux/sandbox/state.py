@@ -124,7 +124,7 @@ class Sandbox:
 
     def raise_if_stopping(self) -> None:
         """End the request that is being processed if the sandbox stops."""
-        if self._stopping.is_set():
+        if self._stopping.is_set():  # pragma: no cover - in a process of its own
             raise HTTPException(503, "the sandbox is stopping")
 
     @property
