@@ -125,6 +125,13 @@ def test_a_day_rendered_as_a_number_is_a_day(sandbox, run) -> None:
     assert request_bodies(sandbox) == [DAY]
 
 
+# what 3.0 stores after a task that will be retried is answered with 404 in its dag.test()
+no_retry_in_dag_test = pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 1), reason="dag.test() of Airflow 3.0 cannot retry a task"
+)
+
+
+@no_retry_in_dag_test
 def test_a_try_that_failed_after_execute_is_resumed(sandbox, run) -> None:
     run("failing_after_execute.py")
     assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
@@ -139,7 +146,9 @@ def query(statement: str) -> list[Any]:
 CRUX_VARIABLES = "SELECT key FROM variable WHERE key LIKE 'crux_export%'"
 
 
-@pytest.mark.parametrize("file", ["daily.py", "mapped.py", "failing_after_execute.py"])
+@pytest.mark.parametrize(
+    "file", ["daily.py", "mapped.py", pytest.param("failing_after_execute.py", marks=no_retry_in_dag_test)]
+)
 def test_no_variable_remains_of_a_task_that_succeeded(sandbox, run, file: str) -> None:
     # a date of its own, because dag.test() of Airflow 2 cannot replace a run
     run(file, logical_date=LOGICAL_DATE.add(days=10))
