@@ -17,6 +17,7 @@ os.environ |= {
 }
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,11 +71,12 @@ def held_sandbox(connect) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def export_uuid(held_sandbox: Sandbox) -> str:
-    """Request an export, which is pending until the test finishes it, and return its UUID."""
+    """Request an export of one day, which is pending until the test finishes it, and return its UUID."""
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.hooks.crux import CruxHook
 
-    return CruxHook().export_orders(OrdersExportRequest())
+    day = datetime(2024, 1, 2, tzinfo=UTC)
+    return CruxHook().export_orders(OrdersExportRequest(start_date=day, end_date=day + timedelta(days=1)))
 
 
 class FakeTaskInstance:
