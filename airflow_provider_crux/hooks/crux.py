@@ -185,11 +185,11 @@ class CruxHook(BaseHook):
         """
         try:
             # Airflow passes a connection under test as a URI, and finds none if it cannot parse its port
-            self.get_connection(self.crux_conn_id)
+            connection = self.get_connection(self.crux_conn_id)
         except AirflowNotFoundException:
             return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
         try:
-            self.settings = self._read_settings(CONNECTION_NAME)
+            self.settings = self._read_settings(connection, CONNECTION_NAME)
             return self._run_flow(connection_test_flow(self.settings), max_retries=0)
         except CruxError as error:
             return test_result(error)
@@ -216,13 +216,13 @@ class CruxHook(BaseHook):
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The fields of the connection, read at the first use."""
-        return self._read_settings()
-
-    def _read_settings(self, name: str | None = None) -> ConnectionSettings:
         try:
             connection = self.get_connection(self.crux_conn_id)
         except AirflowNotFoundException:
             raise missing_connection(self.crux_conn_id) from None
+        return self._read_settings(connection)
+
+    def _read_settings(self, connection: Connection, name: str | None = None) -> ConnectionSettings:
         settings = settings_from_connection(connection, connection.extra_dejson, name=name)
         for secret in settings.secrets:
             mask_secret(secret)
