@@ -41,7 +41,7 @@ def _json_schema(extra: ExtraField) -> dict[str, Any]:
     # The one boolean is false by default: Airflow 2 shows a box whose default is true as checked, whatever is stored.
     if extra.default == "false":
         return {"type": "boolean", "default": False}
-    return {"type": ["string", "null"]}
+    return {"type": ["string", "null"], **({"format": "password"} if extra.secret else {})}
 
 
 # No number has a default here: the form would store it, and the provider's own could never change for this connection.

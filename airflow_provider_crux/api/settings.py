@@ -22,6 +22,7 @@ READ_TIMEOUT: Final = 60.0
 
 _MAX_SECONDS: Final = 24 * 60 * 60
 _MAX_COUNT: Final = 999
+_MIN_HASH_KEY: Final = 16
 
 _TRUE: Final = frozenset({"true", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "n", "off", "0"})
@@ -75,6 +76,16 @@ def _parse_proxy(value: object) -> str:
     return str(value)
 
 
+def _parse_hash_key(value: object) -> str:
+    # the value is not shown, because it is a secret
+    if not isinstance(value, str) or len(value) < _MIN_HASH_KEY:
+        raise ValueError(
+            f"the value is not a text of {_MIN_HASH_KEY} characters or more; use a random one, for example the output "
+            "of openssl rand -hex 32"
+        )
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtraField:
     """
@@ -86,6 +97,7 @@ class ExtraField:
     :param parse: reads and checks a value; raises ``ValueError`` with the value and the remedy.
     :param example: shown in an empty form (Airflow 2).
     :param bounds: smallest and largest whole number that the form accepts; ``None`` if it is not a number.
+    :param secret: whether the form hides it (Airflow 3).
     """
 
     label: str
@@ -94,6 +106,7 @@ class ExtraField:
     parse: Callable[[object], Any]
     example: str = ""
     bounds: tuple[int, int] | None = None
+    secret: bool = False
 
     @property
     def help(self) -> str:
@@ -142,6 +155,14 @@ EXTRA_FIELDS: Final[dict[str, ExtraField]] = {
         parse=_parse_proxy,
         example="http://proxy.example:3128",
     ),
+    "hash_key": ExtraField(
+        label="Hash key",
+        description="Secret with which personal_data='hash' hashes personal data, 16 characters or more. The same key "
+        "gives the same hashes: keep a copy. The form of Airflow 2 shows it.",
+        default="none",
+        parse=_parse_hash_key,
+        secret=True,
+    ),
     "allow_http": ExtraField(
         label="Allow http",
         description="Send the token unencrypted to a host other than this machine. For tests only.",
@@ -166,6 +187,7 @@ class ConnectionSettings:
     :param max_retries: how often a request may be sent again; default 3.
     :param ca_bundle: path of the CA certificates to trust; ``None`` for those of requests.
     :param proxy: URL of the proxy; ``None`` for that of the environment.
+    :param hash_key: key of the hashes of personal data; ``None`` if there is none.
     :param unknown_extras: names of extras that this provider does not know.
     """
 
@@ -179,6 +201,7 @@ class ConnectionSettings:
     ca_bundle: str | None = None
     # may contain credentials
     proxy: str | None = field(default=None, repr=False)
+    hash_key: str | None = field(default=None, repr=False)
     unknown_extras: tuple[str, ...] = ()
 
     @property
@@ -194,7 +217,7 @@ class ConnectionSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no text may show."""
-        return (self.secret, *self.proxy_secrets)
+        return (self.secret, *self.proxy_secrets, *filter(None, [self.hash_key]))
 
 
 def is_valid_token(text: object) -> bool:

@@ -65,7 +65,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     whether an order of the very end is included: remove duplicates by ``order_uuid``.
 
     **XCom.** ``return_value`` is the UUID of the export, a str. ``export_request`` is the body of the request.
-    ``export_interval`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ...}``.
+    ``export_interval`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ..., "requested_at": ...,
+    "request": ...}``, for the task that stores the file.
 
     All filters, both ends and ``crux_conn_id`` are templated; ``lookback`` is not. A value may arrive as text or, with
     ``render_template_as_native_obj``, as an object. ``None``, an empty text and the text ``None`` (what a template
@@ -249,8 +250,16 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     def _finish(self, context: Context, export: SubmittedExport, body: Mapping[str, Any]) -> str:
         if self.do_xcom_push:
-            interval = {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
-            context["ti"].xcom_push(key="export_interval", value={"export_uuid": export.export_uuid, **interval})
+            requested_at = datetime.fromtimestamp(export.requested_at, UTC).isoformat()
+            value = {
+                "export_uuid": export.export_uuid,
+                "interval_start": body.get("start_date"),
+                "interval_end": body.get("end_date"),
+                # dag.test() resumes a deferred task without it
+                "requested_at": requested_at if export.requested_at else None,
+                "request": dict(body),
+            }
+            context["ti"].xcom_push(key="export_interval", value=value)
         store = ExportStateStore(context, durable=self.durable, log=self.log)
         store.save(export, fingerprint(self.crux_conn_id, body), completed=True)
         if self.wait_for_completion:

@@ -1,13 +1,12 @@
 """
-Store a file in object storage or on a local disk, all or nothing.
+Write a file to object storage or to a local disk, all or nothing.
 
-Where its bytes come from is the caller's decision.
+What its bytes are is the caller's decision.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -15,12 +14,10 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from airflow_provider_crux.api.csv_records import RecordCounter
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 if TYPE_CHECKING:
@@ -37,52 +34,6 @@ _LOCAL: Final = frozenset({"", "file", "local"})
 _PART_BYTES: Final = 8 * 1024 * 1024
 
 _ABANDONED_AFTER: Final = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """
-    A CSV file that was stored.
-
-    :param path: its path.
-    :param bytes: its length.
-    :param rows: its records without the header.
-    :param sha256: of its bytes, in hexadecimal digits.
-    """
-
-    path: str
-    bytes: int
-    rows: int
-    sha256: str
-
-
-class _DiscardEmpty(Exception):  # noqa: N818 - a signal within this module
-    """Abandons the write of a file without records."""
-
-
-def store(
-    chunks: Iterable[bytes], path: ObjectStoragePath, *, overwrite: bool = True, skip_if_empty: bool = False
-) -> StoredFile:
-    """
-    Store a CSV file byte for byte, and count its records in the same pass.
-
-    :param chunks: the file's bytes. If they raise, nothing is stored, and the path keeps what it contained.
-    :param path: the target.
-    :param overwrite: whether to replace an existing file; default True.
-    :param skip_if_empty: whether to store nothing if the file has no record but the header; default False.
-    :return: what was stored, or would have been.
-    :raises CruxInvalidRequestError: if the file exists and must not be replaced.
-    """
-    counter, digest, size = RecordCounter(), hashlib.sha256(), 0
-    with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
-        for chunk in chunks:
-            file.write(chunk)
-            counter.feed(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-        if skip_if_empty and not counter.rows:
-            raise _DiscardEmpty
-    return StoredFile(path=str(path), bytes=size, rows=counter.rows, sha256=digest.hexdigest())
 
 
 def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> AbstractContextManager[SupportsWrite[bytes]]:

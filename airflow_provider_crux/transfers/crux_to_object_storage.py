@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, BaseOperator, conf
 
+from airflow_provider_crux import __version__
 from airflow_provider_crux.api import polling
+from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.arguments import none_if_unset
+from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidRequestError, CruxPermanentError
-from airflow_provider_crux.transfers.atomic_write import StoredFile, already_exists, store
+from airflow_provider_crux.manifest import SUFFIX, ExportOrigin, Manifest, parse_utc
+from airflow_provider_crux.paths import (
+    INSTANTS,
+    fill_placeholders,
+    open_path,
+    path_errors,
+    placeholder_problems,
+    uses_interval,
+)
+from airflow_provider_crux.transfers.atomic_write import already_exists, atomic_write
+from airflow_provider_crux.transfers.stored_file import (
+    CSV,
+    PARQUET,
+    FileOptions,
+    StoredFile,
+    check_parquet_is_installed,
+    store,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -26,29 +45,47 @@ if TYPE_CHECKING:
 
 class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
     """
-    Store the file of an export, byte for byte, at any path of Airflow's object storage.
+    Store the file of an export, as it is or converted, at any path of Airflow's object storage.
 
-    The task waits for the export if it is not done, gets a new presigned URL, and streams the file in less than 64 MiB
-    of memory. **All or nothing**: whatever happens, ``path`` contains the whole file, or what it contained before. The
-    task requests no export, so no retry of it leads to an e-mail.
+    The task waits for the export if it is not done, gets a new presigned URL, and streams the file. **All or nothing**:
+    whatever happens, ``path`` contains the whole file, or what it contained before. The task requests no export, so no
+    retry of it leads to an e-mail.
 
-    The file is CSV in UTF-8 with a byte-order mark, one record for each line item, with names, phone numbers and
-    addresses of people: whoever may read ``path`` can read those.
+    By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark, one
+    row for each line item, with names, phone numbers and addresses of people. Whoever may read ``path`` can read those,
+    unless ``personal_data`` drops or hashes them.
+
+    **Placeholders.** ``path`` may contain ``{interval_start:%Y-%m-%d}``, ``{interval_end:...}`` (any numeric format of
+    strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``, ``{dag_id}`` and ``{run_id}`` (characters other
+    than ASCII letters, digits and ``_.=-`` become ``_``), which are replaced after Jinja's templates. Double a brace
+    that is meant literally. The interval is that of the ``CruxOrdersExportOperator`` directly upstream that requested
+    the export, mapped or not.
 
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
-    "sha256": ..., "export_uuid": ...}``; ``rows`` are the CSV records without the header.
+    "sha256": ..., "format": ..., "export_uuid": ...}``; ``rows`` does not count the header.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
-    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``. The interval is that of the
-    ``CruxOrdersExportOperator`` directly upstream that requested the export, or ``None`` if there is none.
+    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``; the interval is ``None`` if there is no such task.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
-    :param path: the target: ``file:///...``, ``s3://conn_id@bucket/key``, ``gs://...``, or an ``ObjectStoragePath``.
-        Templated.
+    :param path: the target: ``file:///...``, ``s3://conn_id@bucket/key``, ``gs://...``, or an ``ObjectStoragePath``,
+        which has no placeholders. Templated.
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
         before anything is downloaded. A task that may be retried or cleared needs True, or a path of its own for each
         try.
     :param skip_if_empty: whether to store nothing, and skip the task, if the export has no orders; default False.
+    :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
+        that say which export a row comes from; needs the extra ``parquet``.
+    :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
+    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
+        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the connection's extra ``hash_key``; columns that are not
+        published are dropped. See :data:`~airflow_provider_crux.columns.COLUMNS`.
+    :param on_unknown_column: ``keep`` (the default) stores a column that is not published, as text, with a warning;
+        ``fail`` fails the task before anything is stored.
+    :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
+        ``crux_interval_end``, which Parquet always has; default False.
+    :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
+        False.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -66,6 +103,12 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         path: str | ObjectStoragePath,
         overwrite: bool = False,
         skip_if_empty: bool = False,
+        file_format: str = CSV,
+        compression: str | None = None,
+        personal_data: str = "keep",
+        on_unknown_column: str = "keep",
+        add_export_columns: bool = False,
+        manifest: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = polling.POLL_INTERVAL,
         timeout: float = polling.TIMEOUT,
@@ -77,13 +120,25 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         self.path = path
         self.overwrite = overwrite
         self.skip_if_empty = skip_if_empty
+        self.file_format = file_format
+        self.compression = compression
+        self.personal_data = personal_data
+        self.on_unknown_column = on_unknown_column
+        self.add_export_columns = add_export_columns
+        self.manifest = manifest
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.crux_conn_id = crux_conn_id
         self._killed = False
         self._stored: StoredFile | None = None
-        if problems := polling.violations(poll_interval, timeout):
+        problems = [*polling.violations(poll_interval, timeout), *self._options.problems(), *placeholder_problems(path)]
+        if manifest and skip_if_empty:
+            problems.append(
+                "skip_if_empty: with manifest=True, an interval without orders would look like one that is missing; "
+                "leave it out"
+            )
+        if problems:
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     def execute(self, context: Context) -> str:
@@ -97,94 +152,132 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         :raises CruxTransientError: if Crux Connect or the storage of its files cannot respond.
         """
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-            self._check_path()
+            target = self._check_target(context)
             now = time.time()
             poller = ExportPoller(self.export_uuid, now, now + self.timeout, self.poll_interval)
             outcome = poller.evaluate(self.hook.poll_export(self.export_uuid), now)
             if self.deferrable and isinstance(outcome, PollAgain):
                 self.defer_until_done(poller)
-            return self._store(context, self.hook.finish_polling(poller, outcome))
+            return self._store(context, self.hook.finish_polling(poller, outcome), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-            self._check_path()
+            target = self._check_target(context)
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
-            return self._store(context, export or self.hook.get_export(self.export_uuid))
+            return self._store(context, export or self.hook.get_export(self.export_uuid), target)
 
     def on_kill(self) -> None:
         """Stop the write at its next chunk, so that it leaves nothing behind."""
         self._killed = True
 
-    def _check_path(self) -> None:
-        """Reject an unusable path before anything is downloaded."""
-        if none_if_unset(self.path) is None:
-            raise CruxInvalidRequestError(f"path: {self.path!r} is not a path; use one such as s3://bucket/a.csv")
-        try:
-            is_folder = str(self.path).endswith("/") or self._target.is_dir()
-        except (AttributeError, TypeError, ValueError, ImportError) as error:
-            raise CruxInvalidRequestError(
-                f"path: {str(self.path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage "
-                "knows, and install its provider"
-            ) from error
-        if is_folder:
-            raise CruxInvalidRequestError(f"path: {str(self.path)!r} is a folder; use the path of a file")
-        if not self.overwrite and self._target.exists():
-            raise already_exists(self.path)
+    @property
+    def _options(self) -> FileOptions:
+        return FileOptions(**{field.name: getattr(self, field.name) for field in fields(FileOptions)})
 
-    def _store(self, context: Context, export: Export) -> str:
+    def _check_target(self, context: Context) -> ObjectStoragePath:
+        """Reject what cannot succeed before anything is downloaded, and return the target."""
+        if self.file_format == PARQUET:
+            check_parquet_is_installed()
+        if self.personal_data == "hash" and not self.hook.settings.hash_key:
+            raise unusable_connection(
+                self.hook.settings.name,
+                "extra hash_key: it is empty, but personal_data is 'hash'; set it to a secret of 16 characters or more",
+            )
+        path = self.path
+        if isinstance(path, str):
+            path = fill_placeholders(path, self._placeholder_values(context, path))
+        target = open_path(path)
+        with path_errors(path):
+            is_folder = str(path).endswith("/") or target.is_dir()
+        if is_folder:
+            raise CruxInvalidRequestError(f"path: {str(path)!r} is a folder; use the path of a file")
+        if not self.overwrite and target.exists():
+            raise already_exists(path)
+        return target
+
+    def _placeholder_values(self, context: Context, path: str) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "export_uuid": self.export_uuid,
+            "dag_id": context["ti"].dag_id,
+            "run_id": context["ti"].run_id,
+        }
+        if not placeholder_problems(path) and uses_interval(path):
+            origin = self._origin(context)
+            values |= {name: parse_utc(getattr(origin, name)) for name in INSTANTS}
+        return values
+
+    def _store(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
+        options = self._options
+        needs_origin = self.manifest or options.converts or any(isinstance(outlet, Asset) for outlet in self.outlets)
+        origin = self._origin(context) if needs_origin else ExportOrigin(export_uuid=export.uuid)
         with self.hook.open_file(export) as chunks:
             stored = store(
-                self._stop_when_killed(chunks), self._target, overwrite=self.overwrite, skip_if_empty=self.skip_if_empty
+                self._stop_when_killed(chunks, target),
+                target,
+                options=options,
+                origin=origin,
+                hash_key=self.hook.settings.hash_key or "",
+                overwrite=self.overwrite,
+                skip_if_empty=self.skip_if_empty,
+                count_orders=self.manifest,
             )
         if not stored.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
+        if self.manifest:
+            self._store_manifest(target, origin, stored)
         if self.do_xcom_push:
-            context["ti"].xcom_push(key="export_file", value={**asdict(stored), "export_uuid": export.uuid})
-        self._emit_asset_metadata(context, export.uuid, stored)
+            names = ("path", "bytes", "rows", "sha256", "format")
+            file = {name: getattr(stored, name) for name in names}
+            context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
+        self._emit_asset_metadata(context, origin, stored)
         self._stored = stored
         return stored.path
 
-    def _stop_when_killed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:
+        """Store the manifest after its file, so that there is none without one."""
+        manifest = Manifest.of(
+            origin,
+            stored_at=datetime.now(UTC),
+            compression=self._options.stored_compression,
+            personal_data=self.personal_data,
+            provider_version=__version__,
+            **asdict(stored),
+        )
+        with atomic_write(target.with_name(f"{target.name}{SUFFIX}")) as file:
+            file.write(manifest.as_json())
+
+    def _stop_when_killed(self, chunks: Iterable[bytes], target: ObjectStoragePath) -> Iterator[bytes]:
         for chunk in chunks:
             if self._killed:
-                raise AirflowException(f"The task was killed: nothing was stored at {str(self.path)!r}")
+                raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
             yield chunk
 
-    def _emit_asset_metadata(self, context: Context, export_uuid: str, stored: StoredFile) -> None:
+    def _emit_asset_metadata(self, context: Context, origin: ExportOrigin, stored: StoredFile) -> None:
         """Add to the assets' events what was stored, for the DAGs that are scheduled on them."""
-        assets = [outlet for outlet in self.outlets if isinstance(outlet, Asset)]
-        if not assets:
-            return
-        interval = self._upstream_interval(context, export_uuid)
-        for asset in assets:
-            context["outlet_events"][asset].extra |= {
-                "export_uuid": export_uuid,
-                "interval_start": interval.get("interval_start"),
-                "interval_end": interval.get("interval_end"),
-                "rows": stored.rows,
-                "bytes": stored.bytes,
-                "sha256": stored.sha256,
-            }
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                context["outlet_events"][asset].extra |= {
+                    "export_uuid": origin.export_uuid,
+                    "interval_start": origin.interval_start,
+                    "interval_end": origin.interval_end,
+                    "rows": stored.rows,
+                    "bytes": stored.bytes,
+                    "sha256": stored.sha256,
+                }
 
-    def _upstream_interval(self, context: Context, export_uuid: str) -> Mapping[str, Any]:
-        """Return the interval that the task directly upstream pushed for this export, or nothing."""
-        if not self.upstream_task_ids:
-            return {}
-        pushed = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids), key="export_interval")
-        intervals = (value for value in pushed or () if isinstance(value, Mapping))
-        return next((interval for interval in intervals if interval.get("export_uuid") == export_uuid), {})
+    def _origin(self, context: Context) -> ExportOrigin:
+        """Return what the task directly upstream pushed about this export; only its UUID if there is no such task."""
+        pushed: Iterable[Any] = ()
+        if self.upstream_task_ids:
+            pushed = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids), key="export_interval") or ()
+        exports = (value for value in pushed if isinstance(value, Mapping))
+        own = (value for value in exports if value.get("export_uuid") == canonical_uuid(self.export_uuid))
+        return ExportOrigin.from_xcom(self.export_uuid, next(own, {}))
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage from the orders to the file. Only OpenLineage's provider calls this."""
         from airflow_provider_crux.transfers.lineage import stored_file_lineage
 
         return None if self._stored is None else stored_file_lineage(self._stored, self.hook.settings.base_url)
-
-    @cached_property
-    def _target(self) -> ObjectStoragePath:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        # not of a path that is one already: without a scheme it is rejected
-        return self.path if isinstance(self.path, ObjectStoragePath) else ObjectStoragePath(self.path)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_crux.transfers.atomic_write import StoredFile
+    from airflow_provider_crux.transfers.stored_file import StoredFile
 
 
 def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[Any, Any]:

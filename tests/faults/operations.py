@@ -16,7 +16,7 @@ from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
-from airflow_provider_crux.transfers.atomic_write import store
+from airflow_provider_crux.transfers.stored_file import store
 from tests.raw_server import EXPORT_PATH, FILE_PATH, LOGIN_PATH, POLL_PATH, TOKEN, UUID
 
 PASSWORD: Final = "pass word of ada"

@@ -28,7 +28,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.files import CHUNK_BYTES, open_file
-from airflow_provider_crux.transfers.atomic_write import store
+from airflow_provider_crux.transfers.stored_file import store
 from tests.raw_server import SIGNATURE, TOKEN, UUID, Connection, Fault, raw_server, respond_with, unused_url
 
 if TYPE_CHECKING:

@@ -1,0 +1,219 @@
+"""
+The columns of an export's file: the type, the meaning and the privacy of each, and what is stored of them.
+
+The file holds one row for each line item and has no date, so three columns tell where a row comes from.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.exceptions import CruxInvalidResponseError
+
+
+class ColumnType(StrEnum):
+    """What the values of a column are."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    """A whole number of 64 bits."""
+    MONEY = "money"
+    """A decimal number with 18 digits, 2 of them after the point."""
+    INSTANT = "instant"
+    """A timestamp in UTC with microseconds."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    One column.
+
+    :param name: its name in the header.
+    :param meaning: what its values are, in one line.
+    :param type: the type of its values; empty money and numbers are missing values, and empty text stays empty text.
+    :param personal: whether its values name or lead to a person, or are free text in which people write names.
+    """
+
+    name: str
+    meaning: str
+    type: ColumnType = ColumnType.TEXT
+    personal: bool = False
+
+
+_MONEY: Final = ColumnType.MONEY
+
+COLUMNS: Final = (
+    Column("retailer_po_number", "Purchase order number of the retailer"),
+    Column("order_uuid", "UUID of the order; groups the line items of one order"),
+    Column("supplier_org_uuid", "UUID of the supplier's organization"),
+    Column("requested_shipping_carrier", "Carrier that the retailer requested"),
+    Column("requested_shipping_method", "Shipping method that the retailer requested"),
+    Column("sku_id", "ID of the SKU"),
+    Column("sku_title_variants", "Title of the SKU, or its variants as text"),
+    Column("retailer_provided_sku_cost", "Cost of one piece, as the retailer gave it", _MONEY),
+    Column("line_item_uuid", "UUID of the line item; unique in the file"),
+    Column("line_item_special_instructions", "Instructions for the line item, free text", personal=True),
+    Column("quantity", "Ordered pieces", ColumnType.INTEGER),
+    Column("business_name", "Business to ship to", personal=True),
+    Column("name", "Person to ship to", personal=True),
+    Column("phone", "Phone number of the person", personal=True),
+    Column("address1", "First line of the address", personal=True),
+    Column("address2", "Second line of the address", personal=True),
+    Column("city", "City of the address"),
+    Column("state", "State or province of the address"),
+    Column("country", "Country of the address"),
+    Column("postal_code", "Postal code of the address", personal=True),
+    Column("estimated_shipping_cost", "Estimated cost of shipping", _MONEY),
+    Column("dropship_fee", "Drop-ship fee", _MONEY),
+    Column("per_order_fee", "Fee for each order", _MONEY),
+    Column("estimated_tax", "Estimated tax", _MONEY),
+    Column("retailer_provided_order_attributes", "Attributes of the order, JSON-like text", personal=True),
+    Column("retailer_provided_notes", "Notes of the retailer, free text", personal=True),
+    Column("retailer_provided_line_item_attributes", "Attributes of the line item, JSON-like text", personal=True),
+)
+"""The published columns, in their order. Source: the published sample of an export's file."""
+
+EXPORT_COLUMNS: Final = (
+    Column("crux_export_uuid", "UUID of the export that the row comes from"),
+    Column("crux_interval_start", "Start of the interval of that export", ColumnType.INSTANT),
+    Column("crux_interval_end", "End of the interval of that export", ColumnType.INSTANT),
+)
+"""The columns that are added at the end, because the file itself does not say where a row comes from."""
+
+PERSONAL_DATA: Final = ("keep", "drop", "hash")
+"""What can be done with the personal columns."""
+
+ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
+"""What can be done with a column that is not published."""
+
+# Patterns that Python's re and RE2 (Arrow) read alike. Whitespace around a value does not count.
+INTEGER_PATTERN: Final = "^(-?[0-9]{1,18})?$"
+MONEY_PATTERN: Final = (
+    r"^((-?((US)?\$)?|(US)?\$-)(([0-9]{1,16}|[0-9]{1,3}(,[0-9]{3}){1,4})(\.[0-9]{1,2}0{0,8})?|\.[0-9]{1,2}0{0,8}))?$"
+)
+"""What fits 18 digits with 2 decimals, as the vendor writes it: ``14.65``, ``US$0.00``, ``1,234.50``, or nothing."""
+MONEY_DECORATION_PATTERN: Final = r"[US$,]"
+"""What is no part of the number in a money value."""
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """
+    A column of the file that is stored.
+
+    :param column: the column; a hashed one is text.
+    :param index: its position in the file, from 0.
+    :param hashed: whether its values are replaced by their hash.
+    """
+
+    column: Column
+    index: int
+    hashed: bool = False
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """
+    What is stored of a file's columns.
+
+    :param header: the names of the file's columns.
+    :param columns: those that are stored, in the order of the file.
+    :param warnings: what a person should know about columns that are not published.
+    """
+
+    header: tuple[str, ...]
+    columns: tuple[PlannedColumn, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unknown_column: str = "keep") -> ColumnPlan:
+    """
+    Decide what is stored of a file's columns.
+
+    A column that is not published may contain anything, so it is only kept, as text, where personal data is kept.
+
+    :param header: the names of the file's columns.
+    :param personal_data: ``keep``; ``drop`` or ``hash`` the personal columns, and drop those that are not published.
+    :param on_unknown_column: ``keep`` (as text, with a warning) or ``fail``.
+    :raises CruxInvalidResponseError: if a published column is missing, a column occurs twice, or one is not published
+        and must not be.
+    """
+    published = {column.name: column for column in COLUMNS}
+    unknown = [name for name in header if name not in published]
+    _check_header(header, unknown if on_unknown_column == "fail" else [])
+    keep = personal_data == "keep"
+    columns = []
+    for index, name in enumerate(header):
+        column = published.get(name)
+        if column is None:
+            if keep:
+                columns.append(PlannedColumn(Column(name, "A column that is not published"), index))
+        elif keep or not column.personal:
+            columns.append(PlannedColumn(column, index))
+        elif personal_data == "hash":
+            columns.append(PlannedColumn(column, index, hashed=True))
+    outcome = "stored as text" if keep else "not stored, because it may contain personal data"
+    warnings = tuple(f"Column {describe_name(name)} of the file is not published: it is {outcome}" for name in unknown)
+    return ColumnPlan(tuple(header), tuple(columns), warnings)
+
+
+def hash_value(value: str, key: str) -> str:
+    """
+    Return the HMAC-SHA256 of a personal value: equal values stay equal, and nobody can guess them without the key.
+
+    :param value: the value. An empty one stays empty.
+    :param key: the key.
+    :return: 64 hexadecimal digits.
+    """
+    if not value:
+        return value
+    return hmac.digest(key.encode(), value.encode(errors="surrogateescape"), "sha256").hex()
+
+
+def describe_name(name: str) -> str:
+    """Return the name of a column for a message; that of an unknown one may be anything."""
+    return describe(name).removeprefix("str ")
+
+
+def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
+    counts = Counter(header)
+    reserved = {column.name for column in EXPORT_COLUMNS}
+    problems = [
+        *(f"column {column.name!r} is missing" for column in COLUMNS if column.name not in counts),
+        *(f"column {describe_name(name)} occurs twice" for name, count in counts.items() if count > 1),
+        *(f"column {name!r} is one that this provider adds" for name in header if name in reserved),
+        *(f"column {describe_name(name)} is not published, and on_unknown_column is 'fail'" for name in rejected),
+    ]
+    if problems:
+        raise unusable_file("; ".join(problems))
+
+
+def unusable_file(problem: str) -> CruxInvalidResponseError:
+    """
+    Return the error for a file that cannot be converted.
+
+    :param problem: what is wrong with it, without any value of it.
+    """
+    return CruxInvalidResponseError(
+        f"The file of the export is not as published: {problem}. Nothing was stored. To store the file as it is, use "
+        "file_format='csv' with personal_data='keep'"
+    )
+
+
+def unreadable_value(column: Column, row: int) -> CruxInvalidResponseError:
+    """
+    Return the error for a value that is not of its column's type.
+
+    :param column: the column.
+    :param row: number of the row, from 1; the header does not count.
+    """
+    kind = {ColumnType.MONEY: "an amount of money in US dollars", ColumnType.INTEGER: "a whole number"}
+    return unusable_file(
+        f"the value of column {column.name!r} in row {row} is not {kind.get(column.type, 'valid UTF-8')}"
+    )

@@ -1,0 +1,100 @@
+"""Which hours of a stretch of time are covered by stored files, and which are not. Pure: it reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+Period = tuple[datetime, datetime]
+"""Start and end of a stretch of time, in UTC."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """
+    What a set of periods covers of a stretch of time.
+
+    :param since: start of the stretch.
+    :param until: end of the stretch.
+    :param gaps: what no period covers, oldest first.
+    :param overlaps: what more than one period covers, oldest first.
+    """
+
+    since: datetime
+    until: datetime
+    gaps: tuple[Period, ...]
+    overlaps: tuple[Period, ...]
+
+    @property
+    def covered(self) -> timedelta:
+        """How much time is covered."""
+        return self.until - self.since - sum((end - start for start, end in self.gaps), timedelta())
+
+
+def cover(since: datetime, until: datetime, periods: Iterable[Period]) -> Coverage:
+    """
+    Return what periods cover of a stretch of time. Periods that adjoin leave no gap and do not overlap.
+
+    :param since: start of the stretch.
+    :param until: end of the stretch, not before ``since``.
+    :param periods: in any order.
+    """
+    clipped = sorted((max(start, since), min(end, until)) for start, end in periods)
+    gaps: list[Period] = []
+    overlaps: list[Period] = []
+    reached = since
+    for start, end in clipped:
+        if start >= end:
+            continue
+        if start > reached:
+            gaps.append((reached, start))
+        elif start < reached:
+            _extend(overlaps, (start, min(end, reached)))
+        reached = max(reached, end)
+    if reached < until:
+        gaps.append((reached, until))
+    return Coverage(since, until, tuple(gaps), tuple(overlaps))
+
+
+def _extend(periods: list[Period], period: Period) -> None:
+    """Append a period, or make the last one longer if they adjoin or overlap."""
+    if periods and period[0] <= periods[-1][1]:
+        periods[-1] = (periods[-1][0], max(periods[-1][1], period[1]))
+    else:
+        periods.append(period)
+
+
+def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
+    """
+    Cut periods into pieces.
+
+    :param periods: the periods.
+    :param longest: length of the longest piece, above 0; only the last piece of a period is shorter.
+    """
+    for start, end in periods:
+        while start < end:
+            piece_end = min(end, start + longest)
+            yield start, piece_end
+            start = piece_end  # noqa: PLW2901 - the rest of the period
+
+
+def same_filters(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """
+    Tell whether two requests select the same orders of an interval.
+
+    :param one: the body of a request; its dates do not count.
+    :param other: likewise.
+    """
+    return _filters(one) == _filters(other)
+
+
+def _filters(request: Mapping[str, Any]) -> dict[str, Any]:
+    filters = {name: value for name, value in request.items() if name not in ("start_date", "end_date")}
+    if not filters.get("start"):
+        filters.pop("start", None)  # 0 is the default
+    if "line_item_status" in filters:
+        filters["line_item_status"] = sorted(filters["line_item_status"])
+        filters.setdefault("status_conjunction", "or")
+    return filters

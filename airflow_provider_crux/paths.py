@@ -1,0 +1,133 @@
+"""
+Paths of Airflow's object storage: the placeholders in them, and how they are opened.
+
+A placeholder is in single braces, because Jinja's are double: ``s3://lake/dt={interval_start:%Y-%m-%d}/orders.csv``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_crux.arguments import none_if_unset
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+INSTANTS: Final = ("interval_start", "interval_end")
+PLACEHOLDERS: Final = (*INSTANTS, "export_uuid", "dag_id", "run_id")
+
+_DEFAULT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+# those of strftime that give the same text on every machine
+_DIRECTIVES: Final = frozenset("YmdHMSfjyGVuwUW%")
+_JINJA: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_UNSAFE: Final = re.compile(r"^\.+|[^A-Za-z0-9_.=-]", re.ASCII)
+
+
+def placeholder_problems(path: object) -> list[str]:
+    """
+    Return what is wrong with the placeholders of a path.
+
+    :param path: the path; its Jinja templates, and what is not a text, are ignored.
+    :return: one sentence for each fault; empty if there is none.
+    """
+    return list(_problems(_JINJA.sub("", path))) if isinstance(path, str) else []
+
+
+def uses_interval(path: object) -> bool:
+    """Tell whether a path without faults has a placeholder for an end of the interval."""
+    return isinstance(path, str) and any(name in INSTANTS for _, name, _, _ in Formatter().parse(path))
+
+
+def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
+    """
+    Replace the placeholders of a path. Doubled braces become single ones.
+
+    ``dag_id`` and ``run_id`` are made safe: a character other than an ASCII letter, a digit, ``_``, ``.``, ``=`` and
+    ``-`` becomes ``_``, as does a full stop at the beginning.
+
+    :param path: the path, after Jinja.
+    :param values: by placeholder; ``None`` is unknown.
+    :raises CruxInvalidRequestError: if a placeholder is invalid, or its value unknown.
+    """
+    if problems := list(_problems(path)):
+        raise CruxInvalidRequestError("; ".join(problems))
+    parts = []
+    for literal, name, spec, _ in Formatter().parse(path):
+        parts.append(literal)
+        if name is not None:
+            parts.append(_text(path, name, spec or "", values.get(name)))
+    return "".join(parts)
+
+
+def _text(path: str, name: str, spec: str, value: Any) -> str:
+    if value is None:
+        raise CruxInvalidRequestError(
+            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; put the "
+            "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+        )
+    if isinstance(value, datetime):
+        return value.strftime(spec or _DEFAULT_FORMAT)
+    return str(value) if name == "export_uuid" else _UNSAFE.sub("_", str(value))
+
+
+def _problems(path: str) -> Iterator[str]:
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    try:
+        fields = [(name, spec or "", conversion) for _, name, spec, conversion in Formatter().parse(path)]
+    except ValueError as error:
+        yield f"path: {path!r} has an unbalanced brace ({error}); double a brace that is meant literally"
+        return
+    for name, spec, conversion in fields:
+        if name is None:
+            continue
+        if name not in PLACEHOLDERS or conversion:
+            yield f"path: {{{name}}} is not a placeholder; use {known}, or double a brace that is meant literally"
+        elif spec and (name not in INSTANTS or not _is_strftime(spec)):
+            yield (
+                f"path: {{{name}:{spec}}} has an invalid format; only {{interval_start}} and {{interval_end}} have "
+                "one, of strftime's directives for numbers, for example {interval_start:%Y-%m-%d}"
+            )
+
+
+def _is_strftime(spec: str) -> bool:
+    directives = re.findall("%(.?)", spec, re.DOTALL)
+    return bool(directives) and _DIRECTIVES.issuperset(directives) and not any(brace in spec for brace in "{}")
+
+
+def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
+    """
+    Return a path of Airflow's object storage.
+
+    :raises CruxInvalidRequestError: if it is not set, or no installed provider knows its scheme.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if none_if_unset(path) is None:
+        raise CruxInvalidRequestError(f"path: {path!r} is not a path; use one such as s3://bucket/a.csv")
+    with path_errors(path):
+        # not of a path that is one already: without a scheme it is rejected
+        opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
+        _ = opened.fs
+    return opened
+
+
+@contextmanager
+def path_errors(path: object) -> Iterator[None]:
+    """
+    Translate what file systems raise for a path that cannot be opened.
+
+    :raises CruxInvalidRequestError: instead.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, ImportError) as error:
+        raise CruxInvalidRequestError(
+            f"path: {str(path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage knows, and "
+            "install its provider"
+        ) from error
