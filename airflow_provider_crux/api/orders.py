@@ -241,6 +241,26 @@ class OrdersExportRequest:
         if self.line_item_status is not None:
             object.__setattr__(self, "line_item_status", tuple(self.line_item_status))
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> OrdersExportRequest:
+        """
+        Return the request with this body.
+
+        :param body: what :meth:`as_json` returned.
+        :raises CruxInvalidRequestError: if a rule is violated.
+        """
+        ends = {name: datetime.fromisoformat(body[name]) for name in ("start_date", "end_date") if name in body}
+        return cls(**{**body, **ends})
+
+    def selected(self, total: int) -> int:
+        """
+        Return how many orders ``start`` and ``limit`` select.
+
+        :param total: number of orders that match the filters.
+        """
+        end = total if self.limit is None else min(total, self.limit + 1)
+        return max(0, end - (self.start or 0))
+
     def as_json(self) -> dict[str, Any]:
         """Return the body: a new dict of JSON types, without the fields that are not set."""
         body = {name: value for name, value in asdict(self).items() if value is not None}

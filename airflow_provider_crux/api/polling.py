@@ -135,9 +135,15 @@ class ExportPoller:
         return f"Poll failed ({self._failures} of {MAX_POLL_FAILURES} in a row end the wait): {error}"
 
 
-def event_payload(export_uuid: str, state: ExportState) -> dict[str, Any]:
+def event_payload(export_uuid: str, state: ExportState, requested_at: float) -> dict[str, Any]:
     """Return the payload of a trigger's event. Airflow stores it in its database, so it contains nothing else."""
-    return {"export_uuid": export_uuid, "state": state.value}
+    return {"export_uuid": export_uuid, "state": state.value, "requested_at": requested_at}
+
+
+def requested_at_from_event(event: object) -> float:
+    """Return when the export of an event was requested, in seconds since the epoch; 0 if the event does not say."""
+    requested_at = event.get("requested_at") if isinstance(event, Mapping) else None
+    return float(requested_at) if isinstance(requested_at, int | float) else 0.0
 
 
 def export_uuid_from_event(event: object) -> str | None:

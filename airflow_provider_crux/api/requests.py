@@ -99,6 +99,17 @@ def export_orders_request(request: OrdersExportRequest) -> ApiRequest:
     )
 
 
+def list_orders_request(request: OrdersExportRequest) -> ApiRequest:
+    """List the orders that an export would contain. It changes nothing and e-mails nobody, so it may be repeated."""
+    return ApiRequest(
+        method="POST",
+        path="/api/orders/",
+        action="list orders",
+        idempotent=True,
+        body=request.as_json(),
+    )
+
+
 def get_export_request(export_uuid: str) -> ApiRequest:
     """
     Get the status of an export.

@@ -112,6 +112,36 @@ def parse_export(response: ApiResponse, *, requested: str, secrets: Collection[s
     return Export(uuid=requested, status=status, url=url or None)
 
 
+@dataclass(frozen=True)
+class OrdersList:
+    """
+    A page of the list of orders.
+
+    :param total_results: Crux Connect's count; whether it follows the filters is not specified, see
+        :meth:`airflow_provider_crux.hooks.crux.CruxHook.count_orders`.
+    :param orders: the orders as Crux Connect returns them: personal data, so the repr leaves them out.
+    """
+
+    total_results: int
+    orders: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+
+def parse_orders_list(response: ApiResponse) -> OrdersList:
+    """
+    Read the response to the request for the list of orders.
+
+    :raises CruxInvalidResponseError: if ``orders`` is not a list of objects, or ``total_results`` not a number. The
+        message shows nothing of the body, which is personal data.
+    """
+    content = parse_json_object(response) if len(response.body) <= MAX_RESPONSE_BYTES else None
+    orders, total = (content or {}).get("orders"), (content or {}).get("total_results")
+    if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
+        raise errors.invalid_response(response, "its body is not a list of orders", show_body=False)
+    if isinstance(total, bool) or not isinstance(total, int) or total < 0:
+        raise errors.invalid_response(response, "total_results is not a number of orders", show_body=False)
+    return OrdersList(total, tuple(orders))
+
+
 def parse_auth_token(response: ApiResponse) -> str:
     """
     Read the response to a login.

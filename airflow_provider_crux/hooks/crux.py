@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
@@ -18,8 +20,8 @@ from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connection_test_flow, test_result
 from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
-from airflow_provider_crux.api.requests import export_orders_request, get_export_request
-from airflow_provider_crux.api.responses import parse_export, parse_export_uuid
+from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
+from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
@@ -32,10 +34,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.api.requests import ApiRequest, ApiResponse
-    from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.api.responses import Export, OrdersList
     from airflow_provider_crux.hooks.http import HttpClient
 
     T = TypeVar("T")
+
+
+# long before Crux Connect existed
+_NO_ORDERS_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def settings_from_connection(
@@ -93,6 +99,42 @@ class CruxHook(BaseHook):
         """
         response = self._run_flow(self._auth.auth_flow(export_orders_request(request)))
         return parse_export_uuid(response, secrets=self._auth.secrets())
+
+    def list_orders(self, request: OrdersExportRequest) -> OrdersList:
+        """
+        List orders without an export, and so without an e-mail. The list is personal data.
+
+        :param request: which orders. A response is at most 1 MiB long, so page with ``start`` and ``limit``.
+        :return: a page of the list.
+        :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
+        """
+        return parse_orders_list(self._run_flow(self._auth.auth_flow(list_orders_request(request))))
+
+    def has_orders(self, request: OrdersExportRequest) -> bool:
+        """
+        Tell whether any order matches the filters of a request; its ``start``, ``limit`` and ``sort`` do not count.
+
+        :param request: which orders.
+        :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
+        """
+        return bool(self.list_orders(replace(request, start=0, limit=1, sort=None)).orders)
+
+    def count_orders(self, request: OrdersExportRequest) -> int | None:
+        """
+        Count the orders of a request, if Crux Connect's count can be trusted.
+
+        The specification does not say whether ``total_results`` follows the filters. It counts only if it is 0 for an
+        interval in which there can be no order.
+
+        :param request: which orders.
+        :return: their number, or ``None`` if nobody can know it.
+        :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
+        """
+        first = replace(request, start=0, limit=1, sort=None)
+        empty = replace(first, start_date=_NO_ORDERS_AT, end_date=_NO_ORDERS_AT + timedelta(seconds=1))
+        if self.list_orders(empty).total_results != 0:
+            return None
+        return request.selected(self.list_orders(first).total_results)
 
     def get_export(self, export_uuid: str) -> Export:
         """

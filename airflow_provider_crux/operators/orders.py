@@ -9,10 +9,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
-from airflow_provider_crux.api.polling import ExportPoller, within_not_found_grace
+from airflow_provider_crux.api.polling import ExportPoller, requested_at_from_event, within_not_found_grace
 from airflow_provider_crux.api.responses import ExportState
 from airflow_provider_crux.arguments import (
     coerce_rendered,
@@ -94,6 +94,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param durable: remember the export across tries; default True.
     :param on_ambiguous: what to do if the export may have been started, because the response was lost: ``retry`` (the
         default) leaves it to Airflow's retries, which may send a second e-mail; ``fail`` fails the task immediately.
+    :param skip_if_no_orders: whether to list the orders first, without an e-mail, and to skip the task if there is
+        none; default False. If the list cannot be read, the export is requested anyway.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     """
@@ -121,6 +123,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         timeout: float = polling.TIMEOUT,
         durable: bool = True,
         on_ambiguous: str = "retry",
+        skip_if_no_orders: bool = False,
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
@@ -140,6 +143,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         self.timeout = timeout
         self.durable = durable
         self.on_ambiguous = on_ambiguous
+        self.skip_if_no_orders = skip_if_no_orders
         self.crux_conn_id = crux_conn_id
         self._export_uuid: str | None = None
         # now, because Airflow 2 replaces the task's params with those of the run
@@ -155,6 +159,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
         :return: the UUID of the export.
         :raises AirflowFailException: for a non-retryable error.
+        :raises AirflowSkipException: if there are no orders and ``skip_if_no_orders`` is set.
         :raises CruxTransientError: if nothing was processed; Airflow's retries may succeed.
         :raises CruxAmbiguousError: if the export may have been started and ``on_ambiguous`` is ``retry``.
         :raises CruxExportFailedError: if the export failed; a retry requests another one.
@@ -185,6 +190,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     ) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
         uuid = self._export_uuid = export_uuid or export_uuid_of(event)
+        requested_at = requested_at or requested_at_from_event(event)
         with fail_without_retry(CruxPermanentError):
             self.raise_unless_done(event, export_uuid=uuid, requested_at=requested_at)
             body = self._build_request(context).as_json() if body is None else body
@@ -212,6 +218,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         if export is not None and self._is_reusable(export):
             self.log.info("Resuming export %s, requested by an earlier try of this task", export.export_uuid)
         else:
+            if self.skip_if_no_orders:
+                self._skip_if_no_orders(request)
             filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
             self.log.info(
                 "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
@@ -228,6 +236,17 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             )
         self._export_uuid = export.export_uuid
         return body, export
+
+    def _skip_if_no_orders(self, request: orders.OrdersExportRequest) -> None:
+        try:
+            has_orders = self.hook.has_orders(request)
+        except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
+            self.log.warning("Could not check whether there are orders; requesting the export anyway: %s", error)
+            return
+        if not has_orders:
+            raise AirflowSkipException(
+                f"Crux Connect lists no orders for {json.dumps(request.as_json())}: no export was requested"
+            )
 
     def _is_reusable(self, export: SubmittedExport) -> bool:
         """
@@ -250,13 +269,11 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     def _finish(self, context: Context, export: SubmittedExport, body: Mapping[str, Any]) -> str:
         if self.do_xcom_push:
-            requested_at = datetime.fromtimestamp(export.requested_at, UTC).isoformat()
             value = {
                 "export_uuid": export.export_uuid,
                 "interval_start": body.get("start_date"),
                 "interval_end": body.get("end_date"),
-                # dag.test() resumes a deferred task without it
-                "requested_at": requested_at if export.requested_at else None,
+                "requested_at": datetime.fromtimestamp(export.requested_at, UTC).isoformat(),
                 "request": dict(body),
             }
             context["ti"].xcom_push(key="export_interval", value=value)

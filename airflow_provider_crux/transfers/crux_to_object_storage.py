@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, Asset, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 
 from airflow_provider_crux import __version__
-from airflow_provider_crux.api import polling
-from airflow_provider_crux.api.errors import unusable_connection
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.api.requests import canonical_uuid
-from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
-from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidRequestError, CruxPermanentError
+from airflow_provider_crux.deferral import InvalidArgumentsError
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.manifest import SUFFIX, ExportOrigin, Manifest, parse_utc
 from airflow_provider_crux.paths import (
     INSTANTS,
@@ -27,6 +22,7 @@ from airflow_provider_crux.paths import (
     uses_interval,
 )
 from airflow_provider_crux.transfers.atomic_write import already_exists, atomic_write
+from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
 from airflow_provider_crux.transfers.stored_file import (
     CSV,
     PARQUET,
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.responses import Export
 
 
-class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
+class CruxExportToObjectStorageOperator(ExportTransferOperator):
     """
     Store the file of an export, as it is or converted, at any path of Airflow's object storage.
 
@@ -86,6 +82,8 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         ``crux_interval_end``, which Parquet always has; default False.
     :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
         False.
+    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
+        lists, where that follows the filters, and log both numbers; default ``None``: do not compare.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -109,30 +107,19 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         on_unknown_column: str = "keep",
         add_export_columns: bool = False,
         manifest: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = polling.POLL_INTERVAL,
-        timeout: float = polling.TIMEOUT,
-        crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.export_uuid = export_uuid
+        super().__init__(export_uuid=export_uuid, personal_data=personal_data, **kwargs)
         self.path = path
         self.overwrite = overwrite
         self.skip_if_empty = skip_if_empty
         self.file_format = file_format
         self.compression = compression
-        self.personal_data = personal_data
         self.on_unknown_column = on_unknown_column
         self.add_export_columns = add_export_columns
         self.manifest = manifest
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
-        self.crux_conn_id = crux_conn_id
-        self._killed = False
         self._stored: StoredFile | None = None
-        problems = [*polling.violations(poll_interval, timeout), *self._options.problems(), *placeholder_problems(path)]
+        problems = [*self._argument_problems(), *self._options.problems(), *placeholder_problems(path)]
         if manifest and skip_if_empty:
             problems.append(
                 "skip_if_empty: with manifest=True, an interval without orders would look like one that is missing; "
@@ -140,36 +127,6 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
             )
         if problems:
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
-
-    def execute(self, context: Context) -> str:
-        """
-        Wait for the export and store its file.
-
-        :return: the path.
-        :raises AirflowFailException: if the export failed, and for every other non-retryable error.
-        :raises AirflowSkipException: if there are no orders and ``skip_if_empty`` is set.
-        :raises CruxExportTimeoutError: if the export is not done in time; a retry waits again.
-        :raises CruxTransientError: if Crux Connect or the storage of its files cannot respond.
-        """
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-            target = self._check_target(context)
-            now = time.time()
-            poller = ExportPoller(self.export_uuid, now, now + self.timeout, self.poll_interval)
-            outcome = poller.evaluate(self.hook.poll_export(self.export_uuid), now)
-            if self.deferrable and isinstance(outcome, PollAgain):
-                self.defer_until_done(poller)
-            return self._store(context, self.hook.finish_polling(poller, outcome), target)
-
-    def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> str:
-        """Resume when the trigger has fired; see :meth:`execute`."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-            target = self._check_target(context)
-            export = self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
-            return self._store(context, export or self.hook.get_export(self.export_uuid), target)
-
-    def on_kill(self) -> None:
-        """Stop the write at its next chunk, so that it leaves nothing behind."""
-        self._killed = True
 
     @property
     def _options(self) -> FileOptions:
@@ -179,11 +136,6 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         """Reject what cannot succeed before anything is downloaded, and return the target."""
         if self.file_format == PARQUET:
             check_parquet_is_installed()
-        if self.personal_data == "hash" and not self.hook.settings.hash_key:
-            raise unusable_connection(
-                self.hook.settings.name,
-                "extra hash_key: it is empty, but personal_data is 'hash'; set it to a secret of 16 characters or more",
-            )
         path = self.path
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))
@@ -207,9 +159,10 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
             values |= {name: parse_utc(getattr(origin, name)) for name in INSTANTS}
         return values
 
-    def _store(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
+    def _transfer(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
         options = self._options
-        needs_origin = self.manifest or options.converts or any(isinstance(outlet, Asset) for outlet in self.outlets)
+        has_assets = any(isinstance(outlet, Asset) for outlet in self.outlets)
+        needs_origin = self.manifest or self.check_count or options.converts or has_assets
         origin = self._origin(context) if needs_origin else ExportOrigin(export_uuid=export.uuid)
         with self.hook.open_file(export) as chunks:
             stored = store(
@@ -220,7 +173,7 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
                 hash_key=self.hook.settings.hash_key or "",
                 overwrite=self.overwrite,
                 skip_if_empty=self.skip_if_empty,
-                count_orders=self.manifest,
+                count_orders=self.manifest or self.check_count is not None,
             )
         if not stored.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
@@ -231,8 +184,9 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
             names = ("path", "bytes", "rows", "sha256", "format")
             file = {name: getattr(stored, name) for name in names}
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
-        self._emit_asset_metadata(context, origin, stored)
+        self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
+        self._check_orders(origin, stored.orders)
         return stored.path
 
     def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:
@@ -247,34 +201,6 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         )
         with atomic_write(target.with_name(f"{target.name}{SUFFIX}")) as file:
             file.write(manifest.as_json())
-
-    def _stop_when_killed(self, chunks: Iterable[bytes], target: ObjectStoragePath) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._killed:
-                raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
-            yield chunk
-
-    def _emit_asset_metadata(self, context: Context, origin: ExportOrigin, stored: StoredFile) -> None:
-        """Add to the assets' events what was stored, for the DAGs that are scheduled on them."""
-        for asset in self.outlets:
-            if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {
-                    "export_uuid": origin.export_uuid,
-                    "interval_start": origin.interval_start,
-                    "interval_end": origin.interval_end,
-                    "rows": stored.rows,
-                    "bytes": stored.bytes,
-                    "sha256": stored.sha256,
-                }
-
-    def _origin(self, context: Context) -> ExportOrigin:
-        """Return what the task directly upstream pushed about this export; only its UUID if there is no such task."""
-        pushed: Iterable[Any] = ()
-        if self.upstream_task_ids:
-            pushed = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids), key="export_interval") or ()
-        exports = (value for value in pushed if isinstance(value, Mapping))
-        own = (value for value in exports if value.get("export_uuid") == canonical_uuid(self.export_uuid))
-        return ExportOrigin.from_xcom(self.export_uuid, next(own, {}))
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage from the orders to the file. Only OpenLineage's provider calls this."""

@@ -22,8 +22,8 @@ class CruxExportTrigger(BaseTrigger):
     """
     Wait until an export is done, has failed, or is late. The trigger never requests one.
 
-    It yields one event, ``{"export_uuid": ..., "state": ...}``; the state is ``done``, ``failed``, ``timed_out`` or
-    ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in its database, so
+    It yields one event, ``{"export_uuid": ..., "state": ..., "requested_at": ...}``; the state is ``done``, ``failed``,
+    ``timed_out`` or ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in its database, so
     none is secret. Times are wall-clock times, because a trigger moves between processes and machines.
 
     :param crux_conn_id: id of the connection.
@@ -82,7 +82,7 @@ class CruxExportTrigger(BaseTrigger):
                     state = ExportState.TIMED_OUT
                 case _:
                     state = ExportState.UNKNOWN
-        yield TriggerEvent(event_payload(self.export_uuid, state))  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event_payload(self.export_uuid, state, self.requested_at))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Tell a person who ends the waiting task that the export continues (Airflow 3.3)."""
