@@ -7,10 +7,12 @@ The file holds one row for each line item and has no date, so three columns tell
 from __future__ import annotations
 
 import hmac
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from airflow_provider_crux.api.orders import describe
@@ -86,6 +88,9 @@ EXPORT_COLUMNS: Final = (
 )
 """The columns that are added at the end, because the file itself does not say where a row comes from."""
 
+REQUESTED_AT: Final = Column("crux_requested_at", "When that export was requested", ColumnType.INSTANT)
+"""What a table needs besides, to tell an earlier export from a later one."""
+
 PERSONAL_DATA: Final = ("keep", "drop", "hash")
 """What can be done with the personal columns."""
 
@@ -100,6 +105,12 @@ MONEY_PATTERN: Final = (
 """What fits 18 digits with 2 decimals, as the vendor writes it: ``14.65``, ``US$0.00``, ``1,234.50``, or nothing."""
 MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 """What is no part of the number in a money value."""
+
+_PATTERNS: Final = {
+    ColumnType.INTEGER: re.compile(INTEGER_PATTERN),
+    ColumnType.MONEY: re.compile(MONEY_PATTERN),
+}
+_DECORATION: Final = re.compile(MONEY_DECORATION_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,22 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
     return ColumnPlan(tuple(header), tuple(columns), warnings)
 
 
+@lru_cache(maxsize=65_536)
+def read_number(text: str, type: ColumnType) -> str | None:  # noqa: A002 - the column's
+    """
+    Return a number as plain text, as databases read it: ``1234.50`` for ``US$1,234.50``.
+
+    :param text: the value as the vendor writes it.
+    :param type: ``INTEGER`` or ``MONEY``.
+    :return: ``None`` for an empty value.
+    :raises ValueError: if it is not a number of this type. The message does not show it.
+    """
+    value = text.strip()
+    if not _PATTERNS[type].fullmatch(value):
+        raise ValueError("not a number of this type")
+    return _DECORATION.sub("", value) or None
+
+
 def hash_value(value: str, key: str) -> str:
     """
     Return the HMAC-SHA256 of a personal value: equal values stay equal, and nobody can guess them without the key.
@@ -183,7 +210,7 @@ def describe_name(name: str) -> str:
 
 def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
     counts = Counter(header)
-    reserved = {column.name for column in EXPORT_COLUMNS}
+    reserved = {column.name for column in (*EXPORT_COLUMNS, REQUESTED_AT)}
     problems = [
         *(f"column {column.name!r} is missing" for column in COLUMNS if column.name not in counts),
         *(f"column {describe_name(name)} occurs twice" for name, count in counts.items() if count > 1),

@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         default = getattr(defaults, option)
         parser.add_argument(f"--{option.replace('_', '-')}", type=convert, default=default, help=help_text)
+    parser.add_argument(
+        "--total-results",
+        choices=("filtered", "organization"),
+        default=defaults.total_results,
+        help="what total_results of the list of orders counts: the orders that the filters select, or all orders",
+    )
     return parser
 
 

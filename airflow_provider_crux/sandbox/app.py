@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 from xml.sax.saxutils import escape
@@ -16,7 +17,8 @@ from starlette.routing import Route
 
 from airflow_provider_crux.sandbox.auth import S3Error, User
 from airflow_provider_crux.sandbox.csv_file import write_csv
-from airflow_provider_crux.sandbox.orders import filter_orders, with_checkpoint
+from airflow_provider_crux.sandbox.orders import ExportQuery, count_orders, filter_orders, with_checkpoint
+from airflow_provider_crux.sandbox.orders_list import orders_list
 from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
 from airflow_provider_crux.sandbox.state import Export, Sandbox
 from airflow_provider_crux.sandbox.validation import validate
@@ -32,6 +34,7 @@ def create_app(sandbox: Sandbox) -> Starlette:
     endpoints = _Endpoints(sandbox)
     routes = [
         Route("/api/organizations/user-login/", endpoints.log_in, methods=["POST"]),
+        Route("/api/orders/", endpoints.list_orders, methods=["POST"]),
         Route("/api/orders/export/", endpoints.export_orders, methods=["POST"]),
         Route("/api/data/export/{uuid}/", endpoints.get_export, methods=["GET"]),
         Route("/sandbox-files/{uuid}.csv", endpoints.download_file, methods=["GET"]),
@@ -71,6 +74,18 @@ class _Endpoints:
             raise HTTPException(403, "this user lacks the permission export_order")
         query = validate(await _read_json(request))
         return _json({"uuid": self._sandbox.add_export(query)})
+
+    async def list_orders(self, request: Request) -> Response:
+        self._authenticate(request)
+        query = validate(await _read_json(request))
+        return _json(await run_in_threadpool(self._list_orders, query))
+
+    def _list_orders(self, query: ExportQuery) -> dict[str, Any]:
+        now, checkpoint = self._sandbox.clock(), self._sandbox.raise_if_stopping
+        # the specification leaves open whether filters count in total_results
+        counted = replace(query, start=0, limit=None) if self._sandbox.settings.total_results == "filtered" else None
+        total = len(filter_orders(counted, now, checkpoint)) if counted else count_orders(now)
+        return orders_list(filter_orders(query, now, checkpoint), total)
 
     async def get_export(self, request: Request) -> Response:
         self._authenticate(request)

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
-from airflow_provider_crux.sandbox.orders import Order, make_order, pick
+from airflow_provider_crux.sandbox.orders import LineItem, Order, make_order, pick
 
 _SUPPLIERS = ("0d4f2f0a-9a53-4c3e-8f66-6f0f3a1c7b01", "5b1f6a77-22c4-4d39-b6c5-91f1d2a8e402")
 _SHIPPING = (("UPS", "Ground"), ("FedEx", "2Day"), ("USPS", "Priority Mail"), ("", ""))
@@ -34,11 +34,12 @@ def write_csv(orders: Iterable[Order]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for order in orders:
-        writer.writerows(row.values() for row in _rows(order))
+        writer.writerows(row.values() for row in file_rows(order))
     return text.getvalue().encode("utf-8-sig")
 
 
-def _rows(order: Order) -> Iterator[dict[str, object]]:
+def file_rows(order: Order) -> Iterator[dict[str, object]]:
+    """Yield the rows of an order, a value by column."""
     number = order.number
     carrier, method = pick(f"{number} shipping", _SHIPPING)
     city, state, country, postal_code = pick(f"{number} city", _CITIES)
@@ -81,13 +82,21 @@ def _rows(order: Order) -> Iterator[dict[str, object]]:
             "quantity": item.quantity,
             **buyer,
             **fees_and_notes,
-            "retailer_provided_line_item_attributes": json.dumps({"bin": item.sku_id[-2:]}),
+            # the only column that changes with time, see sandbox/orders.py
+            "retailer_provided_line_item_attributes": json.dumps(
+                {"bin": item.sku_id[-2:], "status": item.status, "tracking": tracking_numbers(item)}
+            ),
         }
+
+
+def tracking_numbers(item: LineItem) -> list[str]:
+    """Return the tracking numbers of a line item."""
+    return [f"1Z{item.uuid[:8].upper()}"] if item.status == "has_tracking" else []
 
 
 def _dollars(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-COLUMNS = tuple(next(_rows(make_order(0))))
+COLUMNS = tuple(next(file_rows(make_order(0))))
 """The names of the columns, in their order."""

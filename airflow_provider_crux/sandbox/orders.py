@@ -1,7 +1,10 @@
 """The sandbox's orders, and the filters of an export.
 
 The orders are made up, and are the same on every machine and in every run. One order is created every 97 minutes
-from 2017-01-01T00:00:00Z on. An order's number determines everything about it, so no order is stored.
+from 2017-01-01T00:00:00Z on. An order's number, and its age, determine everything about it, so no order is stored.
+
+An order changes during its first days: its line items are unallocated, then allocated, then have tracking numbers; or
+they are rejected (canceled) or backordered instead. So a file of recent orders is soon stale.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +20,11 @@ FIRST_ORDER_AT = datetime(2017, 1, 1, tzinfo=UTC)
 ORDER_SPACING = timedelta(minutes=97)
 STATUSES = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
 
+# Hours after which a line item leaves a state, each picked from a range.
+_HOURS_UNALLOCATED = range(2, 36)
+_HOURS_UNTIL_FINAL = range(36, 120)
+_CHANGES_FOR = timedelta(hours=_HOURS_UNTIL_FINAL.stop)
+
 T = TypeVar("T")
 
 
@@ -24,7 +32,7 @@ T = TypeVar("T")
 class LineItem:
     """One line item of an order: one row of the file.
 
-    :param status: one of :data:`STATUSES`
+    :param status: one of :data:`STATUSES`, which may change while the order is young
     :param quantity: from 1 to 9
     :param cost: the cost of one piece, in cents
     """
@@ -102,7 +110,7 @@ def filter_orders(query: ExportQuery, now: datetime, checkpoint: Callable[[], No
     """
     end = now if query.end_date is None else min(now, query.end_date)
     numbers = _numbers_between(query.start_date, end)
-    orders = _filter_by_status(with_checkpoint(map(make_order, numbers), checkpoint), query)
+    orders = _filter_by_status(with_checkpoint((make_order(number, now) for number in numbers), checkpoint), query)
     if query.sort:
         key, direction = query.sort
         if key in _SORT_KEYS:
@@ -117,14 +125,20 @@ def with_checkpoint(orders: Iterable[Order], checkpoint: Callable[[], None]) -> 
         yield order
 
 
-def make_order(number: int) -> Order:
-    """Return the order with this number: always the same order for the same number."""
+def make_order(number: int, now: datetime | None = None) -> Order:
+    """Return the order with this number: always the same order for the same number and time.
+
+    :param number: its index in the order of creation
+    :param now: when it is looked at (default None: when it no longer changes)
+    """
+    created_at = FIRST_ORDER_AT + number * ORDER_SPACING
+    age = None if now is None else now - created_at
     count = pick(f"{number} line items", (1, 2, 3))
     return Order(
         number=number,
         uuid=_uuid(f"{number} order"),
-        created_at=FIRST_ORDER_AT + number * ORDER_SPACING,
-        line_items=tuple(_line_item(f"{number}.{index}") for index in range(count)),
+        created_at=created_at,
+        line_items=tuple(_line_item(f"{number}.{index}", age) for index in range(count)),
     )
 
 
@@ -136,6 +150,11 @@ def pick(label: str, choices: Sequence[T]) -> T:
 def _numbers_between(start: datetime | None, end: datetime) -> range:
     first = 0 if start is None else max(0, -((FIRST_ORDER_AT - start) // ORDER_SPACING))
     return range(first, (end - FIRST_ORDER_AT) // ORDER_SPACING + 1)
+
+
+def count_orders(now: datetime) -> int:
+    """Return the number of all orders so far."""
+    return len(_numbers_between(None, now))
 
 
 def _filter_by_status(orders: Iterable[Order], query: ExportQuery) -> list[Order]:
@@ -151,10 +170,20 @@ def _filter_by_status(orders: Iterable[Order], query: ExportQuery) -> list[Order
     return [order for order in orders if matches({item.status for item in order.line_items})]
 
 
-def _line_item(label: str) -> LineItem:
+def _status(label: str, age: timedelta | None) -> str:
+    final = pick(f"{label} status", STATUSES)
+    if age is None or age >= _CHANGES_FOR or age >= timedelta(hours=pick(f"{label} final", _HOURS_UNTIL_FINAL)):
+        return final
+    was_allocated = final in {"allocated", "has_tracking"}
+    if was_allocated and age >= timedelta(hours=pick(f"{label} allocated", _HOURS_UNALLOCATED)):
+        return "allocated"
+    return "unallocated"
+
+
+def _line_item(label: str, age: timedelta | None) -> LineItem:
     return LineItem(
         uuid=_uuid(f"{label} line item"),
-        status=pick(f"{label} status", STATUSES),
+        status=_status(label, age),
         sku_id=f"SKU-{pick(f'{label} sku', range(1000, 10_000))}",
         quantity=pick(f"{label} quantity", range(1, 10)),
         cost=pick(f"{label} cost", range(199, 50_000)),

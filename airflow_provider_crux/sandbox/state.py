@@ -55,6 +55,8 @@ class SandboxSettings:
     :param export_seconds: seconds until an export is done; None if only :meth:`Sandbox.finish_export` finishes it
         (default 0: at once)
     :param url_lifetime: whole seconds until a presigned URL expires (default 300)
+    :param total_results: what ``total_results`` of the list of orders counts, which the specification leaves open:
+        ``filtered``, the orders that the filters select, or ``organization``, all orders (default ``filtered``)
     :param response_seconds: seconds between processing a request and responding (default 0)
     """
 
@@ -68,6 +70,7 @@ class SandboxSettings:
     export_seconds: float | None = 0
     url_lifetime: int = 300
     response_seconds: float = 0
+    total_results: str = "filtered"
 
 
 @dataclass

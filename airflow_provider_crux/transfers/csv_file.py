@@ -71,7 +71,8 @@ def parse_header(beginning: bytes) -> list[str]:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
+def long_fields() -> Iterator[None]:
+    """Let Python's parser read fields up to MAX_RECORD_BYTES."""
     previous = csv.field_size_limit(MAX_RECORD_BYTES)
     try:
         yield
@@ -114,7 +115,7 @@ def _orders_of(chunks: Iterable[bytes]) -> int | None:
     """Return the number of distinct orders; ``None`` if there is no such column, or the file cannot be parsed."""
     # hashes, because they need less memory
     orders: set[int] = set()
-    with _long_fields():
+    with long_fields():
         rows = _read_rows(chunks)
         try:
             header = next(rows, [])
@@ -160,8 +161,8 @@ def convert_csv(
     writer.writerow([*(planned.column.name for planned in plan.columns), *(name for name, _ in added)])
     constants = [value for _, value in added]
     order_index = plan.header.index("order_uuid")
-    with _long_fields():
-        for row in _complete_rows(chunks, plan):
+    with long_fields():
+        for row in complete_rows(chunks, plan):
             rows += 1
             orders.add(hash(row[order_index]))
             values = [
@@ -175,8 +176,14 @@ def convert_csv(
     return FileCounts(rows, len(orders))
 
 
-def _complete_rows(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[list[str]]:
-    """Yield the rows without the header."""
+def complete_rows(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[list[str]]:
+    """
+    Yield the rows without the header.
+
+    :param chunks: the file's bytes.
+    :param plan: the columns; a row has a value for each name in its header.
+    :raises CruxInvalidResponseError: if a row does not.
+    """
     records = _read_rows(chunks)
     number = 0
     try:

@@ -152,8 +152,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             return
         if orders is None or origin.request is None:
             self.log.warning(
-                "Could not check the number of orders of export %s: the request of the export, or the column order_uuid "
-                "of its file, is unknown",
+                "Could not check the number of orders of export %s: its request, or the column order_uuid of its file, "
+                "is unknown",
                 origin.export_uuid,
             )
             return

@@ -1,4 +1,4 @@
-"""The OpenLineage facets of a stored export. Only OpenLineage's provider needs them."""
+"""The OpenLineage facets of a stored or loaded export. Only OpenLineage's provider needs them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_crux.transfers.sql_table import LoadedTable
     from airflow_provider_crux.transfers.stored_file import StoredFile
 
 
@@ -41,3 +44,39 @@ def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[An
             )
         ],
     )
+
+
+def loaded_table_lineage(
+    loaded: LoadedTable, hook: DbApiHook, connection: Connection, base_url: str
+) -> OperatorLineage[Any, Any]:
+    """
+    Return the lineage from Crux Connect's orders to the table.
+
+    :param loaded: the table. The hook names its dataset; if it cannot, there is no output.
+    :param hook: the database's hook.
+    :param connection: its connection.
+    :param base_url: base URL of the API; its host names the dataset of the orders.
+    """
+    from airflow.providers.common.compat.openlineage.facet import (
+        InputDataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    outputs = []
+    info = hook.get_openlineage_database_info(connection)
+    if info is not None:
+        default_schema = hook.get_openlineage_default_schema()
+        table = loaded.table if "." in loaded.table or not default_schema else f"{default_schema}.{loaded.table}"
+        statistics = OutputStatisticsOutputDatasetFacet(rowCount=loaded.rows)
+        outputs.append(
+            OutputDataset(
+                namespace=SQLParser.create_namespace(info),
+                name=".".join(filter(None, [info.database, table])),
+                outputFacets={"outputStatistics": statistics},
+            )
+        )
+    orders = InputDataset(namespace=f"crux://{urlsplit(base_url).netloc}", name="orders")
+    return OperatorLineage(inputs=[orders], outputs=outputs)

@@ -23,8 +23,8 @@ class CruxExportTrigger(BaseTrigger):
     Wait until an export is done, has failed, or is late. The trigger never requests one.
 
     It yields one event, ``{"export_uuid": ..., "state": ..., "requested_at": ...}``; the state is ``done``, ``failed``,
-    ``timed_out`` or ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in its database, so
-    none is secret. Times are wall-clock times, because a trigger moves between processes and machines.
+    ``timed_out`` or ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in
+    its database, so none is secret. Times are wall-clock times, because a trigger moves between processes and machines.
 
     :param crux_conn_id: id of the connection.
     :param export_uuid: the export.

@@ -1,0 +1,243 @@
+"""From an export to a table of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseHook
+
+from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.arguments import is_template
+from airflow_provider_crux.columns import (
+    EXPORT_COLUMNS,
+    ON_UNKNOWN_COLUMN,
+    PERSONAL_DATA,
+    REQUESTED_AT,
+    ColumnPlan,
+    ColumnType,
+    hash_value,
+    plan_columns,
+    read_number,
+    unreadable_value,
+)
+from airflow_provider_crux.deferral import InvalidArgumentsError
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.manifest import parse_utc
+from airflow_provider_crux.transfers.csv_file import complete_rows, long_fields, parse_header
+from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.manifest import ExportOrigin
+    from airflow_provider_crux.transfers.sql_table import LoadedTable, Row
+
+_CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN, "create_table": (False, True)}
+
+
+class CruxExportToSqlOperator(ExportTransferOperator):
+    """
+    Merge the rows of an export into a table, so that it holds every order once, in its latest state.
+
+    Rows go to a temporary staging table, and one statement merges them by ``key``: a row is replaced only by an export
+    that was **requested later** than the one it came from. So exports may overlap, arrive in any order and be loaded
+    twice. Everything is **one transaction**: whatever happens, the table is as before. The task requests no export.
+
+    The columns are those of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``, ``crux_interval_end``
+    and ``crux_requested_at``. When an export was requested is known from the ``CruxOrdersExportOperator`` **directly
+    upstream**, mapped or not; without one the task fails before anything is downloaded. Rows that a later export no
+    longer contains stay.
+
+    PostgreSQL and SQLite are supported and tested. Needs the extra ``sql`` and the provider of the database.
+
+    **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "inserted": ...,
+    "updated": ..., "unchanged": ..., "export_uuid": ...}``.
+
+    **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
+    "interval_end": ..., "rows": ..., "inserted": ..., "updated": ..., "unchanged": ...}``.
+
+    :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
+    :param conn_id: id of the database's connection. Templated.
+    :param table: the table, with a schema or without: letters, digits and ``_``. The schema must exist. Templated.
+    :param key: the columns that identify a row; default ``("line_item_uuid",)``. The table needs a primary key or a
+        unique constraint on them. Two rows of an export with the same key are an error.
+    :param create_table: whether to create the table, and to add columns that it lacks; default True.
+    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
+        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the Crux connection's extra ``hash_key``; columns
+        that are not published are dropped. See :data:`~airflow_provider_crux.columns.COLUMNS`.
+    :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
+        ``fail`` fails the task before anything is loaded.
+    :param skip_if_empty: whether to skip the task if the export has no orders; default False.
+    :param batch_size: rows that are staged at once; default 10,000.
+    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
+        lists, where that follows the filters, and log both numbers; default ``None``: do not compare.
+    :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two polls; default 30.
+    :param timeout: seconds to wait for the export; default 3600.
+    :param crux_conn_id: id of the Crux connection; default ``crux_default``. Templated.
+    :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    """
+
+    template_fields: Sequence[str] = ("export_uuid", "conn_id", "table", "crux_conn_id")
+    ui_color = "#e8e0f0"
+
+    def __init__(
+        self,
+        *,
+        export_uuid: str,
+        conn_id: str,
+        table: str,
+        key: Sequence[str] = ("line_item_uuid",),
+        create_table: bool = True,
+        personal_data: str = "keep",
+        on_unknown_column: str = "keep",
+        skip_if_empty: bool = False,
+        batch_size: int = 10_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(export_uuid=export_uuid, personal_data=personal_data, **kwargs)
+        self.conn_id = conn_id
+        self.table = table
+        self.key = key
+        self.create_table = create_table
+        self.on_unknown_column = on_unknown_column
+        self.skip_if_empty = skip_if_empty
+        self.batch_size = batch_size
+        self._loaded: LoadedTable | None = None
+        if problems := [*self._argument_problems(), *self._own_problems()]:
+            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
+
+    def _own_problems(self) -> list[str]:
+        from airflow_provider_crux.transfers.sql_table import table_problems
+
+        problems = [
+            f"{name}: {describe(getattr(self, name))} is unknown; use {' or '.join(map(repr, choices))}"
+            for name, choices in _CHOICES.items()
+            if getattr(self, name) not in choices
+        ]
+        problems += table_problems("orders" if is_template(self.table) else self.table, self.key)
+        if not _is_positive_integer(self.batch_size):
+            problems.append(f"batch_size: {describe(self.batch_size)} is not a number of rows above 0; use 10_000")
+        return problems
+
+    def _check_target(self, context: Context) -> ExportOrigin:
+        """Reject what cannot succeed before anything is downloaded, and return what is known of the export."""
+        from airflow_provider_crux.transfers.sql_table import table_class, table_problems
+
+        if problems := table_problems(self.table, self.key):
+            raise CruxInvalidRequestError("; ".join(problems))
+        table_class(self._sql_hook(), self.conn_id)
+        origin = self._origin(context)
+        if origin.requested_at is None:
+            raise CruxInvalidRequestError(
+                f"export_uuid: it is unknown when export {self.export_uuid} was requested; put the "
+                "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+            )
+        return origin
+
+    def _transfer(self, context: Context, export: Export, target: ExportOrigin) -> str:
+        from airflow_provider_crux.transfers.sql_table import table_class
+
+        with self.hook.open_file(export) as chunks:
+            stream = self._stop_when_killed(chunks, self.table)
+            beginning = next(stream, b"")
+            plan = plan_columns(
+                parse_header(beginning), personal_data=self.personal_data, on_unknown_column=self.on_unknown_column
+            )
+            for warning in plan.warnings:
+                self.log.warning(warning)
+            sql_hook = self._sql_hook()
+            table = table_class(sql_hook, self.conn_id)(
+                sql_hook,
+                self.table,
+                columns=[*(planned.column for planned in plan.columns), *EXPORT_COLUMNS, REQUESTED_AT],
+                key=self.key,
+                create=self.create_table,
+                batch_size=self.batch_size,
+            )
+            rows = _Rows(chain([beginning], stream), plan, target, self.hook.settings.hash_key or "")
+            with long_fields():
+                loaded = table.load(rows)
+        if not loaded.rows and self.skip_if_empty:
+            raise AirflowSkipException(f"Export {export.uuid} has no orders: table {self.table!r} is as it was")
+        self._report(context, target, loaded)
+        self._check_orders(target, len(rows.orders))
+        return self.table
+
+    def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:
+        names = ("rows", "inserted", "updated", "unchanged")
+        counts = {name: getattr(loaded, name) for name in names}
+        self.log.info(
+            "Loaded export %s into table %s: %d rows, %d inserted, %d updated, %d unchanged",
+            origin.export_uuid,
+            loaded.table,
+            *counts.values(),
+        )
+        if self.do_xcom_push:
+            value = {"table": loaded.table, **counts, "export_uuid": origin.export_uuid}
+            context["ti"].xcom_push(key="export_table", value=value)
+        self._emit_asset_metadata(context, origin, **counts)
+        self._loaded = loaded
+
+    def _sql_hook(self) -> DbApiHook:
+        # of any type: table_class() says which can be used
+        return BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call, no-any-return]
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return the lineage from the orders to the table. Only OpenLineage's provider calls this."""
+        from airflow_provider_crux.transfers.lineage import loaded_table_lineage
+
+        if self._loaded is None:
+            return None
+        connection = BaseHook.get_connection(self.conn_id)
+        return loaded_table_lineage(self._loaded, self._sql_hook(), connection, self.hook.settings.base_url)
+
+
+def _is_positive_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+class _Rows:
+    """
+    The rows of a file as a table receives them, read once.
+
+    :ivar orders: hashes of the distinct orders that were read.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], plan: ColumnPlan, origin: ExportOrigin, hash_key: str) -> None:
+        self.orders: set[int] = set()
+        self._chunks = chunks
+        self._plan = plan
+        self._hash_key = hash_key
+        instants = (origin.interval_start, origin.interval_end, origin.requested_at)
+        self._constants = [origin.export_uuid, *(_format_instant(parse_utc(instant)) for instant in instants)]
+
+    def __iter__(self) -> Iterator[Row]:
+        order_index = self._plan.header.index("order_uuid")
+        indexes = [planned.index for planned in self._plan.columns]
+        hashed = [planned.index for planned in self._plan.columns if planned.hashed]
+        numbers = [
+            planned for planned in self._plan.columns if planned.column.type in (ColumnType.INTEGER, ColumnType.MONEY)
+        ]
+        for number, texts in enumerate(complete_rows(self._chunks, self._plan), start=1):
+            self.orders.add(hash(texts[order_index]))
+            row: list[Any] = texts
+            for planned in numbers:
+                try:
+                    row[planned.index] = read_number(row[planned.index], planned.column.type)
+                except ValueError:
+                    raise unreadable_value(planned.column, number) from None
+            for index in hashed:
+                row[index] = hash_value(row[index], self._hash_key)
+            yield [*(row[index] for index in indexes), *self._constants]
+
+
+def _format_instant(moment: datetime | None) -> str | None:
+    """Return an instant as every database reads it, and always of the same length, so that texts compare."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")

@@ -1,0 +1,375 @@
+"""
+Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
+
+PostgreSQL and SQLite share every statement but the one that fills the staging table. Names are validated before the
+hook's own dialect quotes them: it quotes only what needs it, and does not escape a quote within a name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.columns import Column, ColumnType, describe_name, unusable_file
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.transfers.csv_file import ChunkReader
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+Row = Sequence[str | None]
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# a header has no quotes, see has_csv_header
+_COLUMN_NAME: Final = re.compile(r"[A-Za-z][\w .-]*", re.ASCII)
+_COPY_BYTES: Final = 256 * 1024
+_MAX_NAME: Final = 63
+"""PostgreSQL cuts longer names, so that two of them could become one."""
+
+_LATER: Final = ("crux_requested_at", "crux_export_uuid")
+"""What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
+
+
+@dataclass(frozen=True)
+class LoadedTable:
+    """
+    What became of the rows of an export.
+
+    :param table: the table.
+    :param rows: rows of the export.
+    :param inserted: rows whose key was new.
+    :param updated: rows that replaced an earlier state.
+    :param unchanged: rows of which the table already had this state or a later one.
+    """
+
+    table: str
+    rows: int
+    inserted: int
+    updated: int
+
+    @property
+    def unchanged(self) -> int:
+        """Rows of which the table already had this state or a later one."""
+        return self.rows - self.inserted - self.updated
+
+
+def table_problems(table: object, key: object) -> list[str]:
+    """Return what is wrong with the names of a table and of its key: one sentence for each fault."""
+    problems = []
+    parts = table.split(".") if isinstance(table, str) else []
+    if not 1 <= len(parts) <= 2 or not all(_is_name(part) for part in parts):
+        problems.append(
+            f"table: {describe(table)} is not the name of a table; use letters, digits and _, for example "
+            "'crux.order_lines'"
+        )
+    if not _is_key(key):
+        problems.append(f"key: {describe(key)} is not a sequence of different column names; use ('line_item_uuid',)")
+    return problems
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, list | tuple) and len(key) > 0 and all(map(_is_name, key)) and len(set(key)) == len(key)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
+
+
+class SqlTable(ABC):
+    """
+    A table that receives exports.
+
+    :param hook: the database's hook.
+    :param table: name, with a schema or without.
+    :param columns: its columns.
+    :param key: the columns that identify a row.
+    :param create: whether to create the table and add missing columns.
+    :param batch_size: rows that are staged at once.
+    :raises CruxInvalidRequestError: if a name is invalid.
+    """
+
+    types: ClassVar[Mapping[ColumnType, str]]
+
+    def __init__(
+        self,
+        hook: DbApiHook,
+        table: str,
+        *,
+        columns: Sequence[Column],
+        key: Sequence[str],
+        create: bool,
+        batch_size: int,
+    ) -> None:
+        _check_columns(columns, key)
+        quote = hook.dialect.escape_word
+        self.name = table
+        self._hook = hook
+        self._columns = columns
+        self._table = ".".join(map(quote, table.split(".")))
+        self._staging = f"crux_staging_{secrets.token_hex(8)}"
+        self._names = {column.name: quote(column.name) for column in columns}
+        self._key = [self._names[name] for name in key]
+        self._create = create
+        self._batch_size = batch_size
+
+    def load(self, rows: Iterable[Row]) -> LoadedTable:
+        """
+        Merge rows into the table, all or none.
+
+        :param rows: values in the order of the columns. If they raise, the table stays as it was.
+        :raises AirflowException: if the database rejects something. The message shows no value of a row.
+        :raises CruxInvalidRequestError: if the table does not fit.
+        """
+        with closing(self._hook.get_conn()) as connection, self._transaction(connection) as cursor:
+            cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
+            try:
+                count = self._stage(cursor, rows)
+            except UnicodeEncodeError:
+                raise unusable_file("a value is not valid UTF-8") from None
+            self._lock(cursor)
+            self._prepare_table(cursor)
+            self._check_keys(cursor)
+            existing = f"SELECT 1 FROM {self._table} AS t WHERE {self._same_key('t', 's')}"  # noqa: S608 - quoted names
+            cursor.execute(f"SELECT count(*) FROM {self._staging} AS s WHERE NOT EXISTS ({existing})")  # noqa: S608
+            inserted = _scalar(cursor)
+            cursor.execute(self._merge_statement())
+            merged = cursor.rowcount
+            cursor.execute(f"DROP TABLE {self._staging}")
+        return LoadedTable(self.name, count, inserted, merged - inserted)
+
+    @abstractmethod
+    def _begin(self, connection: Any) -> None:
+        """Begin a transaction."""
+
+    @abstractmethod
+    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
+        """Write the rows to the staging table, and return their number."""
+
+    @abstractmethod
+    def _lock(self, cursor: Any) -> None:
+        """Wait until no other task merges into the table."""
+
+    @contextmanager
+    def _transaction(self, connection: Any) -> Iterator[Any]:
+        try:
+            self._begin(connection)
+            with closing(connection.cursor()) as cursor:
+                yield cursor
+            connection.commit()
+        except _database_error(connection) as error:
+            connection.rollback()
+            raise AirflowException(self._describe_error(error)) from None
+        except BaseException:
+            connection.rollback()
+            raise
+
+    def _describe_error(self, error: Exception) -> str:
+        """Return what a database's error says without its values."""
+        return (
+            f"Could not load the export into table {self.name!r}; the table is as it was. "
+            f"The database says: {self._error_text(error)}"
+        )
+
+    @abstractmethod
+    def _error_text(self, error: Exception) -> str:
+        """Return the safe part of a database's error."""
+
+    def _definitions(self, key: str = "") -> str:
+        columns = (f"{self._names[column.name]} {self.types[column.type]}" for column in self._columns)
+        return ", ".join([*columns, *([key] if key else [])])
+
+    def _prepare_table(self, cursor: Any) -> None:
+        if self._create:
+            key = f"PRIMARY KEY ({', '.join(self._key)})"
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({self._definitions(key)})")
+        cursor.execute(f"SELECT * FROM {self._table} WHERE 1 = 0")  # noqa: S608 - a quoted name
+        present = {entry[0].lower() for entry in cursor.description}
+        missing = [column for column in self._columns if column.name.lower() not in present]
+        if missing and not self._create:
+            names = ", ".join(column.name for column in missing)
+            raise CruxInvalidRequestError(
+                f"table: {self.name!r} lacks the columns {names}; add them, or set create_table=True"
+            )
+        for column in missing:
+            definition = f"{self._names[column.name]} {self.types[column.type]}"
+            cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
+
+    def _check_keys(self, cursor: Any) -> None:
+        keys = ", ".join(self._key)
+        repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
+        cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
+        if count := _scalar(cursor):
+            raise unusable_file(
+                f"{count} values of the key {', '.join(self._key)} occur in several rows; use a key that identifies a "
+                "row, for example key=('order_uuid', 'line_item_uuid')"
+            )
+
+    def _same_key(self, one: str, other: str) -> str:
+        return " AND ".join(f"{one}.{name} = {other}.{name}" for name in self._key)
+
+    def _merge_statement(self) -> str:
+        names = ", ".join(self._names.values())
+        changes = ", ".join(f"{name} = excluded.{name}" for name in self._names.values() if name not in self._key)
+        requested_at, uuid = (self._names[name] for name in _LATER)
+        return (
+            f"INSERT INTO {self._table} AS t ({names}) SELECT {names} FROM {self._staging} WHERE true "  # noqa: S608
+            f"ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {changes} WHERE t.{requested_at} IS NULL "
+            f"OR (excluded.{requested_at}, excluded.{uuid}) > (t.{requested_at}, t.{uuid})"
+        )
+
+
+def _scalar(cursor: Any) -> int:
+    """Return the one value of the one row; the connection decides which type a row has."""
+    row = cursor.fetchone()
+    return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
+
+
+def _check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
+    names = [column.name for column in columns]
+    for name in names:
+        if len(name) > _MAX_NAME or not (_is_name(name) or _COLUMN_NAME.fullmatch(name)):
+            raise unusable_file(f"column {describe_name(name)} has a name that no table can have")
+    lower = [name.lower() for name in names]
+    if repeated := sorted({name for name in lower if lower.count(name) > 1}):
+        raise unusable_file(f"the columns {', '.join(repeated)} differ only in upper and lower case")
+    if missing := [name for name in key if name not in names]:
+        raise CruxInvalidRequestError(
+            f"key: the columns {', '.join(missing)} are not loaded; use columns that personal_data does not drop"
+        )
+
+
+def _database_error(connection: Any) -> type[Exception]:
+    """Return the base class of the errors of a connection's driver (PEP 249)."""
+    driver = import_module(type(connection).__module__.partition(".")[0])
+    error: type[Exception] = driver.Error
+    return error
+
+
+class PostgresTable(SqlTable):
+    """A table in PostgreSQL; rows are staged by COPY."""
+
+    types: ClassVar = {
+        ColumnType.TEXT: "text",
+        ColumnType.INTEGER: "bigint",
+        ColumnType.MONEY: "numeric(18, 2)",
+        ColumnType.INSTANT: "timestamptz",
+    }
+
+    def _begin(self, connection: Any) -> None:
+        connection.autocommit = False
+
+    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
+        texts = ", ".join(self._names[column.name] for column in self._columns if column.type is ColumnType.TEXT)
+        # an empty text stays one; an empty number is missing
+        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv, FORCE_NOT_NULL ({texts}))"
+        source = _Source(rows)
+        blocks = _csv_blocks(source, self._batch_size)
+        try:
+            if hasattr(cursor, "copy_expert"):  # psycopg2
+                cursor.copy_expert(sql, io.BufferedReader(ChunkReader(blocks)), size=_COPY_BYTES)
+            else:
+                with cursor.copy(sql) as copy:
+                    for block in blocks:
+                        copy.write(block)
+        except Exception:
+            if source.error is not None:  # psycopg2 raises one of its own instead
+                raise source.error from None
+            raise
+        return source.count
+
+    def _lock(self, cursor: Any) -> None:
+        # also before the table exists; it ends with the transaction
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {self.name}",))
+
+    def _error_text(self, error: Exception) -> str:
+        diagnostics: Any = getattr(error, "diag", None)
+        state = getattr(diagnostics, "sqlstate", None) or type(error).__name__
+        # the place is "COPY ..., line 3, column name: "Ada"": the value is not shown
+        place = re.search(r"line \d+(, column \w+)?", getattr(diagnostics, "context", None) or "")
+        # 22 and 23: the message may show a value
+        message = "" if state[:2] in ("22", "23") else getattr(diagnostics, "message_primary", None) or ""
+        return ", ".join(filter(None, [f"SQLSTATE {state}", message, place and place[0]]))
+
+
+class SqliteTable(SqlTable):
+    """A table in SQLite. It has no type for instants: they are texts in UTC of one length, so that they compare."""
+
+    types: ClassVar = {
+        ColumnType.TEXT: "TEXT",
+        ColumnType.INTEGER: "INTEGER",
+        ColumnType.MONEY: "DECIMAL(18, 2)",
+        ColumnType.INSTANT: "TEXT",
+    }
+
+    def _begin(self, connection: Any) -> None:
+        connection.isolation_level = None  # no implicit transactions beside this one
+        connection.execute("BEGIN IMMEDIATE")
+
+    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
+        source = _Source(rows)
+        iterator = iter(source)
+        marks = ", ".join("?" for _ in self._columns)
+        while batch := list(islice(iterator, self._batch_size)):
+            cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", batch)  # noqa: S608 - our own name
+        return source.count
+
+    def _lock(self, cursor: Any) -> None:
+        """The transaction has locked the whole database."""  # noqa: D401
+
+    def _error_text(self, error: Exception) -> str:
+        return f"{type(error).__name__}: {error}"  # SQLite's messages name columns, never values
+
+
+class _Source:
+    """Count rows on their way, and keep the error that ends them."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self.count = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        try:
+            for row in self._rows:
+                self.count += 1
+                yield row
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _csv_blocks(rows: Iterable[Row], batch_size: int) -> Iterator[bytes]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, batch_size)):
+        block = io.StringIO(newline="")
+        csv.writer(block).writerows(batch)
+        yield block.getvalue().encode()
+
+
+_TABLES: Final[dict[str, type[SqlTable]]] = {"postgresql": PostgresTable, "sqlite": SqliteTable}
+
+
+def table_class(hook: object, conn_id: str) -> type[SqlTable]:
+    """
+    Return the class of tables for a hook.
+
+    :raises CruxInvalidRequestError: if there is none.
+    """
+    name = getattr(hook, "dialect_name", None)
+    if name not in _TABLES:
+        raise CruxInvalidRequestError(
+            f"conn_id: connection {conn_id!r} is of the type {type(hook).__name__}; use one to PostgreSQL or SQLite"
+        )
+    return _TABLES[name]
