@@ -7,12 +7,10 @@ The file holds one row for each line item and has no date, so three columns tell
 from __future__ import annotations
 
 import hmac
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from airflow_provider_crux.api.orders import describe
@@ -97,7 +95,7 @@ PERSONAL_DATA: Final = ("keep", "drop", "hash")
 ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not published."""
 
-# Patterns that Python's re and RE2 (Arrow) read alike. Whitespace around a value does not count.
+# Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
 INTEGER_PATTERN: Final = "^(-?[0-9]{1,18})?$"
 MONEY_PATTERN: Final = (
     r"^((-?((US)?\$)?|(US)?\$-)(([0-9]{1,16}|[0-9]{1,3}(,[0-9]{3}){1,4})(\.[0-9]{1,2}0{0,8})?|\.[0-9]{1,2}0{0,8}))?$"
@@ -105,12 +103,6 @@ MONEY_PATTERN: Final = (
 """What fits 18 digits with 2 decimals, as the vendor writes it: ``14.65``, ``US$0.00``, ``1,234.50``, or nothing."""
 MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 """What is no part of the number in a money value."""
-
-_PATTERNS: Final = {
-    ColumnType.INTEGER: re.compile(INTEGER_PATTERN),
-    ColumnType.MONEY: re.compile(MONEY_PATTERN),
-}
-_DECORATION: Final = re.compile(MONEY_DECORATION_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -172,22 +164,6 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
     outcome = "stored as text" if keep else "not stored, because it may contain personal data"
     warnings = tuple(f"Column {describe_name(name)} of the file is not published: it is {outcome}" for name in unknown)
     return ColumnPlan(tuple(header), tuple(columns), warnings)
-
-
-@lru_cache(maxsize=65_536)
-def read_number(text: str, type: ColumnType) -> str | None:  # noqa: A002 - the column's
-    """
-    Return a number as plain text, as databases read it: ``1234.50`` for ``US$1,234.50``.
-
-    :param text: the value as the vendor writes it.
-    :param type: ``INTEGER`` or ``MONEY``.
-    :return: ``None`` for an empty value.
-    :raises ValueError: if it is not a number of this type. The message does not show it.
-    """
-    value = text.strip()
-    if not _PATTERNS[type].fullmatch(value):
-        raise ValueError("not a number of this type")
-    return _DECORATION.sub("", value) or None
 
 
 def hash_value(value: str, key: str) -> str:

@@ -28,7 +28,7 @@ from airflow_provider_crux.transfers.stored_file import (
     PARQUET,
     FileOptions,
     StoredFile,
-    check_parquet_is_installed,
+    check_pyarrow_is_installed,
     store,
 )
 
@@ -135,7 +135,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     def _check_target(self, context: Context) -> ObjectStoragePath:
         """Reject what cannot succeed before anything is downloaded, and return the target."""
         if self.file_format == PARQUET:
-            check_parquet_is_installed()
+            check_pyarrow_is_installed("file_format: 'parquet'", "parquet")
         path = self.path
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseHook
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.arguments import is_template
-from airflow_provider_crux.columns import (
-    EXPORT_COLUMNS,
-    ON_UNKNOWN_COLUMN,
-    PERSONAL_DATA,
-    REQUESTED_AT,
-    ColumnPlan,
-    ColumnType,
-    hash_value,
-    plan_columns,
-    read_number,
-    unreadable_value,
-)
+from airflow_provider_crux.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
 from airflow_provider_crux.deferral import InvalidArgumentsError
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.manifest import parse_utc
-from airflow_provider_crux.transfers.csv_file import complete_rows, long_fields, parse_header
 from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
+from airflow_provider_crux.transfers.sql_names import table_problems
+from airflow_provider_crux.transfers.stored_file import check_pyarrow_is_installed, plan_file
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -36,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.manifest import ExportOrigin
-    from airflow_provider_crux.transfers.sql_table import LoadedTable, Row
+    from airflow_provider_crux.transfers.sql_table import LoadedTable
 
 _CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN, "create_table": (False, True)}
 
@@ -114,8 +102,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     def _own_problems(self) -> list[str]:
-        from airflow_provider_crux.transfers.sql_table import table_problems
-
         problems = [
             f"{name}: {describe(getattr(self, name))} is unknown; use {' or '.join(map(repr, choices))}"
             for name, choices in _CHOICES.items()
@@ -128,10 +114,11 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     def _check_target(self, context: Context) -> ExportOrigin:
         """Reject what cannot succeed before anything is downloaded, and return what is known of the export."""
-        from airflow_provider_crux.transfers.sql_table import table_class, table_problems
-
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
+        check_pyarrow_is_installed("CruxExportToSqlOperator", "sql")
+        from airflow_provider_crux.transfers.sql_table import table_class
+
         table_class(self._sql_hook(), self.conn_id)
         origin = self._origin(context)
         if origin.requested_at is None:
@@ -142,28 +129,34 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         return origin
 
     def _transfer(self, context: Context, export: Export, target: ExportOrigin) -> str:
+        # here, so that parsing a DAG file does not import pyarrow
         from airflow_provider_crux.transfers.sql_table import table_class
+        from airflow_provider_crux.transfers.typed_rows import TypedRows
 
+        instants = (target.interval_start, target.interval_end, target.requested_at)
+        values = (export.uuid, *map(parse_utc, instants))
         with self.hook.open_file(export) as chunks:
-            stream = self._stop_when_killed(chunks, self.table)
-            beginning = next(stream, b"")
-            plan = plan_columns(
-                parse_header(beginning), personal_data=self.personal_data, on_unknown_column=self.on_unknown_column
+            stream, plan = plan_file(
+                self._stop_when_killed(chunks, self.table),
+                personal_data=self.personal_data,
+                on_unknown_column=self.on_unknown_column,
             )
-            for warning in plan.warnings:
-                self.log.warning(warning)
+            rows = TypedRows(
+                stream,
+                plan,
+                constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
+                hash_key=self.hook.settings.hash_key or "",
+            )
             sql_hook = self._sql_hook()
             table = table_class(sql_hook, self.conn_id)(
                 sql_hook,
                 self.table,
-                columns=[*(planned.column for planned in plan.columns), *EXPORT_COLUMNS, REQUESTED_AT],
+                columns=rows.columns,
                 key=self.key,
                 create=self.create_table,
                 batch_size=self.batch_size,
             )
-            rows = _Rows(chain([beginning], stream), plan, target, self.hook.settings.hash_key or "")
-            with long_fields():
-                loaded = table.load(rows)
+            loaded = table.load(rows)
         if not loaded.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: table {self.table!r} is as it was")
         self._report(context, target, loaded)
@@ -201,43 +194,3 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
 def _is_positive_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-class _Rows:
-    """
-    The rows of a file as a table receives them, read once.
-
-    :ivar orders: hashes of the distinct orders that were read.
-    """
-
-    def __init__(self, chunks: Iterable[bytes], plan: ColumnPlan, origin: ExportOrigin, hash_key: str) -> None:
-        self.orders: set[int] = set()
-        self._chunks = chunks
-        self._plan = plan
-        self._hash_key = hash_key
-        instants = (origin.interval_start, origin.interval_end, origin.requested_at)
-        self._constants = [origin.export_uuid, *(_format_instant(parse_utc(instant)) for instant in instants)]
-
-    def __iter__(self) -> Iterator[Row]:
-        order_index = self._plan.header.index("order_uuid")
-        indexes = [planned.index for planned in self._plan.columns]
-        hashed = [planned.index for planned in self._plan.columns if planned.hashed]
-        numbers = [
-            planned for planned in self._plan.columns if planned.column.type in (ColumnType.INTEGER, ColumnType.MONEY)
-        ]
-        for number, texts in enumerate(complete_rows(self._chunks, self._plan), start=1):
-            self.orders.add(hash(texts[order_index]))
-            row: list[Any] = texts
-            for planned in numbers:
-                try:
-                    row[planned.index] = read_number(row[planned.index], planned.column.type)
-                except ValueError:
-                    raise unreadable_value(planned.column, number) from None
-            for index in hashed:
-                row[index] = hash_value(row[index], self._hash_key)
-            yield [*(row[index] for index in indexes), *self._constants]
-
-
-def _format_instant(moment: datetime | None) -> str | None:
-    """Return an instant as every database reads it, and always of the same length, so that texts compare."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from airflow_provider_crux.columns import ColumnPlan, hash_value, unusable_file
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite, WriteableBuffer
 
-MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 """Longest record that is parsed: a quote that is never closed must not fill the memory."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -60,6 +61,40 @@ class ChunkReader(io.RawIOBase):
         return count
 
 
+class CountingSource:
+    """
+    Measure the chunks of a CSV file on their way to a parser.
+
+    :param chunks: the bytes.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._counter = RecordCounter()
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._counter.feed(chunk)
+            self._digest.update(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the chunks so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def check_rows(self, rows: int) -> None:
+        """
+        Compare a parser's count with that of a second one.
+
+        :param rows: rows without the header.
+        :raises CruxInvalidResponseError: if they differ.
+        """
+        if rows != self._counter.rows:
+            raise unusable_file(f"it has {self._counter.rows} rows, but {rows} were read")
+
+
 def parse_header(beginning: bytes) -> list[str]:
     """
     Return the names in the header of a file.
@@ -71,8 +106,7 @@ def parse_header(beginning: bytes) -> list[str]:
 
 
 @contextmanager
-def long_fields() -> Iterator[None]:
-    """Let Python's parser read fields up to MAX_RECORD_BYTES."""
+def _long_fields() -> Iterator[None]:
     previous = csv.field_size_limit(MAX_RECORD_BYTES)
     try:
         yield
@@ -115,7 +149,7 @@ def _orders_of(chunks: Iterable[bytes]) -> int | None:
     """Return the number of distinct orders; ``None`` if there is no such column, or the file cannot be parsed."""
     # hashes, because they need less memory
     orders: set[int] = set()
-    with long_fields():
+    with _long_fields():
         rows = _read_rows(chunks)
         try:
             header = next(rows, [])
@@ -161,8 +195,9 @@ def convert_csv(
     writer.writerow([*(planned.column.name for planned in plan.columns), *(name for name, _ in added)])
     constants = [value for _, value in added]
     order_index = plan.header.index("order_uuid")
-    with long_fields():
-        for row in complete_rows(chunks, plan):
+    with _long_fields():
+        source = CountingSource(chunks)
+        for row in _complete_rows(source, plan):
             rows += 1
             orders.add(hash(row[order_index]))
             values = [
@@ -172,18 +207,13 @@ def convert_csv(
             writer.writerow(values + constants)
             if buffer.tell() > _BUFFER_CHARACTERS:
                 flush()
+    source.check_rows(rows)
     flush()
     return FileCounts(rows, len(orders))
 
 
-def complete_rows(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[list[str]]:
-    """
-    Yield the rows without the header.
-
-    :param chunks: the file's bytes.
-    :param plan: the columns; a row has a value for each name in its header.
-    :raises CruxInvalidResponseError: if a row does not.
-    """
+def _complete_rows(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[list[str]]:
+    """Yield the rows without the header."""
     records = _read_rows(chunks)
     number = 0
     try:

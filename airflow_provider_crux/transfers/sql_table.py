@@ -7,36 +7,33 @@ hook's own dialect quotes them: it quotes only what needs it, and does not escap
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from importlib import import_module
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.csv  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_crux.api.orders import describe
-from airflow_provider_crux.columns import Column, ColumnType, describe_name, unusable_file
+from airflow_provider_crux.columns import Column, ColumnType, unusable_file
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.transfers.csv_file import ChunkReader
+from airflow_provider_crux.transfers.sql_names import check_columns
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-Row = Sequence[str | None]
+    from airflow_provider_crux.transfers.typed_rows import TypedRows
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# a header has no quotes, see has_csv_header
-_COLUMN_NAME: Final = re.compile(r"[A-Za-z][\w .-]*", re.ASCII)
 _COPY_BYTES: Final = 256 * 1024
-_MAX_NAME: Final = 63
-"""PostgreSQL cuts longer names, so that two of them could become one."""
 
 _LATER: Final = ("crux_requested_at", "crux_export_uuid")
 """What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
@@ -65,28 +62,6 @@ class LoadedTable:
         return self.rows - self.inserted - self.updated
 
 
-def table_problems(table: object, key: object) -> list[str]:
-    """Return what is wrong with the names of a table and of its key: one sentence for each fault."""
-    problems = []
-    parts = table.split(".") if isinstance(table, str) else []
-    if not 1 <= len(parts) <= 2 or not all(_is_name(part) for part in parts):
-        problems.append(
-            f"table: {describe(table)} is not the name of a table; use letters, digits and _, for example "
-            "'crux.order_lines'"
-        )
-    if not _is_key(key):
-        problems.append(f"key: {describe(key)} is not a sequence of different column names; use ('line_item_uuid',)")
-    return problems
-
-
-def _is_key(key: object) -> bool:
-    return isinstance(key, list | tuple) and len(key) > 0 and all(map(_is_name, key)) and len(set(key)) == len(key)
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
-
-
 class SqlTable(ABC):
     """
     A table that receives exports.
@@ -112,7 +87,7 @@ class SqlTable(ABC):
         create: bool,
         batch_size: int,
     ) -> None:
-        _check_columns(columns, key)
+        check_columns(columns, key)
         quote = hook.dialect.escape_word
         self.name = table
         self._hook = hook
@@ -124,20 +99,17 @@ class SqlTable(ABC):
         self._create = create
         self._batch_size = batch_size
 
-    def load(self, rows: Iterable[Row]) -> LoadedTable:
+    def load(self, rows: TypedRows) -> LoadedTable:
         """
         Merge rows into the table, all or none.
 
-        :param rows: values in the order of the columns. If they raise, the table stays as it was.
+        :param rows: the rows. If they raise, the table stays as it was.
         :raises AirflowException: if the database rejects something. The message shows no value of a row.
         :raises CruxInvalidRequestError: if the table does not fit.
         """
         with closing(self._hook.get_conn()) as connection, self._transaction(connection) as cursor:
             cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
-            try:
-                count = self._stage(cursor, rows)
-            except UnicodeEncodeError:
-                raise unusable_file("a value is not valid UTF-8") from None
+            self._stage(cursor, rows)
             self._lock(cursor)
             self._prepare_table(cursor)
             self._check_keys(cursor)
@@ -147,15 +119,15 @@ class SqlTable(ABC):
             cursor.execute(self._merge_statement())
             merged = cursor.rowcount
             cursor.execute(f"DROP TABLE {self._staging}")
-        return LoadedTable(self.name, count, inserted, merged - inserted)
+        return LoadedTable(self.name, rows.rows, inserted, merged - inserted)
 
     @abstractmethod
     def _begin(self, connection: Any) -> None:
         """Begin a transaction."""
 
     @abstractmethod
-    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
-        """Write the rows to the staging table, and return their number."""
+    def _stage(self, cursor: Any, rows: TypedRows) -> None:
+        """Write the rows to the staging table."""
 
     @abstractmethod
     def _lock(self, cursor: Any) -> None:
@@ -236,20 +208,6 @@ def _scalar(cursor: Any) -> int:
     return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
 
 
-def _check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
-    names = [column.name for column in columns]
-    for name in names:
-        if len(name) > _MAX_NAME or not (_is_name(name) or _COLUMN_NAME.fullmatch(name)):
-            raise unusable_file(f"column {describe_name(name)} has a name that no table can have")
-    lower = [name.lower() for name in names]
-    if repeated := sorted({name for name in lower if lower.count(name) > 1}):
-        raise unusable_file(f"the columns {', '.join(repeated)} differ only in upper and lower case")
-    if missing := [name for name in key if name not in names]:
-        raise CruxInvalidRequestError(
-            f"key: the columns {', '.join(missing)} are not loaded; use columns that personal_data does not drop"
-        )
-
-
 def _database_error(connection: Any) -> type[Exception]:
     """Return the base class of the errors of a connection's driver (PEP 249)."""
     driver = import_module(type(connection).__module__.partition(".")[0])
@@ -270,12 +228,10 @@ class PostgresTable(SqlTable):
     def _begin(self, connection: Any) -> None:
         connection.autocommit = False
 
-    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
-        texts = ", ".join(self._names[column.name] for column in self._columns if column.type is ColumnType.TEXT)
-        # an empty text stays one; an empty number is missing
-        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv, FORCE_NOT_NULL ({texts}))"
-        source = _Source(rows)
-        blocks = _csv_blocks(source, self._batch_size)
+    def _stage(self, cursor: Any, rows: TypedRows) -> None:
+        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
+        source = _Source(rows, self._batch_size)
+        blocks = map(_as_csv, source)
         try:
             if hasattr(cursor, "copy_expert"):  # psycopg2
                 cursor.copy_expert(sql, io.BufferedReader(ChunkReader(blocks)), size=_COPY_BYTES)
@@ -287,7 +243,6 @@ class PostgresTable(SqlTable):
             if source.error is not None:  # psycopg2 raises one of its own instead
                 raise source.error from None
             raise
-        return source.count
 
     def _lock(self, cursor: Any) -> None:
         # also before the table exists; it ends with the transaction
@@ -317,13 +272,11 @@ class SqliteTable(SqlTable):
         connection.isolation_level = None  # no implicit transactions beside this one
         connection.execute("BEGIN IMMEDIATE")
 
-    def _stage(self, cursor: Any, rows: Iterable[Row]) -> int:
-        source = _Source(rows)
-        iterator = iter(source)
+    def _stage(self, cursor: Any, rows: TypedRows) -> None:
         marks = ", ".join("?" for _ in self._columns)
-        while batch := list(islice(iterator, self._batch_size)):
-            cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", batch)  # noqa: S608 - our own name
-        return source.count
+        for batch in _Source(rows, self._batch_size):
+            values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
+            cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
 
     def _lock(self, cursor: Any) -> None:
         """The transaction has locked the whole database."""  # noqa: D401
@@ -333,29 +286,34 @@ class SqliteTable(SqlTable):
 
 
 class _Source:
-    """Count rows on their way, and keep the error that ends them."""
+    """The rows in batches; it keeps the error that ends them."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: TypedRows, batch_size: int) -> None:
         self._rows = rows
-        self.count = 0
+        self._batch_size = batch_size
         self.error: BaseException | None = None
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
-            for row in self._rows:
-                self.count += 1
-                yield row
+            for table in self._rows:
+                yield from table.to_batches(max_chunksize=self._batch_size)
         except BaseException as error:
             self.error = error
             raise
 
 
-def _csv_blocks(rows: Iterable[Row], batch_size: int) -> Iterator[bytes]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, batch_size)):
-        block = io.StringIO(newline="")
-        csv.writer(block).writerows(batch)
-        yield block.getvalue().encode()
+def _as_csv(batch: pa.RecordBatch) -> bytes:
+    """Return rows as COPY reads them: what is quoted is a value, also an empty text; what is empty is NULL."""
+    block = io.BytesIO()
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    pyarrow.csv.write_csv(batch, block, options)
+    return block.getvalue()
+
+
+def _as_sqlite(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    return value.isoformat(sep=" ", timespec="microseconds") if isinstance(value, datetime) else value
 
 
 _TABLES: Final[dict[str, type[SqlTable]]] = {"postgresql": PostgresTable, "sqlite": SqliteTable}
