@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow.parquet  # type: ignore[import-untyped]
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import io
 
     from airflow_provider_crux.manifest import ExportOrigin
+
+
+# large enough for readers, which skip row groups, and small enough for the memory of a worker
+_ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
 
 
 def convert_to_parquet(
@@ -39,7 +43,7 @@ def convert_to_parquet(
     """
     values = (origin.export_uuid, parse_utc(origin.interval_start), parse_utc(origin.interval_end))
     constants = zip(EXPORT_COLUMNS, values, strict=True)
-    rows = TypedRows(chunks, plan, constants=constants, hash_key=hash_key)
+    rows = TypedRows(chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES)
     with pyarrow.parquet.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
         for table in rows:
             writer.write_table(table, row_group_size=len(table))
