@@ -160,7 +160,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if not loaded.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: table {self.table!r} is as it was")
         self._report(context, target, loaded)
-        self._check_orders(target, len(rows.orders))
+        self._check_orders(target, rows.orders)
         return self.table
 
     def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:

@@ -54,4 +54,4 @@ def convert_to_parquet(
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )
-    return FileCounts(rows.rows, len(rows.orders))
+    return FileCounts(rows.rows, rows.orders)

@@ -7,6 +7,7 @@ Values are read as bytes first, and checked here: Arrow's own messages show them
 from __future__ import annotations
 
 import io
+from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -49,7 +50,6 @@ class TypedRows:
     :param hash_key: key of the hashes; only needed if a column is hashed.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
     :ivar rows: rows so far.
-    :ivar orders: hashes of the distinct ``order_uuid`` so far.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class TypedRows:
         table_bytes: int = _TABLE_BYTES,
     ) -> None:
         self.rows = 0
-        self.orders: set[int] = set()
+        # eight bytes each, because a set of Python's integers needs ten times as much
+        self._orders = array("q")
         self._source = CountingSource(chunks)
         self._plan = plan
         self._constants = tuple(constants)
@@ -81,6 +82,12 @@ class TypedRows:
         """SHA-256 of the bytes that were read, in hexadecimal digits."""
         return self._source.sha256
 
+    @property
+    def orders(self) -> int:
+        """Distinct ``order_uuid`` so far."""
+        hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
+        return int(pc.count_distinct(hashes).as_py())
+
     def __iter__(self) -> Iterator[pa.Table]:
         """
         Yield the rows in tables.
@@ -89,7 +96,7 @@ class TypedRows:
             column's type. The message names row and column, and never shows a value.
         """
         for group in _prefetched(_grouped(_batches(self._source, self._plan), self._table_bytes)):
-            self.orders.update(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+            self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
