@@ -146,6 +146,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 plan,
                 constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
+                count_orders=self.check_count is not None,
             )
             sql_hook = self._sql_hook()
             table = table_class(sql_hook, self.conn_id)(

@@ -49,6 +49,7 @@ class TypedRows:
     :param constants: columns to add at the end, with the one value of each.
     :param hash_key: key of the hashes; only needed if a column is hashed.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param count_orders: whether to count the distinct orders; default False.
     :ivar rows: rows so far.
     """
 
@@ -60,10 +61,12 @@ class TypedRows:
         constants: Iterable[tuple[Column, Any]] = (),
         hash_key: str = "",
         table_bytes: int = _TABLE_BYTES,
+        count_orders: bool = False,
     ) -> None:
         self.rows = 0
         # eight bytes each, because a set of Python's integers needs ten times as much
         self._orders = array("q")
+        self._count_orders = count_orders
         self._source = CountingSource(chunks)
         self._plan = plan
         self._constants = tuple(constants)
@@ -83,8 +86,10 @@ class TypedRows:
         return self._source.sha256
 
     @property
-    def orders(self) -> int:
-        """Distinct ``order_uuid`` so far."""
+    def orders(self) -> int | None:
+        """Distinct ``order_uuid`` so far; ``None`` if they are not counted."""
+        if not self._count_orders:
+            return None
         hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
         return int(pc.count_distinct(hashes).as_py())
 
@@ -96,7 +101,8 @@ class TypedRows:
             column's type. The message names row and column, and never shows a value.
         """
         for group in _prefetched(_grouped(_batches(self._source, self._plan), self._table_bytes)):
-            self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+            if self._count_orders:
+                self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
