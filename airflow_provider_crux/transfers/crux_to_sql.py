@@ -146,6 +146,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 plan,
                 constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
+                count_orders=self.check_count is not None,
             )
             sql_hook = self._sql_hook()
             table = table_class(sql_hook, self.conn_id)(
@@ -160,7 +161,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if not loaded.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: table {self.table!r} is as it was")
         self._report(context, target, loaded)
-        self._check_orders(target, len(rows.orders))
+        self._check_orders(target, rows.orders)
         return self.table
 
     def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:

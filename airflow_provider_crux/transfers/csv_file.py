@@ -16,7 +16,7 @@ from airflow_provider_crux.columns import ColumnPlan, hash_value, unusable_file
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite, WriteableBuffer
 
-MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
+MAX_RECORD_BYTES: Final = 1024 * 1024
 """Longest record that is parsed: a quote that is never closed must not fill the memory."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow.parquet  # type: ignore[import-untyped]
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from airflow_provider_crux.manifest import ExportOrigin
 
 
+# large enough for readers, which skip row groups, and small enough for the memory of a worker
+_ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
+
+
 def convert_to_parquet(
     chunks: Iterable[bytes],
     sink: io.RawIOBase | io.BufferedIOBase,
@@ -26,6 +30,7 @@ def convert_to_parquet(
     *,
     origin: ExportOrigin,
     hash_key: str = "",
+    count_orders: bool = False,
 ) -> FileCounts:
     """
     Write the rows of a CSV file as Parquet, compressed with zstd.
@@ -35,11 +40,14 @@ def convert_to_parquet(
     :param plan: the columns; those of :data:`~airflow_provider_crux.columns.EXPORT_COLUMNS` are added.
     :param origin: the export, for the added columns and the file's metadata.
     :param hash_key: key of the hashes; only needed if a column is hashed.
+    :param count_orders: whether to count the distinct orders; default False.
     :raises CruxInvalidResponseError: see :class:`~airflow_provider_crux.transfers.typed_rows.TypedRows`.
     """
     values = (origin.export_uuid, parse_utc(origin.interval_start), parse_utc(origin.interval_end))
     constants = zip(EXPORT_COLUMNS, values, strict=True)
-    rows = TypedRows(chunks, plan, constants=constants, hash_key=hash_key)
+    rows = TypedRows(
+        chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders
+    )
     with pyarrow.parquet.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
         for table in rows:
             writer.write_table(table, row_group_size=len(table))
@@ -50,4 +58,4 @@ def convert_to_parquet(
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )
-    return FileCounts(rows.rows, len(rows.orders))
+    return FileCounts(rows.rows, rows.orders)

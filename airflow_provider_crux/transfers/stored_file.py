@@ -166,7 +166,7 @@ def store(
     def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
         if plan is None or not options.converts:
             return copy_csv(stream, sink, count_orders=count_orders)
-        return _convert(stream, sink, plan, options, origin, hash_key)
+        return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
 
     with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
@@ -210,12 +210,14 @@ def _convert(  # noqa: PLR0917 - one caller
     options: FileOptions,
     origin: ExportOrigin,
     hash_key: str,
+    *,
+    count_orders: bool,
 ) -> FileCounts:
     if options.file_format == PARQUET:
         # here, so that only those who store Parquet need pyarrow
         from airflow_provider_crux.transfers.parquet_file import convert_to_parquet
 
-        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key)
+        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key, count_orders=count_orders)
     added = _export_values(origin) if options.add_export_columns else ()
     return convert_csv(chunks, sink, plan, hash_key=hash_key, added=added)
 

@@ -7,7 +7,9 @@ Values are read as bytes first, and checked here: Arrow's own messages show them
 from __future__ import annotations
 
 import io
+from array import array
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -34,9 +36,8 @@ TYPES: Final = {
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
-# What is in memory at a time. A row group of a Parquet file has this size.
-_MAX_ROWS: Final = 128 * 1024
-_MAX_BYTES: Final = 32 * 1024 * 1024
+_TABLE_BYTES: Final = 8 * 1024 * 1024
+"""How much is in memory at a time: one table is written while the next is read."""
 
 
 class TypedRows:
@@ -47,8 +48,9 @@ class TypedRows:
     :param plan: the columns.
     :param constants: columns to add at the end, with the one value of each.
     :param hash_key: key of the hashes; only needed if a column is hashed.
+    :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param count_orders: whether to count the distinct orders; default False.
     :ivar rows: rows so far.
-    :ivar orders: hashes of the distinct ``order_uuid`` so far.
     """
 
     def __init__(
@@ -58,13 +60,18 @@ class TypedRows:
         *,
         constants: Iterable[tuple[Column, Any]] = (),
         hash_key: str = "",
+        table_bytes: int = _TABLE_BYTES,
+        count_orders: bool = False,
     ) -> None:
         self.rows = 0
-        self.orders: set[int] = set()
+        # eight bytes each, because a set of Python's integers needs ten times as much
+        self._orders = array("q")
+        self._count_orders = count_orders
         self._source = CountingSource(chunks)
         self._plan = plan
         self._constants = tuple(constants)
         self._hash_key = hash_key
+        self._table_bytes = table_bytes
         self.columns = (*(planned.column for planned in plan.columns), *(column for column, _ in self._constants))
         self.schema = pa.schema(
             [
@@ -78,15 +85,24 @@ class TypedRows:
         """SHA-256 of the bytes that were read, in hexadecimal digits."""
         return self._source.sha256
 
+    @property
+    def orders(self) -> int | None:
+        """Distinct ``order_uuid`` so far; ``None`` if they are not counted."""
+        if not self._count_orders:
+            return None
+        hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
+        return int(pc.count_distinct(hashes).as_py())
+
     def __iter__(self) -> Iterator[pa.Table]:
         """
-        Yield the rows in tables of at most some ten MiB.
+        Yield the rows in tables.
 
         :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
             column's type. The message names row and column, and never shows a value.
         """
-        for group in _grouped(_batches(self._source, self._plan)):
-            self.orders.update(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+        for group in _prefetched(_grouped(_batches(self._source, self._plan), self._table_bytes)):
+            if self._count_orders:
+                self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
@@ -125,17 +141,26 @@ def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBat
         raise unusable_file(f"a row is longer than {MAX_RECORD_BYTES} bytes") from None
 
 
-def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+def _grouped(batches: Iterator[pa.RecordBatch], table_bytes: int) -> Iterator[pa.Table]:
     pending: list[pa.RecordBatch] = []
-    rows = size = 0
+    size = 0
     for batch in batches:
         pending.append(batch)
-        rows, size = rows + len(batch), size + batch.nbytes
-        if rows >= _MAX_ROWS or size >= _MAX_BYTES:
+        size += batch.nbytes
+        if size >= table_bytes:
             yield pa.Table.from_batches(pending)
-            pending, rows, size = [], 0, 0
-    if rows:
+            pending, size = [], 0
+    if pending:
         yield pa.Table.from_batches(pending)
+
+
+def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Parse the next rows in a thread while the caller writes these: neither holds Python's lock for long."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crux-parser") as thread:
+        following = thread.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = thread.submit(next, tables, None)
+            yield table
 
 
 def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: str) -> Any:
