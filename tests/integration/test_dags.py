@@ -88,7 +88,7 @@ def test_each_example_runs_unchanged(sandbox, run, example: str, monkeypatch, tm
 
 
 def test_the_backfill_example_requests_only_what_is_missing(
-    connect, run, monkeypatch, tmp_path: Path, logged, caplog
+    connect, run, monkeypatch, tmp_path: Path, *, logged, caplog
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", tmp_path.as_uri())
     dates = pendulum.interval(LOGICAL_DATE, LOGICAL_DATE.add(months=1)).range("days")
