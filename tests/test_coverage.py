@@ -44,9 +44,9 @@ def test_gaps_and_overlaps_are_those_of_a_set_of_seconds(numbers: list[tuple[int
     assert seconds(coverage.overlaps) == [second for second, count in enumerate(counts) if count > 1]
     assert coverage.covered == timedelta(seconds=sum(count > 0 for count in counts))
     # None is empty, and gaps do not adjoin: that would be two e-mails for one stretch.
-    for found in (coverage.gaps, coverage.overlaps):
-        assert all(start < end for start, end in found)
-        assert all(before[1] < after[0] for before, after in pairwise(found))
+    for stretches in (coverage.gaps, coverage.overlaps):
+        assert all(start < end for start, end in stretches)
+        assert all(before[1] < after[0] for before, after in pairwise(stretches))
 
 
 @given(PERIODS, st.integers(1, 30))
