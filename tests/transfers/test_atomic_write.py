@@ -27,7 +27,7 @@ from airflow_provider_crux.transfers.atomic_write import atomic_write
 from tests.transfers.places import KEY, MIB
 
 if TYPE_CHECKING:
-    from tests.transfers.conftest import ObjectStore
+    from tests.object_store import ObjectStore
     from tests.transfers.places import Place
 
 LARGE = b"0123456789abcdef" * (20 * MIB // 16)  # three parts
