@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 from airflow_provider_crux.sandbox.csv_file import COLUMNS, file_rows
@@ -16,8 +15,9 @@ from airflow_provider_crux.sandbox.state import Sandbox
 EXAMPLE = "crux_orders_to_table"
 TABLE = "crux_order_lines"
 LOOKBACK = timedelta(days=7)
-DAYS = [datetime(2026, 2, day, tzinfo=UTC) for day in range(1, 29)] + [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2)]
-"""The end of each run's interval, which is also the logical date of a manual run."""
+DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in range(30)]
+"""The logical date of each run, and the end of its interval."""
+REPEATED = (DAYS[4], DAYS[15], DAYS[29])
 
 MONEY = ("retailer_provided_sku_cost", "estimated_shipping_cost", "dropship_fee", "per_order_fee", "estimated_tax")
 EXPORT_COLUMNS = ("crux_export_uuid", "crux_interval_start", "crux_interval_end")
@@ -29,13 +29,15 @@ Rows = dict[str, dict[str, str]]
 
 def shuffled_runs() -> list[tuple[datetime, datetime]]:
     """
-    Return when each run requests its export, and its day, in the order of time.
+    Return when each run requests its export, and its logical date, in the order of time.
 
-    Most runs are late, some by weeks: so they do not come in the order of their days, while their orders change.
+    Runs are late, some by weeks: so they do not come in the order of their days, and their orders change between them.
     """
     lateness = random.Random(14)
     hours = (1, 2, 8, 30, 50, 100, 200, 500)
     moments = [(day + timedelta(hours=lateness.choice(hours)), day) for day in DAYS]
+    # Two runs cannot have the same logical date; an hour after midnight the last complete day is the same.
+    moments += [(moment + timedelta(hours=30), day + timedelta(hours=1)) for moment, day in moments if day in REPEATED]
     return sorted(moments)
 
 
@@ -70,3 +72,20 @@ def _as_text(name: str, value: Any) -> str:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
         return instant.astimezone(UTC).isoformat()
     return str(value)
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]], sandbox: Sandbox, exports: Sequence[str]) -> None:
+    """
+    Fail unless a table holds what it must.
+
+    :param rows: its rows
+    :param exports: the UUIDs of the exports, in the order in which they were requested
+    """
+    expected = expected_rows(sandbox, exports)
+    actual = {row["line_item_uuid"]: as_text(row) for row in rows}
+    assert len(rows) == len(actual)
+    requested_at = {row["crux_export_uuid"]: row.pop(REQUESTED_AT) for row in actual.values()}
+    assert [list(row) for row in actual.values()] == [list(COLUMNS) + list(EXPORT_COLUMNS)] * len(expected)
+    assert actual == expected
+    times = [requested_at[uuid] for uuid in exports if uuid in requested_at]
+    assert times == sorted(times)

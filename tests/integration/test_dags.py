@@ -11,16 +11,20 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import airflow
 import pendulum
 import pytest
+from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_crux import deferral
 from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.state import SandboxSettings
+from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
+from tests import rolling_window
 
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 AIRFLOW_3 = AIRFLOW >= (3, 0)
@@ -28,6 +32,7 @@ HERE = Path(__file__).parent
 AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
 EXAMPLES = sorted((HERE.parents[1] / "dags_examples").glob("*.py"))
 BACKFILL_EXAMPLE = "crux_orders_backfill.py"
+TABLE_EXAMPLE = f"{rolling_window.EXAMPLE}.py"
 TOKEN = SandboxSettings().token
 LOGICAL_DATE = pendulum.datetime(2026, 1, 5)
 DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
@@ -58,12 +63,16 @@ def run(dags_folder: Path):
     def run_file(
         name: str,
         dag_id: str | None = None,
-        logical_date: pendulum.DateTime = LOGICAL_DATE,
+        logical_date: datetime = LOGICAL_DATE,
         state: str = "success",
+        poll_interval: float | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
-        names = runpy.run_path(str(dags_folder / name))
+        names = runpy.run_path(str(Path(settings.DAGS_FOLDER) / name))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
+        if poll_interval is not None:
+            for task in dags[dag_id or Path(name).stem].tasks:
+                task.poll_interval = poll_interval
         date = {"logical_date": logical_date} if AIRFLOW_3 else {"execution_date": logical_date}
         dag_run = dags[dag_id or Path(name).stem].test(**date, **arguments)
         assert str(getattr(dag_run.state, "value", dag_run.state)) == state
@@ -76,7 +85,9 @@ def request_bodies(sandbox) -> list[dict]:
     return [request["body"] for request in sandbox.requests if request["path"] == "/api/orders/export/"]
 
 
-@pytest.mark.parametrize("example", [path.name for path in EXAMPLES if path.name != BACKFILL_EXAMPLE])
+@pytest.mark.parametrize(
+    "example", [path.name for path in EXAMPLES if path.name not in (BACKFILL_EXAMPLE, TABLE_EXAMPLE)]
+)
 def test_each_example_runs_unchanged(sandbox, run, example: str, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", f"file://{tmp_path}")
     run(example)
@@ -121,6 +132,37 @@ def test_the_backfill_example_requests_only_what_is_missing(
         shutil.rmtree(tmp_path / "history" / "dt=2025-03-22")
         assert sorted(load()) == [weeks[1], weeks[3]]
         assert load() == []
+
+
+def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
+    connect, run, monkeypatch, tmp_path: Path
+) -> None:
+    # dag.test() of Airflow 3.3 parses all files of the folder before every run
+    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path / "dags"))
+    (tmp_path / "dags").mkdir()
+    shutil.copy(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], TABLE_EXAMPLE), settings.DAGS_FOLDER)
+    database = tmp_path / "orders.db"
+    monkeypatch.setenv("AIRFLOW_CONN_CRUX_ORDERS", json.dumps({"conn_type": "sqlite", "host": str(database)}))
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_CONN_ID", "crux_orders")
+    # dag.test() runs the trigger itself: it can resume the task at once
+    monkeypatch.setattr(deferral, "MIN_RESUME_DELAY", 0)
+    runs = rolling_window.shuffled_runs()
+    clock = ManualClock(runs[0][0])
+    with running_sandbox(clock=clock) as sandbox:
+        connect(host=sandbox.url, password=TOKEN)
+        # its orders do not exist yet: it is skipped
+        run(TABLE_EXAMPLE, logical_date=rolling_window.DAYS[-1] + timedelta(days=10))
+        assert not database.exists()
+        assert sandbox.exports == []
+        for moment, logical_date in runs:
+            clock.advance((moment - clock()).total_seconds())
+            run(TABLE_EXAMPLE, logical_date=logical_date, poll_interval=0.1)
+
+        assert len(request_bodies(sandbox)) == len(sandbox.exports) == len(runs) == 33
+        with closing(sqlite3.connect(database)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute(f"SELECT * FROM {rolling_window.TABLE}")]
+        rolling_window.check_rows(rows, sandbox, sandbox.exports)
 
 
 def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:
