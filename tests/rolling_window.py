@@ -20,8 +20,8 @@ DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in 
 REPEATED = (DAYS[4], DAYS[15], DAYS[29])
 
 MONEY = ("retailer_provided_sku_cost", "estimated_shipping_cost", "dropship_fee", "per_order_fee", "estimated_tax")
-EXPORT_COLUMNS = ("crux_export_uuid", "crux_interval_start", "crux_interval_end")
-REQUESTED_AT = "crux_requested_at"
+INSTANTS = ("crux_interval_start", "crux_interval_end", "crux_requested_at")
+EXPORT_COLUMNS = ("crux_export_uuid", *INSTANTS)
 
 Rows = dict[str, dict[str, str]]
 """Rows by the UUID of the line item, with values as text."""
@@ -41,23 +41,29 @@ def shuffled_runs() -> list[tuple[datetime, datetime]]:
     return sorted(moments)
 
 
-def expected_rows(sandbox: Sandbox, exports: Iterable[str]) -> Rows:
+def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> Rows:
     """
-    Return what the table must hold.
+    Return what the table must hold: each line item as the export that was requested last shows it.
 
     :param sandbox: the sandbox, which knows what each export contained
-    :param exports: the UUIDs of the exports, in the order in which they were requested
+    :param intervals: the XCom ``export_interval`` of each export
     """
     rows: Rows = {}
-    for uuid in exports:
-        export = sandbox.get_export(uuid)
+    for interval in sorted(intervals, key=lambda interval: (interval["requested_at"], interval["export_uuid"])):
+        export = sandbox.get_export(interval["export_uuid"])
         assert export is not None
-        interval = (export.query.start_date, export.query.end_date)
-        origin = dict(zip(EXPORT_COLUMNS, (uuid, *interval), strict=True))
+        origin = (interval["export_uuid"], export.query.start_date, export.query.end_date, interval["requested_at"])
         for order in filter_orders(export.query, export.created_at):
             for row in file_rows(order):
-                rows[str(row["line_item_uuid"])] = as_text(row | origin)
+                rows[str(row["line_item_uuid"])] = as_text(row | dict(zip(EXPORT_COLUMNS, origin, strict=True)))
     return rows
+
+
+def exported_keys(sandbox: Sandbox, uuid: str) -> list[str]:
+    """Return the keys of an export's rows, in the order of its file."""
+    export = sandbox.get_export(uuid)
+    assert export is not None
+    return [item.uuid for order in filter_orders(export.query, export.created_at) for item in order.line_items]
 
 
 def as_text(row: Mapping[str, Any]) -> dict[str, str]:
@@ -68,24 +74,15 @@ def as_text(row: Mapping[str, Any]) -> dict[str, str]:
 def _as_text(name: str, value: Any) -> str:
     if name in MONEY:
         return f"{Decimal(str(value)):.2f}"
-    if name in EXPORT_COLUMNS[1:]:
+    if name in INSTANTS:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
         return instant.astimezone(UTC).isoformat()
     return str(value)
 
 
-def check_rows(rows: Sequence[Mapping[str, Any]], sandbox: Sandbox, exports: Sequence[str]) -> None:
-    """
-    Fail unless a table holds what it must.
-
-    :param rows: its rows
-    :param exports: the UUIDs of the exports, in the order in which they were requested
-    """
-    expected = expected_rows(sandbox, exports)
+def check_rows(rows: Sequence[Mapping[str, Any]], expected: Rows) -> None:
+    """Fail unless these are the rows of the table, each once, with these columns in this order."""
     actual = {row["line_item_uuid"]: as_text(row) for row in rows}
     assert len(rows) == len(actual)
-    requested_at = {row["crux_export_uuid"]: row.pop(REQUESTED_AT) for row in actual.values()}
-    assert [list(row) for row in actual.values()] == [list(COLUMNS) + list(EXPORT_COLUMNS)] * len(expected)
+    assert {tuple(row) for row in rows} == {(*COLUMNS, *EXPORT_COLUMNS)}
     assert actual == expected
-    times = [requested_at[uuid] for uuid in exports if uuid in requested_at]
-    assert times == sorted(times)

@@ -5,13 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tests.real_airflow.instance import AirflowInstance, DagRun, TaskInstance, parse_timestamp
-from tests.real_airflow.processes import run_airflow
+from tests.real_airflow.processes import run_airflow, run_command
+
+_TRIGGER_ALL = """
+import json, sys
+from datetime import datetime
+from airflow.api.common.trigger_dag import trigger_dag
+dag_id, runs = sys.argv[1], json.loads(sys.argv[2])
+for run_id, logical_date in runs:
+    trigger_dag(dag_id, run_id, execution_date=datetime.fromisoformat(logical_date))
+"""
 
 
 class Airflow2(AirflowInstance):
@@ -39,6 +49,13 @@ class Airflow2(AirflowInstance):
             arguments += ["--exec-date", logical_date.isoformat()]
         run_airflow(arguments, self.environment)
         return run_id
+
+    def trigger_all(self, dag_id: str, logical_dates: Sequence[datetime]) -> list[str]:
+        # The command triggers one run, and takes some seconds to start.
+        runs = [(f"manual__{uuid.uuid4()}", logical_date.isoformat()) for logical_date in logical_dates]
+        command = [sys.executable, "-c", _TRIGGER_ALL, dag_id, json.dumps(runs)]
+        run_command(command, self.environment)
+        return [run_id for run_id, _ in runs]
 
     def backfill(self, dag_id: str, date: datetime) -> None:
         # This command returns when the run has finished.

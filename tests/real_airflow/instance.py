@@ -81,6 +81,10 @@ class AirflowInstance(ABC):
         Without a logical date, Airflow 3 leaves it null and Airflow 2 uses the current time.
         """
 
+    def trigger_all(self, dag_id: str, logical_dates: Sequence[datetime]) -> list[str]:
+        """Trigger a manual run for each logical date and return their run_ids."""
+        return [self.trigger(dag_id, logical_date) for logical_date in logical_dates]
+
     @abstractmethod
     def backfill(self, dag_id: str, date: datetime) -> None:
         """Backfill the one run that the DAG's schedule has on a date."""

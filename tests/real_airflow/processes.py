@@ -172,8 +172,13 @@ def airflow_command(arguments: Sequence[str]) -> list[str]:
 
 def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """Run an Airflow command and return its output."""
+    return run_command(airflow_command(arguments), environment)
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command and return its output."""
     completed = subprocess.run(
-        airflow_command(arguments),
+        command,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -184,7 +189,7 @@ def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str
     )
     if completed.returncode:
         last_lines = "\n".join(completed.stdout.splitlines()[-TAIL_LINES:])
-        raise AirflowTestError(f"airflow {' '.join(arguments)} exited with {completed.returncode}", last_lines)
+        raise AirflowTestError(f"{' '.join(command)} exited with {completed.returncode}", last_lines)
     return completed.stdout
 
 
