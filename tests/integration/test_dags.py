@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -46,6 +47,11 @@ def dags_folder() -> Path:
     for path in (*EXAMPLES, *HERE.glob("dags/*.py")):
         shutil.copy(path, folder)
     run_airflow("db", "migrate")
+    if (3, 0) <= AIRFLOW < (3, 3):
+        # As Airflow 3.3 does it: otherwise dag.test() builds the API again for every try of a task.
+        from airflow.sdk.execution_time import supervisor
+
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
     if AIRFLOW == (3, 0):
         # In Airflow 3.0, dag.test() updates only assets that the DAG processor has stored.
         run_airflow("dags", "reserialize")
