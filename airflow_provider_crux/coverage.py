@@ -75,7 +75,8 @@ def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
     """
     for start, end in periods:
         while start < end:
-            piece_end = min(end, start + longest)
+            # not the sum first: it may be later than any date
+            piece_end = end if end - start <= longest else start + longest
             yield start, piece_end
             start = piece_end  # noqa: PLW2901 - the rest of the period
 
@@ -94,7 +95,8 @@ def _filters(request: Mapping[str, Any]) -> dict[str, Any]:
     filters = {name: value for name, value in request.items() if name not in ("start_date", "end_date")}
     if not filters.get("start"):
         filters.pop("start", None)  # 0 is the default
-    if "line_item_status" in filters:
-        filters["line_item_status"] = sorted(filters["line_item_status"])
+    statuses = filters.get("line_item_status")
+    if isinstance(statuses, list | tuple):
+        filters["line_item_status"] = sorted(statuses, key=str)
         filters.setdefault("status_conjunction", "or")
     return filters

@@ -40,8 +40,8 @@ class Interval:
     end: datetime
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start", _truncate("interval_start", self.start))
-        object.__setattr__(self, "end", _truncate("interval_end", self.end))
+        object.__setattr__(self, "start", truncate_instant("interval_start", self.start))
+        object.__setattr__(self, "end", truncate_instant("interval_end", self.end))
         if self.end > self.start:
             return
         problem = "is empty" if self.end == self.start else "is reversed"
@@ -95,7 +95,14 @@ def parse_instant(name: str, value: object) -> datetime:
     return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
 
 
-def _truncate(name: str, moment: datetime) -> datetime:
+def truncate_instant(name: str, moment: datetime) -> datetime:
+    """
+    Return an instant in UTC, truncated to the second.
+
+    :param name: the argument, for error messages.
+    :param moment: with a time zone.
+    :raises CruxIntervalError: if it is outside the years 1 to 9999 in UTC.
+    """
     try:
         return whole_second(moment)
     except OverflowError:

@@ -107,14 +107,22 @@ class Manifest:
 
         :raises ValueError: if it is not one, or of another version.
         """
-        fields = json.loads(content)
+        try:
+            fields = json.loads(content)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         if not isinstance(fields, dict) or fields.get("version") != _VERSION:
             raise ValueError(f"not a manifest of version {_VERSION}")
         try:
             manifest = cls(**fields)
         except TypeError:
             raise ValueError("fields are missing or unknown") from None
-        _ = manifest.period, manifest.bytes + manifest.rows + (manifest.orders or 0)
+        counts = (manifest.rows, manifest.bytes, *(() if manifest.orders is None else (manifest.orders,)))
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError("rows, orders or bytes is not a whole number")
+        if not isinstance(manifest.request, Mapping | None):
+            raise ValueError("request is not an object")  # noqa: TRY004 - as for every other fault
+        _ = manifest.period
         return manifest
 
     def as_json(self) -> builtins.bytes:
@@ -147,4 +155,7 @@ def parse_utc(text: object) -> datetime | None:
     moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     if moment is None or moment.utcoffset() is None:
         raise ValueError(f"{text!r} is not an instant with a time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from None

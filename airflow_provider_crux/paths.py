@@ -100,6 +100,23 @@ def _is_strftime(spec: str) -> bool:
     return bool(directives) and _DIRECTIVES.issuperset(directives) and not any(brace in spec for brace in "{}")
 
 
+def folder_problems(path: object) -> list[str]:
+    """
+    Return what is wrong with the path of a folder.
+
+    :param path: the path; a text after Jinja, or one without templates.
+    :return: one sentence for each fault; empty if there is none.
+    """
+    remedy = "use the folder that holds the files, such as s3://bucket/orders/"
+    if none_if_unset(path) is None or not (isinstance(path, str) or hasattr(path, "protocol")):
+        return [f"path: {path!r} is not a path; {remedy}"]
+    return [
+        f"path: {{{name}}} is a placeholder, and a folder has none; {remedy}"
+        for name in PLACEHOLDERS
+        if re.search(rf"\{{{name}[:!}}]", str(path))
+    ]
+
+
 def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
     """
     Return a path of Airflow's object storage.
@@ -115,6 +132,49 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
         opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
         _ = opened.fs
     return opened
+
+
+def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
+    """
+    Return the length of every file below a folder, by name; nothing if the folder does not exist.
+
+    What cannot be listed is an error: it must not look like a file that is missing.
+
+    :raises CruxInvalidRequestError: if it cannot be opened, or is a file.
+    """
+    fs, root = folder.fs, folder.path.rstrip("/") or "/"
+    fs.invalidate_cache()
+    with path_errors(folder):
+        entries = list(fs.find(root, detail=True).values() if _has_own_find(fs) else _walk(fs, root))
+    if any(entry["name"] == root and entry["type"] == "file" for entry in entries):
+        raise CruxInvalidRequestError(f"path: {str(folder)!r} is a file; use the folder that holds the files")
+    return {entry["name"]: entry["size"] for entry in entries}
+
+
+def _has_own_find(fs: Any) -> bool:
+    """Tell whether a file system lists everything below a folder itself, as that of an object store does."""
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
+    from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+
+    if isinstance(fs, AsyncFileSystem):
+        return type(fs)._find is not AsyncFileSystem._find  # noqa: SLF001 - what its classes override
+    return type(fs).find is not AbstractFileSystem.find
+
+
+def _walk(fs: Any, root: str) -> Iterator[dict[str, Any]]:
+    """Yield what ``find`` of fsspec returns, which leaves out every folder that it cannot list."""
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = fs.ls(folder, detail=True)
+        except FileNotFoundError:  # or it was removed meanwhile
+            continue
+        for entry in entries:
+            if entry["type"] != "directory":
+                yield entry
+            elif entry["name"].rstrip("/") != folder.rstrip("/"):
+                folders.append(entry["name"])
 
 
 @contextmanager

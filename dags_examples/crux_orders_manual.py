@@ -35,8 +35,7 @@ with DAG(
     CruxExportToObjectStorageOperator(
         task_id="store_orders",
         export_uuid=export.output,
-        path="{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}"
-        "/{{ ti.xcom_pull(task_ids='export_orders') }}.csv",
+        path="{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}/{export_uuid}.csv",
         overwrite=True,
         retries=2,
         outlets=[Asset("crux_orders_by_hand")],

@@ -15,8 +15,6 @@ from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToO
 ORDERS = Asset("crux_orders")
 
 FOLDER = "{{ var.value.get('crux_orders_folder', 'file:///tmp/crux-orders') }}"
-# One file per day, named after the first day of the interval, so a repeated run replaces its own file.
-DAY = "{{ ti.xcom_pull(task_ids='export_orders', key='export_interval')['interval_start'][:10] }}"
 
 with DAG(
     dag_id="crux_orders_to_storage",
@@ -35,7 +33,8 @@ with DAG(
     CruxExportToObjectStorageOperator(
         task_id="store_orders",
         export_uuid=export.output,
-        path=f"{FOLDER}/{DAY}.csv",
+        # One file per day, named after the first day of the interval, so a repeated run replaces its own file.
+        path=f"{FOLDER}/{{interval_start:%Y-%m-%d}}.csv",
         overwrite=True,
         retries=2,
         outlets=[ORDERS],

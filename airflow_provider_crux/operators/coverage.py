@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_crux.api import orders
-from airflow_provider_crux.api.orders import OrdersExportRequest, whole_second
+from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.arguments import coerce_rendered, is_template
 from airflow_provider_crux.coverage import Coverage, Period, cover, cut, same_filters
 from airflow_provider_crux.deferral import InvalidArgumentsError, fail_without_retry
-from airflow_provider_crux.exceptions import CruxIntervalError, CruxPermanentError
-from airflow_provider_crux.interval import parse_instant
+from airflow_provider_crux.exceptions import CruxIntervalError, CruxInvalidRequestError, CruxPermanentError
+from airflow_provider_crux.interval import parse_instant, truncate_instant
 from airflow_provider_crux.manifest import SUFFIX, Manifest
-from airflow_provider_crux.paths import open_path, path_errors
+from airflow_provider_crux.paths import file_sizes, folder_problems, open_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -104,9 +104,9 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
         with fail_without_retry(CruxPermanentError):
             since, until = self._stretch()
             request = OrdersExportRequest(**self._known(_FILTERS)).as_json()
-            folder = open_path(self.path)
-            with path_errors(self.path):
-                manifests = list(self._matching(folder, request, since, until))
+            if problems := folder_problems(self.path):
+                raise CruxInvalidRequestError("; ".join(problems))
+            manifests = list(self._matching(open_path(self.path), request, since, until))
         coverage = cover(since, until, [period for _, period in manifests])
         self._report(context, coverage, [manifest for manifest, _ in manifests])
         if coverage.gaps and self.fail_on_gap:
@@ -117,11 +117,11 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
         return self._pieces(coverage)
 
     def _stretch(self) -> Period:
-        instants = {name: parse_instant(name, value) for name, value in self._known(_INSTANTS).items()}
+        instants = self._instants()
         if "since" not in instants:
             raise CruxIntervalError(f"since: {self.since!r} is not set; use the start of the time to check")
-        now = datetime.now(UTC)
-        since, until = whole_second(instants["since"]), whole_second(min(instants.get("until", now), now))
+        now = truncate_instant("until", datetime.now(UTC))
+        since, until = instants["since"], min(instants.get("until", now), now)
         if since > until:
             raise CruxIntervalError(
                 f"since: {since.isoformat()} is after until {until.isoformat()}, or after now; use an earlier one"
@@ -141,18 +141,13 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
 
     def _stored(self, folder: ObjectStoragePath) -> Iterator[tuple[str, Manifest]]:
         """Yield the valid manifests whose files exist."""
-        fs = folder.fs
-        fs.invalidate_cache()
-        sizes = {name: entry["size"] for name, entry in fs.find(folder.path, detail=True).items()}
+        sizes = file_sizes(folder)
         names = sorted(name for name in sizes if name.endswith(SUFFIX))
         for first in range(0, len(names), _FILES_AT_ONCE):
             some = names[first : first + _FILES_AT_ONCE]
-            # several at once, because a request to an object store takes long
-            contents = fs.cat(some, on_error="return")
-            for name in some:
-                content = contents[name]
-                if isinstance(content, Exception):
-                    raise content
+            # several at once, because a request to an object store takes long; not with cat, which expands patterns
+            contents = folder.fs.cat_ranges(some, None, None, on_error="raise")
+            for name, content in zip(some, contents, strict=True):
                 file = name.removesuffix(SUFFIX)
                 try:
                     manifest = Manifest.from_json(content)
@@ -202,20 +197,27 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
             )
         return [{"interval_start": start.isoformat(), "interval_end": end.isoformat()} for start, end in pieces[:most]]
 
+    def _instants(self) -> dict[str, datetime]:
+        known = self._known(_INSTANTS)
+        return {name: truncate_instant(name, parse_instant(name, value)) for name, value in known.items()}
+
     def _known(self, names: Sequence[str]) -> dict[str, Any]:
         return coerce_rendered({name: getattr(self, name) for name in names if not is_template(getattr(self, name))})
 
     def _check_arguments(self) -> None:
         """Reject what is invalid when the DAG is parsed; a template is checked when it is rendered."""
         unknown = frozenset(name for name in self.template_fields if is_template(getattr(self, name)))
-        problems = orders.violations(self._known(_FILTERS), unknown=unknown)
+        problems = [] if is_template(self.path) else folder_problems(self.path)
+        problems += orders.violations(self._known(_FILTERS), unknown=unknown)
         if not _is_whole_seconds(self.max_interval):
             problems.append(
                 f"max_interval: {self.max_interval!r} is not a timedelta of 1 or more whole seconds; use one"
             )
         try:
-            instants = {name: parse_instant(name, value) for name, value in self._known(_INSTANTS).items()}
-            if len(instants) == len(_INSTANTS) and instants["since"] > instants["until"]:
+            instants = self._instants()
+            if "since" not in {*instants, *unknown}:
+                problems.append(f"since: {self.since!r} is not set; use the start of the time to check")
+            elif len(instants) == len(_INSTANTS) and instants["since"] > instants["until"]:
                 problems.append(f"since: {self.since} is after until {self.until}; use an earlier one")
         except CruxIntervalError as error:
             problems.append(str(error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.e2e.canaries import PASSWORD, PLANTED, PROXY_PASSWORD, TOKEN, WRONG_PASSWORD, WRONG_TOKEN
+from tests.e2e.canaries import HASH_KEY, PASSWORD, PLANTED, PROXY_PASSWORD, TOKEN, WRONG_PASSWORD, WRONG_TOKEN
 from tests.e2e.canary_sandbox import CanarySandbox, canary_sandbox
 from tests.e2e.echo_server import echo_server
 from tests.e2e.leak_search import find_leaks, read_files, read_tables
@@ -34,6 +34,7 @@ CONNECTION_SECRETS = {
     "wrong token": WRONG_TOKEN,
     "wrong password": WRONG_PASSWORD,
     "password of the proxy": PROXY_PASSWORD,
+    "hash key": HASH_KEY,
 }
 # The only places where the secrets of the connections belong.
 CONNECTION_COLUMNS = {"connection.password", "connection.extra"}
@@ -152,6 +153,7 @@ def connections(sandbox_url: str, echo_address: str) -> dict[str, dict[str, Any]
     return {
         "crux_token": sandbox | {"password": TOKEN},
         "crux_login": sandbox | login | {"password": PASSWORD},
+        "crux_hash": sandbox | {"password": TOKEN, "extra": {"hash_key": HASH_KEY}},
         "crux_wrong_token": sandbox | {"password": WRONG_TOKEN},
         "crux_wrong_login": sandbox | login | {"password": WRONG_PASSWORD},
         "crux_echoed_token": echo | {"password": TOKEN},
@@ -227,6 +229,7 @@ def test_search_finds_the_secrets_of_the_connections_where_they_belong(output: A
     leaks = find_leaks(output.contents, output.secrets)
 
     assert set(leaks) >= CONNECTION_COLUMNS
+    assert any(leak.startswith("hash key: ") for leak in leaks["connection.extra"])
     # Workers and the triggerer logged in, and the sandbox issued URLs.
     assert len([name for name in output.secrets if name.startswith("token ")]) > 2 * len(DEFERRED_TASKS)
     assert len([name for name in output.secrets if name.startswith("signature ")]) > len(FILE_FAILURES)

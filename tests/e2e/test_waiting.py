@@ -16,11 +16,11 @@ import requests
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from airflow_provider_crux.sandbox.validation import validate
+from tests.object_store import BUCKET, ObjectStore, running_s3  # noqa: F401 - a fixture
 from tests.real_airflow.instance import RUN_SECONDS, AirflowInstance, DagRun
 from tests.real_airflow.launcher import AIRFLOW_VERSION, SHORT_HEARTBEAT_TIMEOUTS
 from tests.real_airflow.request_bodies import api_timestamp, canonical_json, interval_body, utc
 from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox
-from tests.transfers.conftest import BUCKET, ObjectStore, running_s3  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

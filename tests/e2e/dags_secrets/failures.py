@@ -28,9 +28,9 @@ class PollInTriggerer(ExportWaitMixin, BaseOperator):
 
 
 class CrashWhileReading(CruxExportToObjectStorageOperator):
-    """Fail while the file is open, so that the traceback contains every frame that holds its URL."""
+    """Fail while the file is open, so that the traceback contains every frame that holds its URL or the hash key."""
 
-    def _stop_when_killed(self, chunks):
+    def _stop_when_killed(self, chunks, target):
         yield next(chunks)
         raise ZeroDivisionError("crash while reading")
 
@@ -53,7 +53,7 @@ def store(operator, task_id, path="{task_id}.csv"):
         task_id=task_id,
         export_uuid=f"{{{{ dag_run.conf['{task_id}'] }}}}",
         path="{{ dag_run.conf['folder'] }}/" + path.format(task_id=task_id),
-        crux_conn_id="crux_token",
+        crux_conn_id="crux_hash",
         deferrable=False,
         poll_interval=1,
     )

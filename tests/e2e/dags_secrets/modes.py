@@ -37,7 +37,7 @@ def sensor(task_id, *, poke_interval=1, **arguments):
     )
 
 
-def transfer(task_id, asset, *, deferrable):
+def transfer(task_id, asset, *, deferrable, **arguments):
     """Create a task that waits for an export which the test has created, stores it and updates an asset."""
     CruxExportToObjectStorageOperator(
         task_id=task_id,
@@ -46,6 +46,7 @@ def transfer(task_id, asset, *, deferrable):
         deferrable=deferrable,
         poll_interval=1,
         outlets=[Asset(f"file:///{asset}.csv")],
+        **arguments,
     )
 
 
@@ -64,5 +65,6 @@ for outcome, status in STATUSES.items():
             # Airflow 3.3 fails a task that it reschedules before it knows that the previous process has ended.
             sensor("reschedule", mode="reschedule", poke_interval=10)
             sensor("sense_deferred", deferrable=True)
-            transfer("store_on_worker", f"{dag_id}_on_worker", deferrable=False)
+            hashing = {"personal_data": "hash", "crux_conn_id": "crux_hash"} if connection == "token" else {}
+            transfer("store_on_worker", f"{dag_id}_on_worker", deferrable=False, **hashing)
             transfer("store_deferred", f"{dag_id}_deferred", deferrable=True)

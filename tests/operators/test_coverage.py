@@ -1,0 +1,536 @@
+"""Coverage as a task computes it: from manifests as they are published, in a folder and in a real S3."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath
+
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
+from tests.manifests import manifest
+from tests.object_store import BUCKET, ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 32)]
+SINCE, UNTIL = "2026-01-01", "2026-01-31"
+FILTERS: dict[str, Any] = {"start": 2, "limit": 9, "line_item_status": ["rejected", "allocated"]}
+
+
+class Lake(NamedTuple):
+    """
+    The folder of the stored files.
+
+    :param url: as the task gets it.
+    :param put: stores a file by name.
+    """
+
+    url: str
+    put: Callable[[str, bytes], object]
+
+    def store(self, start: datetime, end: datetime, *, file: str | None = None, **changes: Any) -> str:
+        """Store a file and its manifest, as the transfer does, and return the name of the file."""
+        name = file or f"dt={start:%Y-%m-%d}/{start:%H%M%S}.parquet"
+        content = manifest(start, end, **changes)
+        self.put(name, b"12345678")
+        self.put(f"{name}.manifest.json", json.dumps(content).encode())
+        return name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Lake:
+    """Return a folder on the local disk, which does not exist until something is stored."""
+    root = tmp_path / "lake"
+
+    def put(name: str, content: bytes) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+    return Lake(root.as_uri(), put)
+
+
+@pytest.fixture(params=["folder", "s3", "bucket"])
+def lake(request: pytest.FixtureRequest) -> Lake:
+    """Return a folder on the local disk, one in a bucket, or the bucket itself."""
+    if request.param == "folder":
+        return request.getfixturevalue("folder")
+    store: ObjectStore = request.getfixturevalue("s3")
+    prefix = "orders/" if request.param == "s3" else ""
+    return Lake(
+        f"s3://aws_loopback@{BUCKET}/{prefix}",
+        lambda name, content: store.client.put_object(Bucket=BUCKET, Key=f"{prefix}{name}", Body=content),
+    )
+
+
+@pytest.fixture
+def find_gaps(make_context):
+    """Return a function that executes the task, and returns the intervals as pairs and the XCom ``coverage``."""
+
+    def execute(path: object, **arguments: Any) -> tuple[list[tuple[datetime, datetime]], dict[str, Any]]:
+        context = make_context()
+        operator = CruxExportCoverageOperator(
+            **{"task_id": "find_gaps", "path": path, "since": SINCE, "until": UNTIL} | arguments
+        )
+        intervals = operator.execute(context)
+        assert all(list(interval) == ["interval_start", "interval_end"] for interval in intervals)
+        pairs = [tuple(map(datetime.fromisoformat, interval.values())) for interval in intervals]
+        return pairs, context["ti"].pushed.get("coverage", {})
+
+    return execute
+
+
+ALL = [(DAYS[0], DAYS[30])]
+MONTH = timedelta(days=30)
+
+
+def test_what_no_file_covers_is_returned_in_pieces_oldest_first(lake: Lake, find_gaps) -> None:
+    lake.store(DAYS[20], DAYS[23])
+    lake.store(DAYS[22], DAYS[25], orders=None)
+    lake.store(DAYS[1], DAYS[3])
+    lake.store(DAYS[25], DAYS[30] + timedelta(days=9), rows=7)
+    lake.store(DAYS[0] - timedelta(days=9), DAYS[0])
+    gaps, coverage = find_gaps(lake.url)
+    assert gaps == [
+        (DAYS[0], DAYS[1]),
+        (DAYS[3], DAYS[10]),
+        (DAYS[10], DAYS[17]),
+        (DAYS[17], DAYS[20]),
+    ]
+    assert coverage == {
+        "since": "2026-01-01T00:00:00+00:00",
+        "until": "2026-01-31T00:00:00+00:00",
+        "covered_seconds": 12 * 86400,
+        "gaps": 2,
+        "overlaps": 1,
+        "files": 4,
+        "rows": 22,
+        "orders": 9,
+    }
+
+
+def test_a_stretch_that_is_covered_has_no_gap(lake: Lake, find_gaps) -> None:
+    lake.store(DAYS[0], DAYS[12])
+    lake.store(DAYS[12], DAYS[30])
+    gaps, coverage = find_gaps(lake.url, fail_on_gap=True)
+    assert (gaps, coverage["covered_seconds"], coverage["gaps"]) == ([], 30 * 86400, 0)
+
+
+def test_in_a_folder_that_does_not_exist_everything_is_missing(lake: Lake, find_gaps) -> None:
+    gaps, coverage = find_gaps(lake.url, max_interval=MONTH)
+    assert gaps == ALL
+    assert [coverage[name] for name in ("covered_seconds", "gaps", "files", "rows", "orders")] == [0, 1, 0, 0, 0]
+
+
+def test_files_beside_the_folder_do_not_count(lake: Lake, find_gaps) -> None:
+    lake.store(DAYS[0], DAYS[9], file="history/a.csv")
+    lake.store(DAYS[9], DAYS[30], file="history2/a.csv")
+    path = f"{lake.url.rstrip('/')}/history"
+    assert find_gaps(path)[1]["covered_seconds"] == find_gaps(f"{path}/")[1]["covered_seconds"] == 9 * 86400
+    # every scheme of a file system needs this: a name is no pattern
+    lake.store(DAYS[0], DAYS[9], file="[a-z]*?/{x}#%20.csv")
+    assert find_gaps(f"{lake.url.rstrip('/')}/[a-z]*?/")[1]["covered_seconds"] == 9 * 86400
+
+
+def test_an_object_storage_path_is_accepted(folder: Lake, find_gaps) -> None:
+    folder.store(DAYS[0], DAYS[30])
+    assert find_gaps(ObjectStoragePath(folder.url))[0] == []
+
+
+# What looks like "no file": each gap is an e-mail, so it must be an error.
+
+
+@pytest.fixture
+def no_access(s3: ObjectStore):
+    """Let S3 reject credentials that it does not know, as a real one does."""
+    url = f"{s3.client.meta.endpoint_url}/moto-api/reset-auth"
+    requests.post(url, data=b"0", timeout=10).raise_for_status()
+    yield
+    requests.post(url, data=b"inf", timeout=10).raise_for_status()
+
+
+def test_a_bucket_that_does_not_exist_is_an_error(s3: ObjectStore, find_gaps) -> None:
+    for key in ("", "orders/"):
+        with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+            find_gaps(f"s3://aws_loopback@no-such-bucket/{key}")
+
+
+@pytest.mark.usefixtures("no_access")
+def test_rejected_credentials_are_an_error(find_gaps) -> None:
+    for key in ("", "orders/"):
+        with pytest.raises(PermissionError):
+            find_gaps(f"s3://aws_loopback@{BUCKET}/{key}")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(folder: Lake, find_gaps, monkeypatch) -> None:
+    folder.store(DAYS[0], DAYS[30], file="year/month/a.csv")
+    scandir = os.scandir
+
+    def broken_disk(path: str) -> Any:
+        if str(path).endswith("month"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", broken_disk)
+    with pytest.raises(OSError, match="Input/output error"):
+        find_gaps(folder.url)
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error(folder: Lake, find_gaps, tmp_path: Path) -> None:
+    folder.put("a.csv", b"12345678")
+    (tmp_path / "lake" / "a.csv.manifest.json").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(FileNotFoundError):
+        find_gaps(folder.url)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_file_instead_of_a_folder_is_an_error(lake: Lake, find_gaps, slash: str) -> None:
+    name = lake.store(DAYS[0], DAYS[30])
+    with pytest.raises(AirflowFailException, match=rf"path: .*{name}/?' is a file; use the folder"):
+        find_gaps(f"{lake.url.rstrip('/')}/{name}{slash}")
+
+
+# What does not count.
+
+
+def test_a_file_that_is_missing_or_has_another_length_does_not_count(lake: Lake, find_gaps, logged) -> None:
+    lake.put("gone.csv.manifest.json", json.dumps(manifest(DAYS[0], DAYS[1])).encode())
+    lake.store(DAYS[1], DAYS[2], file="short.csv", bytes=9)
+    lake.store(DAYS[2], DAYS[3], file="long.csv", bytes=7)
+    lake.store(DAYS[3], DAYS[4], file="good.csv")
+    gaps, coverage = find_gaps(lake.url, max_interval=MONTH)
+    assert gaps == [(DAYS[0], DAYS[3]), (DAYS[4], DAYS[30])]
+    assert coverage["files"] == 1
+    text = logged()
+    for name in ("gone", "short", "long"):
+        assert f"{name}.csv.manifest.json does not count: its file " in text
+        assert f"{name}.csv is missing or has another length; it is exported again" in text
+    assert text.count("does not count") == 3
+
+
+DAY = manifest(DAYS[0], DAYS[1])
+BROKEN: dict[str, bytes | dict[str, Any]] = {
+    "empty": b"",
+    "cut": json.dumps(DAY).encode()[:-30],
+    "binary": b"\xff\xfe\x00",
+    "deep": b"[" * 100_000,
+    "list": json.dumps([DAY]).encode(),
+    "foreign": b'{"name": "a web app", "icons": []}',
+    "newer": DAY | {"version": 2},
+    "version_text": DAY | {"version": "1"},
+    "more_fields": DAY | {"color": "red"},
+    "fewer_fields": {name: value for name, value in DAY.items() if name != "sha256"},
+    "rows_text": DAY | {"rows": "5"},
+    "rows_negative": DAY | {"rows": -5},
+    "rows_nan": DAY | {"rows": float("nan")},
+    "orders_list": DAY | {"orders": [3]},
+    "bytes_boolean": DAY | {"bytes": True},
+    "request_text": DAY | {"request": "everything"},
+    "start_number": DAY | {"interval_start": 20260101},
+    "start_local": DAY | {"interval_start": "2026-01-01T00:00:00"},
+    "end_word": DAY | {"interval_end": "tomorrow"},
+    "end_of_time": DAY | {"interval_end": "9999-12-31T23:59:59-12:00"},
+    "requested_at_word": DAY | {"requested_at": "today"},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_manifest_does_not_count_and_does_not_fail_the_task(
+    folder: Lake, find_gaps, logged, name: str
+) -> None:
+    content = BROKEN[name]
+    folder.put(f"{name}.csv", b"1" if name == "bytes_boolean" else b"12345678")
+    folder.put(f"{name}.csv.manifest.json", content if isinstance(content, bytes) else json.dumps(content).encode())
+    folder.store(DAYS[1], DAYS[30])
+    gaps, coverage = find_gaps(folder.url)
+    assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[1])], 1)
+    assert f"{name}.csv.manifest.json does not count: it is not a manifest of this provider (" in logged()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"interval_start": None, "interval_end": None, "request": None},  # no export operator upstream
+        {"request": None},
+        {"requested_at": "2025-12-31T23:00:00+00:00"},  # before its own interval
+        {"interval_end": "2026-01-01T00:00:00.000Z"},
+    ],
+)
+def test_a_manifest_without_an_interval_does_not_count(
+    folder: Lake, find_gaps, logged, changes: dict[str, Any]
+) -> None:
+    folder.store(DAYS[0], DAYS[30], file="a.csv", **changes)
+    gaps, coverage = find_gaps(folder.url, max_interval=MONTH)
+    assert (gaps, coverage["files"]) == (ALL, 0)
+    assert "a.csv.manifest.json does not count: the interval of its export is unknown or empty" in logged()
+
+
+@pytest.mark.parametrize(
+    ("requested_at", "stored_at"),
+    [
+        ("2026-01-09T12:30:00.750000+00:00", "2026-01-10T00:00:00+00:00"),
+        (None, "2026-01-09T12:30:00.750000+00:00"),
+        ("2026-01-09T13:30:00+01:00", "2026-01-10T00:00:00+00:00"),
+    ],
+)
+def test_a_file_covers_nothing_after_its_request(
+    folder: Lake, find_gaps, requested_at: str | None, stored_at: str
+) -> None:
+    folder.store(DAYS[0], DAYS[30], requested_at=requested_at, stored_at=stored_at)
+    assert find_gaps(folder.url, max_interval=MONTH)[0] == [(datetime(2026, 1, 9, 12, 30, tzinfo=UTC), DAYS[30])]
+
+
+def test_files_of_other_filters_do_not_cover(folder: Lake, find_gaps) -> None:
+    folder.store(DAYS[0], DAYS[10], file="all.csv")
+    folder.store(DAYS[10], DAYS[20], file="some.csv", filters=FILTERS | {"status_conjunction": "or"})
+    folder.store(DAYS[20], DAYS[30], file="both.csv", filters=FILTERS | {"status_conjunction": "and"})
+    folder.store(DAYS[20], DAYS[30], file="odd.csv", filters={"line_item_status": [1, None], "sort": []})
+    assert find_gaps(folder.url, max_interval=MONTH)[0] == [(DAYS[10], DAYS[30])]
+    # the same, written differently
+    filters = {"start": "2", "limit": 9, "line_item_status": "['allocated', 'rejected']"}
+    gaps, coverage = find_gaps(folder.url, max_interval=MONTH, **filters)
+    assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[10]), (DAYS[20], DAYS[30])], 1)
+
+
+# The end of the stretch.
+
+
+@pytest.mark.parametrize("until", [None, "", "None", "2999-01-01"])
+def test_the_future_is_never_checked(folder: Lake, find_gaps, until: str | None) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    gaps, coverage = find_gaps(folder.url, until=until, max_interval=timedelta(days=999_999))
+    end = datetime.fromisoformat(coverage["until"])
+    assert gaps == [(DAYS[0], end)]
+    assert before <= end <= datetime.now(UTC)
+    assert end.microsecond == 0
+
+
+def test_both_ends_are_truncated_to_the_second_in_utc(folder: Lake, find_gaps) -> None:
+    gaps, _ = find_gaps(
+        folder.url, since="2026-01-01T01:00:00.9+01:00", until=datetime(2026, 1, 1, 0, 0, 59, 999999, tzinfo=UTC)
+    )
+    assert gaps == [(DAYS[0], DAYS[0] + timedelta(seconds=59))]
+
+
+def test_a_stretch_without_length_has_no_gap(folder: Lake, find_gaps) -> None:
+    assert find_gaps(folder.url, since=UNTIL, until=UNTIL, fail_on_gap=True)[0] == []
+
+
+# Templates.
+
+PARAMS = {
+    "folder": "lake",
+    "since": "2026-01-03",
+    "until": "2026-01-05",
+    "start": 2,
+    "limit": None,
+    "sort": {"key": "date", "dir": "desc"},
+    "statuses": ["rejected", "allocated"],
+    "conjunction": "and",
+}
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_templates_rendered_as_text_or_native_objects_give_the_same(
+    tmp_path: Path, folder: Lake, make_context, *, native: bool
+) -> None:
+    filters = {
+        "start": 2,
+        "sort": {"key": "date", "dir": "des"},
+        "line_item_status": ["rejected", "allocated"],
+        "status_conjunction": "and",
+    }
+    folder.store(DAYS[2], DAYS[3], filters=filters)
+    folder.store(DAYS[3], DAYS[4], filters=filters | {"limit": 4})
+    with DAG("d", schedule=None, start_date=DAYS[0], render_template_as_native_obj=native) as dag:
+        operator = CruxExportCoverageOperator(
+            task_id="find_gaps",
+            path=f"{tmp_path.as_uri()}/{{{{ params.folder }}}}",
+            since="{{ params.since }}",
+            until="{{ params.until }}",
+            start="{{ params.start }}",
+            limit="{{ params.limit }}",
+            sort="{{ params.sort }}",
+            line_item_status="{{ params.statuses }}",
+            status_conjunction="{{ params.conjunction }}",
+        )
+    context = make_context(dag=dag, params=PARAMS)
+    operator.render_template_fields(context)
+    assert operator.execute(context) == [
+        {"interval_start": "2026-01-04T00:00:00+00:00", "interval_end": "2026-01-05T00:00:00+00:00"}
+    ]
+
+
+# What the task returns and reports.
+
+
+def test_more_pieces_than_airflow_maps_are_returned_over_several_runs(
+    folder: Lake, find_gaps, monkeypatch, logged
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "3")
+    folder.store(DAYS[1], DAYS[29])
+    assert find_gaps(folder.url, max_interval=timedelta(hours=16))[0] == [
+        (DAYS[0], DAYS[0] + timedelta(hours=16)),
+        (DAYS[0] + timedelta(hours=16), DAYS[1]),
+        (DAYS[29], DAYS[29] + timedelta(hours=16)),
+    ]
+    assert "There are more than 3 intervals to export, the limit of [core] max_map_length" in logged()
+    assert len(find_gaps(folder.url, since="2026-01-02", max_interval=timedelta(hours=8))[0]) == 3
+    assert "max_map_length" not in logged()
+
+
+def test_a_gap_can_fail_the_task_without_a_retry(folder: Lake, make_context) -> None:
+    folder.store(DAYS[1], DAYS[2])
+    context = make_context()
+    operator = CruxExportCoverageOperator(
+        task_id="check", path=folder.url, since=SINCE, until=UNTIL, fail_on_gap=True, retries=3
+    )
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute(context)
+    assert str(caught.value) == (
+        f"2 gaps below '{folder.url}': 2026-01-01T00:00:00+00:00 to 2026-01-02T00:00:00+00:00; "
+        "2026-01-03T00:00:00+00:00 to 2026-01-31T00:00:00+00:00. Export these intervals, and store them there with "
+        "manifest=True"
+    )
+    assert context["ti"].pushed["coverage"]["gaps"] == 2
+
+
+def test_a_message_shows_the_first_of_many_gaps(folder: Lake, find_gaps) -> None:
+    for hour in range(1, 60, 2):
+        folder.store(DAYS[0] + timedelta(hours=hour), DAYS[0] + timedelta(hours=hour + 1))
+    with pytest.raises(AirflowFailException) as caught:
+        find_gaps(folder.url, fail_on_gap=True)
+    assert "31 gaps below" in str(caught.value)
+    assert "2026-01-02T14:00:00+00:00 to 2026-01-02T15:00:00+00:00; and 11 more. Export" in str(caught.value)
+
+
+def test_no_xcom_is_pushed_if_the_dag_wants_none(folder: Lake, find_gaps) -> None:
+    assert find_gaps(folder.url, do_xcom_push=False)[1] == {}
+
+
+# Invalid arguments.
+
+INVALID = [
+    ({"path": None}, "path: None is not a path"),
+    ({"path": " "}, "path: ' ' is not a path"),
+    ({"path": 7}, "path: 7 is not a path"),
+    ({"path": "s3://lake/dt={interval_start:%Y}/"}, "path: {interval_start} is a placeholder, and a folder has none"),
+    ({"path": "s3://lake/{dag_id}/"}, "path: {dag_id} is a placeholder, and a folder has none"),
+    ({"since": None}, "since: None is not set"),
+    ({"since": ""}, "since: '' is not set"),
+    ({"since": "soon"}, "since: str 'soon' is not an instant"),
+    ({"since": 3.5}, "since: float 3.5 is not an instant"),
+    ({"since": "0001-01-01T00:00:00+01:00"}, "since: 0001-01-01T00:00:00+01:00 is outside the years 1 to 9999"),
+    ({"until": "later"}, "until: str 'later' is not an instant"),
+    ({"until": "9999-12-31T23:59:59-01:00"}, "until: 9999-12-31T23:59:59-01:00 is outside the years 1 to 9999"),
+    ({"until": "2025-12-31"}, "since: 2026-01-01"),
+    ({"start": -1}, "start: -1 is below 0"),
+    ({"start": 5, "limit": 4}, "limit: 4 is below start 5"),
+    ({"limit": "many"}, "limit: str 'many' is not a whole number"),
+    ({"sort": "date"}, "sort: str 'date' is not a mapping"),
+    ({"line_item_status": ["lost"]}, "line_item_status: unknown status ['lost']"),
+    ({"status_conjunction": "or"}, "status_conjunction: 'or' is set without line_item_status"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        *INVALID,
+        ({"max_interval": timedelta(0)}, "max_interval: datetime.timedelta(0) is not a timedelta of 1 or more"),
+        ({"max_interval": timedelta(days=-1)}, "max_interval: "),
+        ({"max_interval": timedelta(milliseconds=1500)}, "max_interval: "),
+        ({"max_interval": 7}, "max_interval: 7 is not a timedelta"),
+        ({"since": None, "path": "", "start": -1}, "path: '' is not a path; use the folder"),
+    ],
+)
+def test_an_invalid_argument_fails_when_the_dag_is_parsed(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CruxInvalidRequestError) as caught:
+        CruxExportCoverageOperator(
+            **{"task_id": "find_gaps", "path": "s3://lake/", "since": SINCE, "until": UNTIL} | arguments
+        )
+    assert f"Task 'find_gaps': {problem}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        *INVALID,
+        ({"path": "nope://lake/"}, "path: 'nope://lake/' cannot be opened"),
+        ({"since": "2999-01-01", "until": ""}, "since: 2999-01-01T00:00:00+00:00 is after until"),
+    ],
+)
+def test_a_rendered_value_that_is_invalid_fails_the_task_immediately(
+    make_context, arguments: dict[str, Any], problem: str
+) -> None:
+    operator = CruxExportCoverageOperator(
+        **{"task_id": "find_gaps", "path": "file:///no-such-folder", "since": SINCE, "until": UNTIL}
+        | dict.fromkeys(arguments, "{{ x }}")
+    )
+    for name, value in arguments.items():
+        setattr(operator, name, value)
+    context = make_context()
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute(context)
+    assert problem in str(caught.value)
+    assert context["ti"].pushed == {}
+
+
+# Its size.
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+
+import airflow_provider_crux.operators.coverage as module
+
+
+class TaskInstance:
+    def xcom_push(self, key, value):
+        self.coverage = value
+
+
+def peak():
+    # not ru_maxrss, which begins with the memory of the parent process
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+
+listed = []
+sys.addaudithook(lambda event, arguments: listed.append(str(arguments[0])) if event == "os.scandir" else None)
+ti = TaskInstance()
+url, root = sys.argv[1:]
+operator = module.CruxExportCoverageOperator(task_id="c", path=url, since="2000-01-01", until="2026-01-01")
+gaps = operator.execute({"ti": ti})
+print(json.dumps([len(gaps), ti.coverage, [path for path in listed if path.startswith(root)], peak()]))
+"""
+
+
+def test_ten_thousand_manifests_are_listed_once_in_little_memory(folder: Lake, tmp_path: Path) -> None:
+    # one folder for each day, as the example has it
+    count, first = 9_497, datetime(2000, 1, 1, tzinfo=UTC)
+    for number in range(count):
+        day = first + timedelta(days=number)
+        folder.store(day, day + timedelta(days=1))
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, folder.url, str(tmp_path / "lake")],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "home")},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    gaps, coverage, listed, peak = json.loads(done.stdout.splitlines()[-1])
+    assert (gaps, coverage["files"], coverage["rows"]) == (0, count, 5 * count)
+    assert len(listed) == len(set(listed)) == count + 1
+    assert peak < 200
