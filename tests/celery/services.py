@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from tests.postgres import find_program, wait_for_service
+from tests.postgres.server import find_program, wait_for_service
 from tests.real_airflow.launcher import free_port
 from tests.real_airflow.processes import Component, stopping_on_exit
 

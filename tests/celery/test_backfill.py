@@ -21,7 +21,7 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from airflow_provider_crux.sandbox.validation import validate
 from tests.celery.services import running_redis
-from tests.postgres import running_postgres
+from tests.postgres.server import running_postgres
 from tests.real_airflow.launcher import DATABASE_SETTING, SHORT_HEARTBEAT_TIMEOUTS
 from tests.real_airflow.processes import AirflowTestError, run_airflow
 from tests.real_airflow.request_bodies import interval_body
