@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -11,7 +11,7 @@ import pytest
 
 from tests.postgres.server import running_postgres
 from tests.transfers.conftest import context_with
-from tests.transfers.table import TABLE, Database, Loading, forget_secrets, recorded_connections
+from tests.transfers.table import MONEY, TABLE, Database, Loading, forget_secrets, recorded_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,8 @@ __all__ = ["context_with"]
 
 class Postgres(Database):
     """A database of PostgreSQL."""
+
+    numbers: ClassVar[dict[str, str]] = {"quantity": "bigint", **dict.fromkeys(MONEY, "numeric")}
 
     def tables(self) -> set[str]:
         # also those of other sessions
@@ -64,7 +66,9 @@ def database(address: str, connect, monkeypatch: pytest.MonkeyPatch) -> Database
         cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         connection.commit()
     url = urlsplit(address)
-    connect("postgres_lake", conn_type="postgres", host=url.hostname, port=url.port, login=url.username, schema="postgres")
+    connect(
+        "postgres_lake", conn_type="postgres", host=url.hostname, port=url.port, login=url.username, schema="postgres"
+    )
     hook = "airflow.providers.postgres.hooks.postgres.PostgresHook"
     return Postgres("postgres_lake", lambda: psycopg2.connect(address), recorded_connections(monkeypatch, hook))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.module_loading import import_string
 
@@ -43,10 +43,12 @@ class Database:
     conn_id: str
     connect: Callable[[], Any]
     opened: list[Any] = field(default_factory=list)
+    numbers: ClassVar[dict[str, str]] = {}
+    """Types of the columns that a table must not have as text."""
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+    def execute(self, statement: str) -> None:
         with contextlib.closing(self.connect()) as connection:
-            connection.cursor().execute(statement, parameters)
+            connection.cursor().execute(statement)
             connection.commit()
 
     def query(self, statement: str) -> list[Row]:
@@ -121,9 +123,7 @@ class Sqlite(Database):
     @staticmethod
     def _typed(row: Row) -> Row:
         money = {name: Decimal(str(row[name])) for name in MONEY if row.get(name) is not None}
-        instants = {
-            name: datetime.fromisoformat(row[name]) for name in CRUX_COLUMNS[1:] if row.get(name) is not None
-        }
+        instants = {name: datetime.fromisoformat(row[name]) for name in CRUX_COLUMNS[1:] if row.get(name) is not None}
         return {**row, **money, **instants}
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
 
 NAMES = [column.name for column in COLUMNS]
+TEXTS = [column.name for column in COLUMNS if column.type is ColumnType.TEXT]
 PERSONAL = {column.name for column in COLUMNS if column.personal}
 
 
@@ -148,7 +149,9 @@ def test_text_is_loaded_character_by_character(loading: Loading, database: Datab
     stored = database.by_key("name")
     assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
     # the same through the statement that merges
-    loading.run(csv_file(*({"line_item_uuid": str(index), "city": text} for index, text in enumerate(texts))), minutes=1)
+    loading.run(
+        csv_file(*({"line_item_uuid": str(index), "city": text} for index, text in enumerate(texts))), minutes=1
+    )
     stored = database.by_key("city")
     assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
 
@@ -271,7 +274,7 @@ def test_any_sequence_of_exports_leads_to_the_same_table(
 def test_the_key_may_have_several_columns(loading: Loading, database: Database) -> None:
     rows = [{"order_uuid": order, "line_item_uuid": ""} for order in "ab"]
     key = ("order_uuid", "line_item_uuid")
-    with pytest.raises(AirflowFailException, match="1 values of the key .*line_item_uuid.*occur in several rows"):
+    with pytest.raises(AirflowFailException, match=r"1 values of the key .*line_item_uuid.*occur in several rows"):
         loading.run(csv_file(*rows))
     assert loading.run(csv_file(*rows), key=key) == (2, 0, 0)
     assert loading.run(csv_file(rows[0], {"order_uuid": "c"}), key=key, minutes=1) == (1, 1, 0)
@@ -280,9 +283,8 @@ def test_the_key_may_have_several_columns(loading: Loading, database: Database) 
 
 def test_a_key_that_is_missing_in_a_row_is_an_error(loading: Loading, database: Database) -> None:
     body = csv_file({"line_item_uuid": "a", "quantity": ""}, {"line_item_uuid": "b", "quantity": "1"})
-    for _ in range(2):
-        with pytest.raises(AirflowException):
-            loading.run(body, key=("order_uuid", "quantity"))
+    with pytest.raises(AirflowFailException, match=r"1 rows have no value in the key .*quantity"):
+        loading.run(body, key=("order_uuid", "quantity"))
     assert TABLE not in database.tables()
     database.assert_nothing_is_left()
 
@@ -290,12 +292,11 @@ def test_a_key_that_is_missing_in_a_row_is_an_error(loading: Loading, database: 
 # the table's columns
 
 
-def test_an_unknown_column_is_added_as_text_with_a_warning(loading: Loading, database: Database, logged) -> None:
+def test_an_unknown_column_is_added_as_text_with_a_warning(loading: Loading, database: Database, caplog) -> None:
     loading.run(lines("a"))
     body = csv_file({"line_item_uuid": "b", "gift note": "For Ada", "N2": ""}, columns=[*NAMES, "gift note", "N2"])
-    logged()
     assert loading.run(body, minutes=1) == (1, 0, 0)
-    assert "'gift note' of the file is not published: it is stored as text" in logged()
+    assert "'gift note' of the file is not published: it is stored as text" in caplog.text
     rows = database.rows()
     assert [row["gift note"] for row in rows] == [None, "For Ada"]
     # a file without it again
@@ -323,9 +324,9 @@ def test_without_create_table_the_table_must_exist_and_have_every_column(loading
     with pytest.raises(AirflowException, match=rf"table '{TABLE}'; the table is as it was.*{TABLE}"):
         loading.run(lines("a"), create_table=False)
     assert TABLE not in database.tables()
-    columns = ", ".join(f"{name} text" for name in NAMES if name not in {"quantity", *MONEY})
+    columns = ", ".join(f"{name} text" for name in TEXTS)
     database.execute(f"CREATE TABLE {TABLE} ({columns}, PRIMARY KEY (line_item_uuid))")
-    missing = [name for name in (*NAMES, *CRUX_COLUMNS) if name in {"quantity", *MONEY, *CRUX_COLUMNS}]
+    missing = [name for name in (*NAMES, *CRUX_COLUMNS) if name not in TEXTS]
     message = f"table: '{TABLE}' lacks the columns {', '.join(missing)}; add them, or set create_table=True"
     with pytest.raises(AirflowFailException, match=message):
         loading.run(lines("a"), create_table=False)
@@ -335,16 +336,18 @@ def test_without_create_table_the_table_must_exist_and_have_every_column(loading
 
 
 def test_a_table_of_ones_own_keeps_its_columns_and_rows(loading: Loading, database: Database) -> None:
-    columns = ", ".join(f"{name} text" for name in NAMES if name not in {"quantity", *MONEY})
+    columns = ", ".join(f"{name} text" for name in TEXTS)
     database.execute(f"CREATE TABLE {TABLE} (mine integer DEFAULT 7, {columns}, UNIQUE (line_item_uuid))")
-    database.execute(f"INSERT INTO {TABLE} (mine, line_item_uuid, name) VALUES (1, 'a', 'by hand'), (2, 'z', 'by hand')")
+    database.execute(
+        f"INSERT INTO {TABLE} (mine, line_item_uuid, name) VALUES (1, 'a', 'by hand'), (2, 'z', 'by hand')"
+    )
     # a row that no export loaded is older than every export
     assert loading.run(lines("a", "b", name="export")) == (1, 1, 0)
     assert database.by_key("mine", "name") == {"a": (1, "export"), "b": (7, "export"), "z": (2, "by hand")}
 
 
 def test_a_table_without_a_unique_key_is_an_error(loading: Loading, database: Database) -> None:
-    columns = ", ".join(f"{name} text" for name in NAMES if name not in {"quantity", *MONEY})
+    columns = ", ".join(f"{name} text" for name in TEXTS)
     database.execute(f"CREATE TABLE {TABLE} ({columns})")
     with pytest.raises(AirflowException, match=r"(?i)The database says: .*(constraint)"):
         loading.run(lines("a"))
@@ -356,8 +359,8 @@ def test_a_table_without_a_unique_key_is_an_error(loading: Loading, database: Da
 
 
 def test_dropped_personal_data_is_not_in_the_table(loading: Loading, database: Database) -> None:
-    body = csv_file({name: f"secret {name}" for name in PERSONAL}, columns=[*NAMES, "unknown"])
-    loading.run(body.replace(b'secret', b'"secret'[1:]), personal_data="drop")
+    secrets = {name: f"secret {name}" for name in (*PERSONAL, "unknown")}
+    loading.run(csv_file(secrets, columns=[*NAMES, "unknown"]), personal_data="drop")
     (row,) = database.rows()
     assert set(row) == {*NAMES, *CRUX_COLUMNS} - PERSONAL
     assert "secret" not in str(row)
@@ -369,12 +372,16 @@ def test_hashed_personal_data_is_equal_for_equal_values_and_empty_for_empty_ones
     connect(
         host=loading.sandbox.url, password=loading.sandbox.settings.token, extra={"hash_key": "0123456789abcdef-key"}
     )
-    rows = [{"line_item_uuid": key, "name": name} for key, name in (("a", "Ada"), ("b", "Ada"), ("c", "Eve"), ("d", ""))]
+    rows = [
+        {"line_item_uuid": key, "name": name} for key, name in (("a", "Ada"), ("b", "Ada"), ("c", "Eve"), ("d", ""))
+    ]
     loading.run(csv_file(*rows), personal_data="hash")
     names = [name for (name,) in database.by_key("name").values()]
     assert names[0] == names[1] != names[2]
     assert [len(name) for name in names] == [64, 64, 64, 0]
-    assert not {"Ada", "Eve", ROW["phone"], ROW["address1"]} & {value for row in database.rows() for value in row.values()}
+    assert not {"Ada", "Eve", ROW["phone"], ROW["address1"]} & {
+        value for row in database.rows() for value in row.values()
+    }
 
 
 def test_hashing_without_a_key_and_a_dropped_key_are_errors(loading: Loading, database: Database) -> None:
@@ -439,7 +446,9 @@ def test_the_lineage_names_the_table_as_the_hook_does(loading: Loading, database
     (source,) = lineage.inputs
     assert (source.namespace, source.name) == (f"crux://{loading.sandbox.url.removeprefix('http://')}", "orders")
     assert [(output.namespace, output.name) for output in lineage.outputs] == database.datasets
-    assert [output.outputFacets["outputStatistics"].rowCount for output in lineage.outputs] == [33] * len(database.datasets)
+    assert [output.outputFacets["outputStatistics"].rowCount for output in lineage.outputs] == [33] * len(
+        database.datasets
+    )
 
 
 # waiting, and where the export comes from
@@ -530,7 +539,7 @@ def test_an_invalid_argument_fails_when_the_dag_is_parsed(
         "order_lines -- ",
         "order_lines/**/",
         "order_lines AS t (",
-        "ordеr_lines",  # a Cyrillic letter
+        "ord\u0435r_lines",  # a Cyrillic letter
         "public.order_lines.x",
         ".order_lines",
         "order_lines\n",
@@ -568,7 +577,20 @@ def test_the_table_may_have_upper_case_letters_and_a_reserved_name(loading: Load
 
 
 def test_reserved_words_and_odd_names_are_names_of_columns(loading: Loading, database: Database) -> None:
-    names = ["select", "Order", "user", "a.b", "two words", "dash-ed", "Table", "default", "t", "s", "excluded", "rowid"]
+    names = [
+        "select",
+        "Order",
+        "user",
+        "a.b",
+        "two words",
+        "dash-ed",
+        "Table",
+        "default",
+        "t",
+        "s",
+        "excluded",
+        "rowid",
+    ]
     values = {name: f"value of {name}" for name in names}
     body = csv_file({"line_item_uuid": "a", **values}, columns=[*NAMES, *names])
     assert loading.run(body) == (1, 0, 0)
@@ -610,7 +632,9 @@ plain_names = st.from_regex(r"[A-Za-z][A-Za-z0-9_ .-]{0,62}", fullmatch=True)
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(plain_names, min_size=1, max_size=4))
-def test_any_header_leads_to_plain_columns_or_to_an_error(loading: Loading, database: Database, names: list[str]) -> None:
+def test_any_header_leads_to_plain_columns_or_to_an_error(
+    loading: Loading, database: Database, names: list[str]
+) -> None:
     for table in database.tables():
         database.execute(f"DROP TABLE {table}")
     values = {name: f"value of {name}" for name in names}
@@ -672,25 +696,26 @@ def rejected_in_the_merge(loading: Loading) -> type[Exception]:
     ],
     ids=["cut", "number", "money", "not UTF-8", "short row", "repeated key", "trigger"],
 )
-@pytest.mark.parametrize("is_new", [False, True], ids=["table", "no table"])
 def test_a_fault_leaves_the_table_as_it_was(
-    loading: Loading, database: Database, fault: Callable[[Loading], type[Exception]], is_new: bool
+    loading: Loading, database: Database, fault: Callable[[Loading], type[Exception]]
 ) -> None:
-    if is_new and fault is rejected_in_the_merge:
-        pytest.skip("a trigger needs a table")
-    if not is_new:
-        loading.run(lines("a", "b", name="old"))
-        before = database.rows(), database.tables()
-    else:
-        before = [], set()
-    error = fault(loading)
-    # an unknown column besides, which must not be added
-    with pytest.raises(error) as raised:
+    loading.run(lines("a", "b", name="old"))
+    before = database.rows(), database.tables()
+    with pytest.raises(fault(loading)):
         loading.run(minutes=1, batch_size=10)
-    assert (database.rows() if not is_new else [], database.tables()) == before
+    assert (database.rows(), database.tables()) == before
     assert loading.pushed == {}
     database.assert_nothing_is_left()
-    assert "new" not in whole_traceback(raised.value).replace("newline", "")
+
+
+@pytest.mark.parametrize("fault", [cut_download, bad_value("quantity", "many"), short_row, repeated_key])
+def test_a_fault_creates_no_table(
+    loading: Loading, database: Database, fault: Callable[[Loading], type[Exception]]
+) -> None:
+    with pytest.raises(fault(loading)):
+        loading.run(minutes=1, batch_size=10)
+    assert database.tables() == set()
+    database.assert_nothing_is_left()
 
 
 def test_a_killed_task_leaves_the_table_as_it_was(loading: Loading, database: Database, monkeypatch) -> None:
@@ -739,46 +764,59 @@ def test_after_a_failure_the_next_try_succeeds(loading: Loading, database: Datab
 # no value of a row anywhere
 
 
-CANARIES = {name: f"canary{index}" for index, name in enumerate(NAMES) if name not in {"quantity", *MONEY}}
+CANARIES = {name: f"canary{index}" for index, name in enumerate(TEXTS)}
 
 
 def with_canaries(**changes: str) -> bytes:
     return csv_file({**CANARIES, "quantity": "31337", "estimated_tax": "31337.42", **changes})
 
 
-def typeless_table(loading: Loading, columns: dict[str, str]) -> None:
-    types = dict.fromkeys((*NAMES, *CRUX_COLUMNS), "text") | columns
-    definitions = ", ".join(f"{name} {definition}" for name, definition in types.items())
-    loading.database.execute(f"CREATE TABLE {TABLE} ({definitions}, PRIMARY KEY (line_item_uuid))")
-
-
-FAULTS: dict[str, Callable[[Loading], bytes]] = {
-    "number": lambda loading: with_canaries(quantity="canary quantity"),
-    "money": lambda loading: with_canaries(dropship_fee="canary fee"),
-    "not UTF-8": lambda loading: with_canaries(address1="canary\udcff"),
-    "width": lambda loading: with_canaries()[:-2] + b",canary\r\n",
-    "key": lambda loading: with_canaries() + with_canaries().split(b"\r\n", 1)[1],
-    "constraint": lambda loading: typeless_table(loading, {"name": "text CHECK (name = '')"}) or with_canaries(),
-    "unique": lambda loading: (
-        typeless_table(loading, {"phone": "text UNIQUE"})
-        or csv_file({**CANARIES, "line_item_uuid": "1"}, {**CANARIES, "line_item_uuid": "2"})
-    ),
-    "not null": lambda loading: typeless_table(loading, {"quantity": "text NOT NULL"}) or with_canaries(quantity=""),
-    "trigger": lambda loading: (
-        typeless_table(loading, {}) or loading.database.raise_when(CANARIES["line_item_uuid"]) or with_canaries()
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_no_value_of_a_row_is_in_an_error_or_in_a_log(loading: Loading, logged, fault: str) -> None:
-    body = FAULTS[fault](loading)
-    with pytest.raises(AirflowException) as raised:
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (with_canaries(quantity="canary"), "column 'quantity' in row 1 is not a whole number"),
+        (with_canaries(dropship_fee="canary"), "column 'dropship_fee' in row 1 is not an amount of money"),
+        (with_canaries(address1="canary\udcff"), "column 'address1' in row 1 is not valid UTF-8"),
+        (with_canaries()[:-2] + b",canary\r\n", "row 1 has 28 values instead of 27"),
+        (with_canaries() + with_canaries().split(b"\r\n", 1)[1], "1 values of the key line_item_uuid occur in several"),
+    ],
+    ids=["number", "money", "not UTF-8", "width", "key"],
+)
+def test_no_value_of_a_row_is_in_an_error_about_the_file(loading: Loading, logged, body: bytes, problem: str) -> None:
+    with pytest.raises(AirflowFailException) as raised:
         loading.run(body)
+    assert problem in str(raised.value)
     output = whole_traceback(raised.value) + logged()
     assert "canary" not in output
     assert "31337" not in output
-    assert TABLE in str(raised.value) or "row 1" in str(raised.value) or "occur in several rows" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"name": "text CHECK (name = '')"},
+        {"phone": "text UNIQUE"},
+        {"business_name": "text NOT NULL", "estimated_shipping_cost": "text NOT NULL"},
+        {},
+    ],
+    ids=["check", "unique", "not null", "trigger"],
+)
+def test_no_value_of_a_row_is_in_an_error_of_the_database(
+    loading: Loading, database: Database, logged, columns: dict[str, str]
+) -> None:
+    types = dict.fromkeys(NAMES, "text") | database.numbers | columns
+    definitions = ", ".join(f"{name} {definition}" for name, definition in types.items())
+    database.execute(f"CREATE TABLE {TABLE} ({definitions}, PRIMARY KEY (line_item_uuid))")
+    if not columns:
+        database.raise_when(CANARIES["line_item_uuid"])
+    first, second = with_canaries(), with_canaries(line_item_uuid="canary again")
+    with pytest.raises(
+        AirflowException, match=f"table '{TABLE}'; the table is as it was. The database says: "
+    ) as raised:
+        loading.run(first + second.split(b"\r\n", 1)[1])
+    output = whole_traceback(raised.value) + logged()
+    assert "canary" not in output
+    assert "31337" not in output
 
 
 # connections
@@ -791,7 +829,9 @@ def test_another_database_is_an_error_that_names_the_connection_and_its_type(
     uuid = loading.export()
     context = loading.new_context(loading.interval(uuid))
     operator = loading.operator(uuid, conn_id="elsewhere")
-    with pytest.raises(AirflowFailException, match="conn_id: connection 'elsewhere' is of the type .*; use one to Postgr"):
+    with pytest.raises(
+        AirflowFailException, match=r"conn_id: connection 'elsewhere' is of the type .*; use one to Postgr"
+    ):
         operator.execute(context)
     assert loading.sandbox.requests == []
 
@@ -804,6 +844,6 @@ def test_a_connection_that_is_missing_or_has_no_provider_is_an_error_that_names_
         connect(conn_id, **fields)
     uuid = loading.export()
     context = loading.new_context(loading.interval(uuid))
-    with pytest.raises(AirflowException, match=f"'?{conn_id}'?"):
+    with pytest.raises(AirflowException, match=conn_id):
         loading.operator(uuid, conn_id=conn_id).execute(context)
     assert loading.sandbox.requests == []
