@@ -99,6 +99,7 @@ class SqlTable(ABC):
         self._table = ".".join(map(quote, table.split(".")))
         self._staging = f"crux_staging_{secrets.token_hex(8)}"
         self._names = {column.name: quote(column.name) for column in columns}
+        self._key_columns = key
         self._key = [self._names[name] for name in key]
         # a text is never missing
         self._nullable_key = [
@@ -205,18 +206,20 @@ class SqlTable(ABC):
             cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
 
     def _check_keys(self, cursor: Any) -> None:
-        if nullable := [self._names[name] for name in self._nullable_key]:
-            missing = " OR ".join(f"{name} IS NULL" for name in nullable)
+        if self._nullable_key:
+            missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
             cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
             if count := _scalar(cursor):
-                raise unusable_file(f"{count} rows have no value in the key {', '.join(nullable)}; use other columns")
+                raise unusable_file(
+                    f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
+                )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
         if count := _scalar(cursor):
             raise unusable_file(
-                f"{count} values of the key {', '.join(self._key)} occur in several rows; use a key that identifies a "
-                "row, for example key=('order_uuid', 'line_item_uuid')"
+                f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
+                "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
             )
 
     def _same_key(self, one: str, other: str) -> str:
@@ -301,7 +304,9 @@ class PostgresTable(SqlTable):
 
     def _error_text(self, error: Exception) -> str:
         diagnostics: Any = getattr(error, "diag", None)
-        state = getattr(diagnostics, "sqlstate", None) or type(error).__name__
+        state = getattr(diagnostics, "sqlstate", None)
+        if state is None:  # not the database but its driver: the connection is lost
+            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         # a value is at the end of the place: "COPY ..., line 3, column name: "Ada""
         place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
         constraint = getattr(diagnostics, "constraint_name", None)
