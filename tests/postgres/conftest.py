@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -11,7 +13,7 @@ import pytest
 
 from tests.postgres.server import running_postgres
 from tests.transfers.conftest import context_with
-from tests.transfers.table import MONEY, TABLE, Database, Loading, forget_secrets, recorded_connections
+from tests.transfers.table import TABLE, Database, Loading, forget_secrets, recorded_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["context_with"]
 
 
+@dataclass
 class Postgres(Database):
-    """A database of PostgreSQL."""
+    """
+    A database of PostgreSQL.
 
-    numbers: ClassVar[dict[str, str]] = {"quantity": "bigint", **dict.fromkeys(MONEY, "numeric")}
+    :param set_connection: sets the Airflow connection to it; its arguments are the connection's extras.
+    """
+
+    set_connection: Callable[..., None] = field(kw_only=True)
 
     def tables(self) -> set[str]:
         # also those of other sessions
@@ -66,11 +73,15 @@ def database(address: str, connect, monkeypatch: pytest.MonkeyPatch) -> Database
         cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         connection.commit()
     url = urlsplit(address)
-    connect(
-        "postgres_lake", conn_type="postgres", host=url.hostname, port=url.port, login=url.username, schema="postgres"
-    )
+
+    def set_connection(**extra: str) -> None:
+        server = {"host": url.hostname, "port": url.port, "login": url.username, "schema": "postgres"}
+        connect("postgres_lake", conn_type="postgres", extra=extra, **server)
+
+    set_connection()
     hook = "airflow.providers.postgres.hooks.postgres.PostgresHook"
-    return Postgres("postgres_lake", lambda: psycopg2.connect(address), recorded_connections(monkeypatch, hook))
+    opened = recorded_connections(monkeypatch, hook)
+    return Postgres("postgres_lake", lambda: psycopg2.connect(address), opened, set_connection=set_connection)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.module_loading import import_string
 
@@ -43,8 +43,6 @@ class Database:
     conn_id: str
     connect: Callable[[], Any]
     opened: list[Any] = field(default_factory=list)
-    numbers: ClassVar[dict[str, str]] = {}
-    """Types of the columns that a table must not have as text."""
 
     def execute(self, statement: str) -> None:
         with contextlib.closing(self.connect()) as connection:
@@ -175,6 +173,11 @@ class Loading:
         operator.upstream_task_ids.add("export")
         return operator
 
+    @staticmethod
+    def later(minutes: float) -> datetime:
+        """Return a moment some minutes after :data:`REQUESTED_AT`."""
+        return REQUESTED_AT + timedelta(minutes=minutes)
+
     def new_context(self, *pushed: object) -> dict[str, Any]:
         """Return the context of a try; what it pushes is in :attr:`pushed`."""
         self.context = self.context_with(*pushed)
@@ -203,7 +206,7 @@ class Loading:
         uuid = uuid or self.export()
         if body is not None:
             self.serve(body)
-        context = self.new_context(self.interval(uuid, REQUESTED_AT + timedelta(minutes=minutes)))
+        context = self.new_context(self.interval(uuid, self.later(minutes)))
         operator = self.operator(uuid, **arguments)
         assert operator.execute(context) == operator.table
         counts = self.pushed["export_table"]

@@ -804,7 +804,7 @@ def test_no_value_of_a_row_is_in_an_error_about_the_file(loading: Loading, logge
 def test_no_value_of_a_row_is_in_an_error_of_the_database(
     loading: Loading, database: Database, logged, columns: dict[str, str]
 ) -> None:
-    types = dict.fromkeys(NAMES, "text") | database.numbers | columns
+    types = dict.fromkeys(NAMES, "text") | columns
     definitions = ", ".join(f"{name} {definition}" for name, definition in types.items())
     database.execute(f"CREATE TABLE {TABLE} ({definitions}, PRIMARY KEY (line_item_uuid))")
     if not columns:
