@@ -148,10 +148,10 @@ def test_a_lost_connection_is_a_clear_error(loading: Loading, database: Database
     )
     database.execute(f"CREATE TRIGGER hang_up BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION hang_up()")
     with pytest.raises(
-        AirflowException,
-        match=r"the table is as it was. The database says: (SQLSTATE 57P01, terminating|OperationalError: server closed)",
-    ):
+        AirflowException, match=r"SQLSTATE 57P01, terminating|OperationalError: server closed"
+    ) as raised:
         loading.run(lines("b"), minutes=1)
+    assert "the table is as it was" in str(raised.value)
     assert database.rows() == before
     database.assert_nothing_is_left()
 
