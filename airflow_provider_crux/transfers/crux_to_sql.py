@@ -159,7 +159,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             )
             loaded = table.load(rows)
         if not loaded.rows and self.skip_if_empty:
-            raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was loaded into table {self.table!r}")
+            raise AirflowSkipException(
+                f"Export {export.uuid} has no orders: nothing was loaded into table {self.table!r}"
+            )
         self._report(context, target, loaded)
         self._check_orders(target, rows.orders)
         return self.table

@@ -260,6 +260,17 @@ def test_both_drivers_report_a_rejected_row_without_its_values(driver: AnyDriver
     assert database.tables() == set()
 
 
+def test_both_drivers_undo_everything(driver: AnyDriver, database: Database) -> None:
+    database.execute(f"CREATE TABLE {TABLE} (line_item_uuid text PRIMARY KEY, name text)")
+    database.raise_when("c")
+    with pytest.raises(AirflowException, match="SQLSTATE P0001$"):
+        driver.load([lines("a", "b", "c")])
+    assert database.rows() == []
+    columns = database.query(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{TABLE}'")
+    assert len(columns) == 2
+    assert driver.connection.closed
+
+
 # tasks that load at once
 
 
