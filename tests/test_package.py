@@ -107,6 +107,8 @@ before = set(sys.modules)
 import airflow_provider_crux.operators.orders
 import airflow_provider_crux.sensors.exports
 import airflow_provider_crux.transfers.crux_to_object_storage
+from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
+CruxExportToSqlOperator(task_id="load", export_uuid="{{ x }}", conn_id="postgres_default", table="crux.order_lines")
 """)
     assert "airflow_provider_crux.operators.orders" in imported
     allowed = r"airflow_provider_crux(\..+)?|airflow\.hooks(\.\w+)?|airflow\.sdk\.(bases\.hook|log)"

@@ -247,10 +247,15 @@ class OrdersExportRequest:
         Return the request with this body.
 
         :param body: what :meth:`as_json` returned.
-        :raises CruxInvalidRequestError: if a rule is violated.
+        :raises CruxInvalidRequestError: if a rule is violated, or it is no such body.
         """
-        ends = {name: datetime.fromisoformat(body[name]) for name in ("start_date", "end_date") if name in body}
-        return cls(**{**body, **ends})
+        try:
+            ends = {name: datetime.fromisoformat(body[name]) for name in ("start_date", "end_date") if name in body}
+            return cls(**{**body, **ends})
+        except (TypeError, ValueError) as error:
+            raise CruxInvalidRequestError(
+                f"request: {describe(body)} is not the body of a request ({error})"
+            ) from error
 
     def selected(self, total: int) -> int:
         """

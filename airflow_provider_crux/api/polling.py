@@ -29,6 +29,9 @@ NOT_FOUND_GRACE: Final = 60.0
 MAX_POLL_FAILURES: Final = 5
 """Consecutive transient polling errors; the last of them ends the wait."""
 
+_YEAR_10000: Final = 253_402_300_800
+"""The first second that no datetime has."""
+
 _JITTER: Final = 0.1
 
 
@@ -143,7 +146,9 @@ def event_payload(export_uuid: str, state: ExportState, requested_at: float) -> 
 def requested_at_from_event(event: object) -> float:
     """Return when the export of an event was requested, in seconds since the epoch; 0 if the event does not say."""
     requested_at = event.get("requested_at") if isinstance(event, Mapping) else None
-    return float(requested_at) if isinstance(requested_at, int | float) else 0.0
+    if isinstance(requested_at, bool) or not isinstance(requested_at, int | float):
+        return 0.0
+    return float(requested_at) if 0 < requested_at < _YEAR_10000 else 0.0
 
 
 def export_uuid_from_event(event: object) -> str | None:

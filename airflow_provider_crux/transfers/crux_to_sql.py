@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, BaseHook
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.arguments import is_template
@@ -159,7 +159,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             )
             loaded = table.load(rows)
         if not loaded.rows and self.skip_if_empty:
-            raise AirflowSkipException(f"Export {export.uuid} has no orders: table {self.table!r} is as it was")
+            raise AirflowSkipException(
+                f"Export {export.uuid} has no orders: nothing was loaded into table {self.table!r}"
+            )
         self._report(context, target, loaded)
         self._check_orders(target, rows.orders)
         return self.table
@@ -180,8 +182,15 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self._loaded = loaded
 
     def _sql_hook(self) -> DbApiHook:
-        # of any type: table_class() says which can be used
-        return BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call, no-any-return]
+        connection = BaseHook.get_connection(self.conn_id)
+        try:
+            # of any type: table_class() says which can be used
+            return connection.get_hook()  # type: ignore[no-untyped-call, no-any-return]
+        except (AirflowException, ImportError) as error:
+            raise CruxInvalidRequestError(
+                f"conn_id: connection {self.conn_id!r} is of the type {connection.conn_type!r}, whose provider is not "
+                f"installed ({error}); install it, and use a connection to PostgreSQL or SQLite"
+            ) from error
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage from the orders to the table. Only OpenLineage's provider calls this."""

@@ -21,7 +21,7 @@ def table_problems(table: object, key: object) -> list[str]:
     """Return what is wrong with the names of a table and of its key: one sentence for each fault."""
     problems = []
     parts = table.split(".") if isinstance(table, str) else []
-    if not 1 <= len(parts) <= 2 or not all(_is_name(part) for part in parts):
+    if not 1 <= len(parts) <= 2 or not all(is_plain_name(part) for part in parts):
         problems.append(
             f"table: {describe(table)} is not the name of a table; use letters, digits and _, for example "
             "'crux.order_lines'"
@@ -32,10 +32,11 @@ def table_problems(table: object, key: object) -> list[str]:
 
 
 def _is_key(key: object) -> bool:
-    return isinstance(key, list | tuple) and len(key) > 0 and all(map(_is_name, key)) and len(set(key)) == len(key)
+    return isinstance(key, list | tuple) and len(key) > 0 and all(map(is_plain_name, key)) and len(set(key)) == len(key)
 
 
-def _is_name(name: object) -> bool:
+def is_plain_name(name: object) -> bool:
+    """Tell whether a name can stand without quotes if it is no reserved word."""
     return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
@@ -48,7 +49,7 @@ def check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
     """
     names = [column.name for column in columns]
     for name in names:
-        if len(name) > _MAX_NAME or not (_is_name(name) or _COLUMN_NAME.fullmatch(name)):
+        if len(name) > _MAX_NAME or not (is_plain_name(name) or _COLUMN_NAME.fullmatch(name)):
             raise unusable_file(f"column {describe_name(name)} has a name that no table can have")
     lower = [name.lower() for name in names]
     if repeated := sorted({name for name in lower if lower.count(name) > 1}):

@@ -1,8 +1,8 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-PostgreSQL and SQLite share every statement but the one that fills the staging table. Names are validated before the
-hook's own dialect quotes them: it quotes only what needs it, and does not escape a quote within a name.
+PostgreSQL and SQLite share every statement but the one that fills the staging table. Names are validated before they
+are quoted in the hook's own way, which does not escape a quote within a name.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -26,7 +27,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow_provider_crux.columns import Column, ColumnType, unusable_file
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.transfers.csv_file import ChunkReader
-from airflow_provider_crux.transfers.sql_names import check_columns
+from airflow_provider_crux.transfers.sql_names import check_columns, is_plain_name
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from airflow_provider_crux.transfers.typed_rows import TypedRows
 
 _COPY_BYTES: Final = 256 * 1024
+
+_NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
+"""The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
 
 _LATER: Final = ("crux_requested_at", "crux_export_uuid")
 """What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
@@ -88,14 +92,19 @@ class SqlTable(ABC):
         batch_size: int,
     ) -> None:
         check_columns(columns, key)
-        quote = hook.dialect.escape_word
+        quote = partial(_quoted, hook)
         self.name = table
         self._hook = hook
         self._columns = columns
         self._table = ".".join(map(quote, table.split(".")))
         self._staging = f"crux_staging_{secrets.token_hex(8)}"
         self._names = {column.name: quote(column.name) for column in columns}
+        self._key_columns = key
         self._key = [self._names[name] for name in key]
+        # a text is never missing
+        self._nullable_key = [
+            column.name for column in columns if column.name in key and column.type is not ColumnType.TEXT
+        ]
         self._create = create
         self._batch_size = batch_size
 
@@ -107,17 +116,26 @@ class SqlTable(ABC):
         :raises AirflowException: if the database rejects something. The message shows no value of a row.
         :raises CruxInvalidRequestError: if the table does not fit.
         """
-        with closing(self._hook.get_conn()) as connection, self._transaction(connection) as cursor:
-            cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
-            self._stage(cursor, rows)
-            self._lock(cursor)
-            self._check_keys(cursor)
-            if self._create and self._fill_new_table(cursor):
-                inserted = merged = rows.rows
-            else:
-                self._prepare_table(cursor)
-                inserted, merged = self._merge(cursor)
-            cursor.execute(f"DROP TABLE {self._staging}")
+        with closing(self._hook.get_conn()) as connection:
+            try:
+                with self._transaction(connection) as cursor:
+                    return self._load(cursor, rows)
+            except _database_error(connection) as error:
+                problem = self._describe_error(error)
+        # here, because the database's own error may show values: it must not be the context of this one
+        raise AirflowException(problem)
+
+    def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
+        cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
+        self._stage(cursor, rows)
+        self._lock(cursor)
+        self._check_keys(cursor)
+        if self._create and self._fill_new_table(cursor):
+            inserted = merged = rows.rows
+        else:
+            self._prepare_table(cursor)
+            inserted, merged = self._merge(cursor)
+        cursor.execute(f"DROP TABLE {self._staging}")
         return LoadedTable(self.name, rows.rows, inserted, merged - inserted)
 
     def _fill_new_table(self, cursor: Any) -> bool:  # noqa: ARG002 - for PostgreSQL
@@ -151,11 +169,9 @@ class SqlTable(ABC):
             with closing(connection.cursor()) as cursor:
                 yield cursor
             connection.commit()
-        except _database_error(connection) as error:
-            connection.rollback()
-            raise AirflowException(self._describe_error(error)) from None
         except BaseException:
-            connection.rollback()
+            with suppress(_database_error(connection)):  # a connection that is lost has no transaction
+                connection.rollback()
             raise
 
     def _describe_error(self, error: Exception) -> str:
@@ -190,13 +206,20 @@ class SqlTable(ABC):
             cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
 
     def _check_keys(self, cursor: Any) -> None:
+        if self._nullable_key:
+            missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
+            cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
+            if count := _scalar(cursor):
+                raise unusable_file(
+                    f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
+                )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
         if count := _scalar(cursor):
             raise unusable_file(
-                f"{count} values of the key {', '.join(self._key)} occur in several rows; use a key that identifies a "
-                "row, for example key=('order_uuid', 'line_item_uuid')"
+                f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
+                "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
             )
 
     def _same_key(self, one: str, other: str) -> str:
@@ -211,6 +234,15 @@ class SqlTable(ABC):
             f"ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {changes} WHERE t.{requested_at} IS NULL "
             f"OR (excluded.{requested_at}, excluded.{uuid}) > (t.{requested_at}, t.{uuid})"
         )
+
+
+def _quoted(hook: DbApiHook, name: str) -> str:
+    """
+    Quote a name that was validated as the hook does, but always: the hook does not know every reserved word.
+
+    A name that could stand without quotes means the same as without them, that is, in lower case.
+    """
+    return hook.escape_word_format.format(name.lower() if is_plain_name(name) else name)
 
 
 def _scalar(cursor: Any) -> int:
@@ -256,8 +288,9 @@ class PostgresTable(SqlTable):
             raise
 
     def _lock(self, cursor: Any) -> None:
-        # also before the table exists; it ends with the transaction
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {self.name}",))
+        # also before the table exists, until the transaction ends; another task may leave out the schema
+        name = self.name.lower().rpartition(".")[2]
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
 
     def _fill_new_table(self, cursor: Any) -> bool:
         # half the time of a merge, because the index is built at the end
@@ -271,12 +304,15 @@ class PostgresTable(SqlTable):
 
     def _error_text(self, error: Exception) -> str:
         diagnostics: Any = getattr(error, "diag", None)
-        state = getattr(diagnostics, "sqlstate", None) or type(error).__name__
-        # the place is "COPY ..., line 3, column name: "Ada"": the value is not shown
-        place = re.search(r"line \d+(, column \w+)?", getattr(diagnostics, "context", None) or "")
-        # 22 and 23: the message may show a value
-        message = "" if state[:2] in ("22", "23") else getattr(diagnostics, "message_primary", None) or ""
-        return ", ".join(filter(None, [f"SQLSTATE {state}", message, place and place[0]]))
+        state = getattr(diagnostics, "sqlstate", None)
+        if state is None:  # not the database but its driver: the connection is lost
+            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        # a value is at the end of the place: "COPY ..., line 3, column name: "Ada""
+        place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
+        constraint = getattr(diagnostics, "constraint_name", None)
+        message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
+        details = [message, constraint and f"constraint {constraint}", place and place[1]]
+        return ", ".join([f"SQLSTATE {state}", *filter(None, details)])
 
 
 class SqliteTable(SqlTable):

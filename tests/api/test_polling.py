@@ -126,10 +126,16 @@ def test_an_error_at_the_deadline_is_a_timeout_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("state", ExportState)
-def test_an_event_carries_the_export_and_its_state_and_nothing_else(state: ExportState) -> None:
-    event = polling.event_payload(UUID, state)
-    assert event == {"export_uuid": UUID, "state": state.value}
+def test_an_event_carries_the_export_its_state_and_its_time_and_nothing_else(state: ExportState) -> None:
+    event = polling.event_payload(UUID, state, START)
+    assert event == {"export_uuid": UUID, "state": state.value, "requested_at": START}
     assert polling.state_from_event(event, export_uuid=UUID) is state
+    assert polling.requested_at_from_event(event) == START
+
+
+@pytest.mark.parametrize("requested_at", [None, "1", [1], True, -1, float("nan"), float("inf"), 1e300, 10**400])
+def test_an_invalid_time_in_an_event_is_an_unknown_one(requested_at: object) -> None:
+    assert polling.requested_at_from_event({"export_uuid": UUID, "requested_at": requested_at}) == 0.0
 
 
 @pytest.mark.parametrize(

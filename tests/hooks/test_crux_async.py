@@ -355,7 +355,7 @@ def test_missing_connection_ends_the_trigger_with_an_event(logged) -> None:
     async def run() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
-    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown"}]
+    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown", "requested_at": now}]
     assert "Connection 'crux_gone' does not exist" in logged()
 
 

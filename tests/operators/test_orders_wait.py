@@ -178,11 +178,16 @@ def test_a_deferrable_task_requests_in_the_worker_and_waits_in_the_trigger(
 
 def test_dag_test_resumes_the_task_with_the_event_alone(held_sandbox: Sandbox, task_without_store: Task) -> None:
     deferral = task_without_store.defer()
-    uuid = task_without_store.resume_in_dag_test(deferral, export_uuid=held_sandbox.exports[0], state="done")
+    requested_at = deferral.trigger.serialize()[1]["requested_at"]
+    done = {"export_uuid": held_sandbox.exports[0], "state": "done"}
+    uuid = task_without_store.resume_in_dag_test(deferral, **done, requested_at=requested_at)
     assert [uuid] == held_sandbox.exports
     pushed = task_without_store.pushed["export_interval"]
-    # what is known only from the request of the first process is not known
-    assert (pushed["interval_end"], pushed["requested_at"]) == (BODY["end_date"], None)
+    assert pushed["interval_end"] == BODY["end_date"]
+    assert datetime.fromisoformat(pushed["requested_at"]).timestamp() == pytest.approx(requested_at, abs=1e-5)
+    # a trigger of an earlier version does not say when
+    task_without_store.resume_in_dag_test(deferral, **done)
+    assert task_without_store.pushed["export_interval"]["requested_at"] is None
     with pytest.raises(AirflowFailException, match="not a UUID"):
         task_without_store.resume_in_dag_test(deferral, state="done")
 

@@ -22,6 +22,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "airflow_provider_crux.sandbox"]
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_it_prints_its_url_serves_and_stops_cleanly(http: requests.Session, signal_number):
     options = ["--token", "my-token", "--user", "me", "--password", "mine", "--export-seconds", "3600"]
+    options += ["--total-results", "organization"]
     # buffered, as for a user, because the test checks that the line comes at once
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
@@ -35,6 +36,9 @@ def test_it_prints_its_url_serves_and_stops_cleanly(http: requests.Session, sign
         assert http.get(f"{url}/api/data/export/{uuid}/").json()["status"] == "pending"
         login = http.post(f"{url}/api/organizations/user-login/", json={"username": "me", "password": "mine"})
         assert login.status_code == 200
+        before_the_first = {"end_date": "2016-01-01T00:00:00.000Z"}
+        listed = http.post(f"{url}/api/orders/", json=before_the_first).json()
+        assert (listed["orders"], listed["total_results"] > 0) == ([], True)
         process.send_signal(signal_number)
         assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.hooks.crux import CruxHook
 from tests.object_store import BUCKET, ObjectStore, running_s3, s3
 from tests.transfers.places import KEY, Place
+from tests.transfers.table import Database, Loading, Sqlite, forget_secrets, recorded_connections
 from tests.transfers.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -95,3 +97,18 @@ def context(context_with) -> dict[str, Any]:
 @pytest.fixture
 def transfer(held_sandbox: Sandbox, done_uuid: str, target: Path, context_with) -> Transfer:
     return Transfer(held_sandbox, done_uuid, target, context_with)
+
+
+@pytest.fixture
+def database(tmp_path: Path, connect, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """Return an empty database of SQLite, and set an Airflow connection to it."""
+    path = tmp_path / "lake.db"
+    connect("sqlite_lake", conn_type="sqlite", host=str(path))
+    hook = "airflow.providers.sqlite.hooks.sqlite.SqliteHook"
+    return Sqlite("sqlite_lake", lambda: sqlite3.connect(path), recorded_connections(monkeypatch, hook))
+
+
+@pytest.fixture
+def loading(held_sandbox: Sandbox, database: Database, context_with, monkeypatch: pytest.MonkeyPatch) -> Loading:
+    forget_secrets(monkeypatch)
+    return Loading(held_sandbox, database, context_with)

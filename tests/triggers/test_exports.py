@@ -50,6 +50,11 @@ async def run(trigger: CruxExportTrigger) -> list[Any]:
     return [event.payload async for event in CruxExportTrigger(**arguments).run() if isinstance(event, TriggerEvent)]
 
 
+def event(trigger: CruxExportTrigger, state: str) -> dict[str, Any]:
+    """Return the payload of the event by which a trigger reports a state."""
+    return {"export_uuid": trigger.export_uuid, "state": state, "requested_at": trigger.requested_at}
+
+
 def statuses_of_polls(sandbox: Sandbox) -> list[int]:
     return [entry["status"] for entry in sandbox.requests if entry["path"].startswith(STATUS_PATH)]
 
@@ -72,23 +77,25 @@ def run_with_action(
 
 
 def test_the_trigger_fires_once_when_the_export_is_done(held_sandbox: Sandbox, export_uuid: str) -> None:
-    payloads = run_with_action(held_sandbox, make_trigger(export_uuid), 3, held_sandbox.finish_export, export_uuid)
-    assert payloads == [{"export_uuid": export_uuid, "state": "done"}]
+    trigger = make_trigger(export_uuid, age=7)
+    payloads = run_with_action(held_sandbox, trigger, 3, held_sandbox.finish_export, export_uuid)
+    assert payloads == [event(trigger, "done")]
     assert len(statuses_of_polls(held_sandbox)) > 3
 
 
 def test_the_trigger_fires_once_when_the_export_failed(held_sandbox: Sandbox, export_uuid: str) -> None:
-    payloads = run_with_action(held_sandbox, make_trigger(export_uuid), 1, held_sandbox.fail_export, export_uuid)
-    assert payloads == [{"export_uuid": export_uuid, "state": "failed"}]
+    trigger = make_trigger(export_uuid)
+    payloads = run_with_action(held_sandbox, trigger, 1, held_sandbox.fail_export, export_uuid)
+    assert payloads == [event(trigger, "failed")]
 
 
 def test_the_trigger_polls_a_last_time_before_it_times_out(held_sandbox: Sandbox, export_uuid: str) -> None:
     # the deadline passed while no triggerer ran
     late = make_trigger(export_uuid, timeout=-100)
-    assert asyncio.run(run(late)) == [{"export_uuid": export_uuid, "state": "timed_out"}]
+    assert asyncio.run(run(late)) == [event(late, "timed_out")]
     assert statuses_of_polls(held_sandbox) == [200]
     held_sandbox.finish_export(export_uuid)
-    assert asyncio.run(run(late)) == [{"export_uuid": export_uuid, "state": "done"}]
+    assert asyncio.run(run(late)) == [event(late, "done")]
 
 
 def test_the_trigger_does_not_fire_before_the_first_poll_even_if_the_deadline_is_earlier(
@@ -106,21 +113,24 @@ def test_expired_tokens_and_four_consecutive_errors_are_tolerated(held_sandbox: 
         for status in (503, 500, 429, 502):
             held_sandbox.respond_next(STATUS_PATH, status)
 
+    trigger = make_trigger(export_uuid)
+
     async def run_with_errors() -> list[Any]:
-        payloads = asyncio.create_task(run(make_trigger(export_uuid)))
+        payloads = asyncio.create_task(run(trigger))
         await after_polls(held_sandbox, 2, cause_errors)
         await after_polls(held_sandbox, 10, cause_errors)
         await after_polls(held_sandbox, 20, held_sandbox.finish_export, export_uuid)
         return await payloads
 
-    assert asyncio.run(run_with_errors()) == [{"export_uuid": export_uuid, "state": "done"}]
+    assert asyncio.run(run_with_errors()) == [event(trigger, "done")]
     assert {503, 500, 429, 502, 401} <= set(statuses_of_polls(held_sandbox))
 
 
 def test_five_consecutive_errors_end_the_wait(held_sandbox: Sandbox, export_uuid: str) -> None:
     for _ in range(5):
         held_sandbox.respond_next(STATUS_PATH, 500)
-    assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "unknown"}]
+    trigger = make_trigger(export_uuid)
+    assert asyncio.run(run(trigger)) == [event(trigger, "unknown")]
     assert statuses_of_polls(held_sandbox) == [500] * 5
 
 
@@ -130,7 +140,8 @@ def test_not_found_is_tolerated_for_a_minute_after_the_request(
 ) -> None:
     held_sandbox.respond_next(STATUS_PATH, 404)
     held_sandbox.finish_export(export_uuid)
-    assert asyncio.run(run(make_trigger(export_uuid, age=age))) == [{"export_uuid": export_uuid, "state": state}]
+    trigger = make_trigger(export_uuid, age=age)
+    assert asyncio.run(run(trigger)) == [event(trigger, state)]
 
 
 def test_an_unknown_status_is_warned_about_once_and_the_wait_continues(
@@ -140,7 +151,8 @@ def test_an_unknown_status_is_warned_about_once_and_the_wait_continues(
     for _ in range(2):
         held_sandbox.respond_next(STATUS_PATH, 200, {"Content-Type": "application/json"}, body)
     held_sandbox.finish_export(export_uuid)
-    assert asyncio.run(run(make_trigger(export_uuid))) == [{"export_uuid": export_uuid, "state": "done"}]
+    trigger = make_trigger(export_uuid)
+    assert asyncio.run(run(trigger)) == [event(trigger, "done")]
     assert logged().count("polishing") == 1
 
 

@@ -1,0 +1,315 @@
+"""What only PostgreSQL has: decimal numbers, COPY, schemas, keywords, both drivers, and tasks that load at once."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extras
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
+from airflow.providers.postgres.hooks.postgres import USE_PSYCOPG3
+
+from airflow_provider_crux.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
+from airflow_provider_crux.transfers.sql_table import LoadedTable, PostgresTable
+from airflow_provider_crux.transfers.typed_rows import TypedRows
+from tests.transfers.table import MONEY, TABLE
+from tests.transfers.test_crux_to_sql import lines, whole_traceback
+from tests.transfers.transfer import csv_file, resume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tests.transfers.table import Database, Loading
+
+
+def test_columns_have_the_types_of_their_values(loading: Loading, database: Database) -> None:
+    loading.run(csv_file({"quantity": "", "estimated_tax": "9999999999999999.99", "name": ""}))
+    types = {
+        row["column_name"]: (row["data_type"], row["numeric_precision"], row["numeric_scale"])
+        for row in database.query(f"SELECT * FROM information_schema.columns WHERE table_name = '{TABLE}'")
+    }
+    expected = dict.fromkeys(COLUMNS, ("text", None, None))
+    expected |= dict.fromkeys(MONEY, ("numeric", 18, 2)) | {"quantity": ("bigint", 64, 0)}
+    expected |= {"crux_export_uuid": ("text", None, None)}
+    instant = ("timestamp with time zone", None, None)
+    expected |= dict.fromkeys(("crux_interval_start", "crux_interval_end", "crux_requested_at"), instant)
+    assert types == expected
+    (row,) = database.rows()
+    assert (str(row["estimated_tax"]), row["quantity"], row["name"]) == ("9999999999999999.99", None, "")
+    (key,) = database.query(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{TABLE}'")
+    assert key["indexdef"].endswith("USING btree (line_item_uuid)")
+
+
+def test_a_table_may_be_in_a_schema_which_must_exist(loading: Loading, database: Database) -> None:
+    with pytest.raises(AirflowException, match='SQLSTATE 3F000, schema "crux" does not exist'):
+        loading.run(lines("a"), table="crux.lines")
+    database.execute("DROP SCHEMA IF EXISTS crux CASCADE")
+    database.execute("CREATE SCHEMA crux")
+    assert loading.run(lines("a"), table="crux.lines") == (1, 0, 0)
+    assert loading.run(lines("a"), table="CRUX.Lines", minutes=1) == (0, 1, 0)
+    assert list(database.by_key(table="crux.lines")) == ["a"]
+    database.execute("DROP SCHEMA crux CASCADE")
+
+
+def test_every_keyword_of_the_database_is_the_name_of_a_column_and_of_a_table(
+    loading: Loading, database: Database
+) -> None:
+    keywords = [row["word"] for row in database.query("SELECT word FROM pg_get_keywords()")]
+    # name is published
+    columns = [word for word in keywords if word not in COLUMNS]
+    assert len(columns) > 400
+    body = csv_file({word: f"value of {word}" for word in columns}, columns=[*COLUMNS, *columns])
+    assert loading.run(body) == (1, 0, 0)
+    assert loading.run(body, minutes=1) == (0, 1, 0)
+    (row,) = database.rows()
+    assert {word: row[word] for word in columns} == {word: f"value of {word}" for word in columns}
+    reserved = database.query("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")
+    for word in reserved:
+        assert loading.run(lines("a"), table=word["word"]) == (1, 0, 0)
+        assert loading.run(lines("a"), table=word["word"], minutes=1) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("column", ["ctid", "xmin", "tableoid"])
+def test_a_column_that_every_table_has_is_a_clear_error(loading: Loading, database: Database, column: str) -> None:
+    with pytest.raises(AirflowException, match=f'SQLSTATE 42701, column name "{column}" conflicts'):
+        loading.run(csv_file({}, columns=[*COLUMNS, column]))
+    assert database.tables() == set()
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["no table", "table"])
+def test_a_character_that_no_text_can_have_is_named_by_its_line(
+    loading: Loading, database: Database, logged, is_new: bool
+) -> None:
+    if not is_new:
+        loading.run(lines("a"))
+    before = database.tables()
+    rows = [{"line_item_uuid": str(index), "name": "canary"} for index in range(30)]
+    body = csv_file(*rows, {"line_item_uuid": "last", "name": "canary\0canary"})
+    with pytest.raises(
+        AirflowException, match=rf"table '{TABLE}'; the table is as it was.*SQLSTATE 22021, line 31"
+    ) as raised:
+        loading.run(body, minutes=1, batch_size=10)
+    assert "canary" not in whole_traceback(raised.value) + logged()
+    assert database.tables() == before
+    assert len(database.rows() if before else []) == len(before)
+    database.assert_nothing_is_left()
+
+
+def test_a_value_that_the_tables_own_type_cannot_hold_is_an_error_without_it(
+    loading: Loading, database: Database, logged
+) -> None:
+    loading.run(lines("a", name="old"))
+    before = database.rows()
+    database.execute(f"ALTER TABLE {TABLE} ALTER name TYPE varchar(5), ALTER quantity TYPE smallint")
+    for values, state in (({"name": "canary"}, "22001"), ({"quantity": "31337000"}, "22003")):
+        with pytest.raises(AirflowException, match=f"SQLSTATE {state}$") as raised:
+            loading.run(lines("a", "b", **values), minutes=1)
+        output = whole_traceback(raised.value) + logged()
+        assert "canary" not in output
+        assert "31337000" not in output
+    assert database.rows() == before
+    database.execute(f"ALTER TABLE {TABLE} ALTER quantity TYPE boolean USING true")
+    with pytest.raises(AirflowException, match='SQLSTATE 42804, column "quantity" is of type boolean'):
+        loading.run(lines("a"), minutes=1)
+
+
+def test_a_constraint_is_named(loading: Loading, database: Database) -> None:
+    loading.run(lines("a"))
+    database.execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT only_ada CHECK (name <> 'Eve')")
+    with pytest.raises(AirflowException, match=r"SQLSTATE 23514, constraint only_ada"):
+        loading.run(lines("b", name="Eve"), minutes=1)
+
+
+def test_a_table_that_is_locked_too_long_stays_as_it_was(loading: Loading, database: Database, connect) -> None:
+    loading.run(lines("a"))
+    before = database.rows()
+    database.set_connection(options="-c lock_timeout=200ms")
+    with contextlib.closing(database.connect()) as other:
+        other.cursor().execute(f"LOCK TABLE {TABLE} IN SHARE MODE")
+        with pytest.raises(AirflowException, match="SQLSTATE 55P03, canceling statement due to lock timeout"):
+            loading.run(lines("a", "b"), minutes=1)
+    assert database.rows() == before
+    database.assert_nothing_is_left()
+    assert loading.run(lines("a", "b"), minutes=1) == (1, 1, 0)
+
+
+def test_a_lost_connection_is_a_clear_error(loading: Loading, database: Database) -> None:
+    loading.run(lines("a"))
+    before = database.rows()
+    database.execute(
+        "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"
+    )
+    database.execute(f"CREATE TRIGGER hang_up BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION hang_up()")
+    with pytest.raises(
+        AirflowException, match=r"SQLSTATE 57P01, terminating|OperationalError: server closed"
+    ) as raised:
+        loading.run(lines("b"), minutes=1)
+    assert "the table is as it was" in str(raised.value)
+    assert database.rows() == before
+    database.assert_nothing_is_left()
+
+
+# rows of any shape, and both drivers
+
+
+@pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor", "realdictcursor"])
+def test_the_connection_may_ask_for_another_type_of_rows(loading: Loading, database: Database, cursor: str) -> None:
+    database.set_connection(cursor=cursor)
+    if cursor == "realdictcursor" and USE_PSYCOPG3:
+        with pytest.raises(ValueError, match="realdictcursor is not supported"):
+            loading.run(lines("a"))
+        return
+    assert loading.run(lines("a", "b")) == (2, 0, 0)
+    assert loading.run(lines("b", "c"), minutes=1) == (1, 1, 0)
+    with pytest.raises(AirflowFailException, match="1 values of the key"):
+        loading.run(lines("b", "b"), minutes=2)
+
+
+def psycopg2_connection(address: str) -> Any:
+    return psycopg2.connect(address)
+
+
+def psycopg2_dictionaries(address: str) -> Any:
+    return psycopg2.connect(address, cursor_factory=psycopg2.extras.RealDictCursor)
+
+
+def psycopg3_connection(address: str) -> Any:
+    psycopg = pytest.importorskip("psycopg")
+    return psycopg.connect(address)
+
+
+def psycopg3_dictionaries(address: str) -> Any:
+    psycopg = pytest.importorskip("psycopg")
+    return psycopg.connect(address, row_factory=psycopg.rows.dict_row)
+
+
+def psycopg3_autocommit(address: str) -> Any:
+    psycopg = pytest.importorskip("psycopg")
+    return psycopg.connect(address, autocommit=True)
+
+
+class AnyDriver:
+    """
+    The table, loaded through a connection of any driver.
+
+    :param open_connection: opens one; the hook itself uses one driver only.
+    """
+
+    def __init__(self, open_connection: Callable[[str], Any], address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hook = BaseHook.get_connection("postgres_lake").get_hook()
+        self.connection = open_connection(address)
+        monkeypatch.setattr(self.hook, "get_conn", lambda: self.connection)
+
+    def load(self, chunks: Iterable[bytes]) -> LoadedTable:
+        moment = datetime(2026, 1, 5, tzinfo=UTC)
+        constants = zip((*EXPORT_COLUMNS, REQUESTED_AT), ("uuid", moment, moment, moment), strict=True)
+        rows = TypedRows(chunks, plan_columns(COLUMNS), constants=constants)
+        arguments = {"columns": rows.columns, "key": ("line_item_uuid",), "create": True, "batch_size": 10}
+        return PostgresTable(self.hook, TABLE, **arguments).load(rows)
+
+
+@pytest.fixture(
+    params=[
+        psycopg2_connection,
+        psycopg2_dictionaries,
+        psycopg3_connection,
+        psycopg3_dictionaries,
+        psycopg3_autocommit,
+    ]
+)
+def driver(request: pytest.FixtureRequest, address: str, database: Database, monkeypatch) -> AnyDriver:
+    return AnyDriver(request.param, address, monkeypatch)
+
+
+def test_both_drivers_load_alike(driver: AnyDriver, database: Database) -> None:
+    texts = ["", "NULL", "\\.", "a\n\\.\nb", 'a"b', "\\N", "Zoë"]
+    body = csv_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts)))
+    assert driver.load([body]) == LoadedTable(TABLE, rows=len(texts), inserted=len(texts), updated=0)
+    assert [name for (name,) in database.by_key("name").values()] == texts
+    assert driver.connection.closed
+
+
+class _CutError(Exception):
+    """The end of a download that was cut."""
+
+
+def test_both_drivers_raise_what_ended_the_rows(driver: AnyDriver, database: Database) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield csv_file(*({"line_item_uuid": str(index)} for index in range(50)))
+        raise _CutError
+
+    with pytest.raises(_CutError):
+        driver.load(chunks())
+    assert driver.connection.closed
+    assert database.tables() == set()
+
+
+def test_both_drivers_report_a_rejected_row_without_its_values(driver: AnyDriver, database: Database) -> None:
+    body = csv_file({"name": "canary\0canary", "city": "canary"})
+    with pytest.raises(AirflowException, match="SQLSTATE 22021, line 1") as raised:
+        driver.load([body])
+    assert "canary" not in whole_traceback(raised.value)
+    assert driver.connection.closed
+    assert database.tables() == set()
+
+
+def test_both_drivers_undo_everything(driver: AnyDriver, database: Database) -> None:
+    database.execute(f"CREATE TABLE {TABLE} (line_item_uuid text PRIMARY KEY, name text)")
+    database.raise_when("c")
+    with pytest.raises(AirflowException, match="SQLSTATE P0001$"):
+        driver.load([lines("a", "b", "c")])
+    assert database.rows() == []
+    columns = database.query(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{TABLE}'")
+    assert len(columns) == 2
+    assert driver.connection.closed
+
+
+# tasks that load at once
+
+
+@pytest.mark.parametrize("tables", [(TABLE, TABLE), (TABLE, "Public.Order_Lines")], ids=["same name", "with schema"])
+@pytest.mark.parametrize("exists", [False, True], ids=["no table", "table"])
+def test_two_loads_of_overlapping_exports_at_once_lead_to_the_right_table(
+    loading: Loading, database: Database, monkeypatch, tables: tuple[str, str], exists: bool
+) -> None:
+    if exists:
+        loading.run(lines("0", "399", "z", name="old"), minutes=-1)
+    # in opposite orders, so that locks of single rows would lead to a deadlock
+    keys = [str(index) for index in range(400)]
+    bodies = {0: lines(*keys[:300], name="first"), 1: lines(*reversed(keys[100:]), name="second")}
+    staged = [Event(), Event()]
+    real = PostgresTable._lock
+
+    def lock_after_both_are_staged(self: PostgresTable, cursor: Any) -> None:
+        mine = tables.index(self.name) if tables[0] != tables[1] else staged[0].is_set()
+        staged[mine].set()
+        assert all(event.wait(60) for event in staged)
+        real(self, cursor)
+
+    monkeypatch.setattr(PostgresTable, "_lock", lock_after_both_are_staged)
+    operators = []
+    for index, table in enumerate(tables):
+        uuid = loading.export()
+        context = loading.new_context(loading.interval(uuid, loading.later(index)))
+        loading.sandbox.respond_next(f"/sandbox-files/{uuid}", 200, {}, bodies[index])
+        operators.append((loading.operator(uuid, table=table), context))
+    with ThreadPoolExecutor() as threads:
+        # execute() itself only runs in the main thread of Airflow 2
+        for done in [
+            threads.submit(resume, operator, context, export_uuid=operator.export_uuid, state="done")
+            for operator, context in operators
+        ]:
+            done.result()
+    names = {key: name for key, (name,) in database.by_key("name").items()}
+    expected = dict.fromkeys(keys[:300], "first") | dict.fromkeys(keys[100:], "second")
+    assert names == expected | ({"z": "old"} if exists else {})
+    inserted = [context["ti"].pushed["export_table"]["inserted"] for _, context in operators]
+    assert sum(inserted) == 400 - (2 if exists else 0)
+    database.assert_nothing_is_left()
