@@ -124,11 +124,22 @@ def _long_fields() -> Iterator[None]:
 
 
 def _read_rows(chunks: Iterable[bytes]) -> Iterator[list[str]]:
-    """Yield the records with the header; blank lines are none."""
+    """
+    Yield the records with the header; blank lines are none.
+
+    :raises csv.Error: if a field or a line is too long.
+    """
     text = io.TextIOWrapper(
         io.BufferedReader(ChunkReader(chunks)), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )
-    return (row for row in csv.reader(text) if row)
+    return (row for row in csv.reader(_lines(text)) if row)
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    while line := text.readline(MAX_RECORD_BYTES + 1):
+        if len(line) > MAX_RECORD_BYTES:  # csv measures a field only when it has the whole line
+            raise csv.Error("line too long")
+        yield line
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:

@@ -132,7 +132,7 @@ def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBat
                 column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
-        return
+        return  # noqa: TRY300 - an else block would come before finally
     except pa.ArrowInvalid:
         problem = f"a row is longer than {MAX_RECORD_BYTES} bytes"
     finally:
