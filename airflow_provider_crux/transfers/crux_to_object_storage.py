@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
+from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
@@ -133,6 +134,8 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
         self._killed = False
         self._stored: StoredFile | None = None
         problems = [*polling.violations(poll_interval, timeout), *self._options.problems(), *placeholder_problems(path)]
+        if manifest not in (False, True):
+            problems.append(f"manifest: {describe(manifest)} is unknown; use False or True")
         if manifest and skip_if_empty:
             problems.append(
                 "skip_if_empty: with manifest=True, an interval without orders would look like one that is missing; "

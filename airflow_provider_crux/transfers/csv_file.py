@@ -93,6 +93,11 @@ class CountingSource:
         """SHA-256 of the chunks so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
+    @property
+    def rows(self) -> int:
+        """Rows so far without the header."""
+        return self._counter.rows
+
     def check_rows(self, rows: int) -> None:
         """
         Compare a parser's count with that of a second one.
@@ -100,8 +105,8 @@ class CountingSource:
         :param rows: rows without the header.
         :raises CruxInvalidResponseError: if they differ.
         """
-        if rows != self._counter.rows:
-            raise unusable_file(f"it has {self._counter.rows} rows, but {rows} were read")
+        if rows != self.rows:
+            raise unusable_file(f"it has {self.rows} rows, but {rows} were read")
 
 
 def parse_header(beginning: bytes) -> list[str]:
