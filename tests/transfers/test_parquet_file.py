@@ -96,8 +96,9 @@ def test_without_an_upstream_task_the_interval_is_null(transfer: Transfer) -> No
     assert json.loads(pq.read_metadata(transfer.target).metadata[b"crux_request"]) is None
 
 
-def test_an_export_without_orders_is_a_file_with_all_columns(transfer: Transfer) -> None:
-    table = read(transfer.content(csv_file(), **PARQUET))
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"", b"\r\n\r\n"])
+def test_an_export_without_orders_is_a_file_with_all_columns(transfer: Transfer, end: bytes) -> None:
+    table = read(transfer.content(csv_file().rstrip() + end, **PARQUET))
     assert table.num_rows == transfer.pushed["export_file"]["rows"] == 0
     assert table.column_names[:27] == NAMES
     assert table.schema.field("estimated_tax").type == pa.decimal128(18, 2)
