@@ -80,7 +80,7 @@ for marker in .matrix/*.failed; do
     grep '^E  ' "$log" | awk '!seen[$0]++' | head -n 20  # pytest repeats the error of a fixture for every test
     grep -E '^(FAILED|ERROR|FAIL)\b' "$log" | tail -n 20
     tail -n 3 "$log"
-  } | cut -c 1-300
+  } | cut -c 1-600
 done
 
 echo "== summary"
