@@ -94,5 +94,5 @@ def test_an_odd_file_is_stored_byte_for_byte(transfer: Transfer, body: bytes, or
     [b"[]", b'{"version": 2}', b'{"version": 1}'],
 )
 def test_what_is_no_manifest_is_an_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match="not a manifest of version 1|fields are missing"):
+    with pytest.raises(ValueError, match=r"not a manifest of version 1|fields are missing"):
         Manifest.from_json(content)

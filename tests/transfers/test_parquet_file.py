@@ -148,7 +148,7 @@ def test_a_value_that_cannot_be_read_is_named_and_never_shown(
 
 @pytest.mark.parametrize("end", [f'"{CANARY}",{CANARY}\r\n', f"{CANARY}\r\n"])
 def test_a_row_of_another_width_is_named_and_never_shown(transfer: Transfer, logged, end: str) -> None:
-    with pytest.raises(AirflowFailException, match="row 2 has [12] values instead of 27") as raised:
+    with pytest.raises(AirflowFailException, match=r"row 2 has [12] values instead of 27") as raised:
         transfer.run(csv_file({}) + end.encode(), file_format="parquet")
     assert CANARY not in "".join(traceback.format_exception(raised.value)) + logged()
     assert transfer.names == []

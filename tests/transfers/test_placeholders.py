@@ -66,9 +66,7 @@ def test_an_unknown_interval_fails_the_task_before_anything_is_sent(
 ) -> None:
     operator = make_operator(transfer.export_uuid, f"file://{tmp_path}/{{interval_end:%Y}}.csv")
     operator.upstream_task_ids.add("export")
-    with pytest.raises(
-        AirflowFailException, match="interval_end.*interval of the export is unknown.*directly upstream"
-    ):
+    with pytest.raises(AirflowFailException, match=r"interval_end.*interval of the export is unknown"):
         operator.execute(transfer.context_with(*pushed))
     assert statuses(transfer.sandbox, STATUS_PATH) == []
 
@@ -98,7 +96,7 @@ def test_an_invalid_placeholder_fails_when_the_dag_is_parsed(path: str, problem:
 def test_a_template_that_renders_an_unknown_placeholder_fails_the_task(transfer: Transfer) -> None:
     operator = make_operator(transfer.export_uuid, "{{ var.value.path }}")
     operator.path = "file:///lake/{nothing}.csv"  # as Airflow does when it renders
-    with pytest.raises(AirflowFailException, match="nothing.*is not a placeholder"):
+    with pytest.raises(AirflowFailException, match=r"nothing.*is not a placeholder"):
         operator.execute(transfer.context_with())
 
 
