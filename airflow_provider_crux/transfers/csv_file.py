@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.api.csv_records import RecordCounter
@@ -37,11 +38,13 @@ class FileCounts:
 
 
 class ChunkReader(io.RawIOBase):
-    """Let a parser read chunks of bytes like a file."""
+    """Let a parser read chunks of bytes like a file, in any thread; after :meth:`close` it reads no more of them."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._rest = b""
+        # reentrant, because garbage collection may close it while it reads
+        self._reading = RLock()
 
     def readable(self) -> bool:
         """Return True."""
@@ -50,15 +53,21 @@ class ChunkReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Read some bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = chunk
-        count = min(len(view), len(self._rest))
-        view[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+        with self._reading:
+            while not self._rest:
+                chunk = None if self.closed else next(self._chunks, None)
+                if chunk is None:
+                    return 0
+                self._rest = chunk
+            count = min(len(view), len(self._rest))
+            view[:count] = self._rest[:count]
+            self._rest = self._rest[count:]
+            return count
+
+    def close(self) -> None:
+        """Wait until nothing is being read, and read no more."""
+        with self._reading:
+            super().close()
 
 
 class CountingSource:
@@ -115,11 +124,22 @@ def _long_fields() -> Iterator[None]:
 
 
 def _read_rows(chunks: Iterable[bytes]) -> Iterator[list[str]]:
-    """Yield the records with the header; blank lines are none."""
+    """
+    Yield the records with the header; blank lines are none.
+
+    :raises csv.Error: if a field or a line is too long.
+    """
     text = io.TextIOWrapper(
         io.BufferedReader(ChunkReader(chunks)), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )
-    return (row for row in csv.reader(text) if row)
+    return (row for row in csv.reader(_lines(text)) if row)
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    while line := text.readline(MAX_RECORD_BYTES + 1):
+        if len(line) > MAX_RECORD_BYTES:  # csv measures a field only when it has the whole line
+            raise csv.Error("line too long")
+        yield line
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:

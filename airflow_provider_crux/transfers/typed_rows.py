@@ -10,6 +10,7 @@ import io
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -112,10 +113,6 @@ class TypedRows:
         self._source.check_rows(self.rows)
 
 
-def _field(column: Column) -> pa.Field:
-    return pa.field(column.name, TYPES[column.type], metadata={"description": column.meaning})
-
-
 def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBatch]:
     """Yield the rows as bytes: values are checked later, because Arrow's own messages show them."""
     widths: list[tuple[int, int]] = []
@@ -125,20 +122,27 @@ def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBat
         widths.append((row.number - 1, row.actual_columns))
         return "error"
 
+    reader = ChunkReader(chunks)
     try:
         yield from pa.csv.open_csv(
-            io.BufferedReader(ChunkReader(chunks)),
+            io.BufferedReader(reader),
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=MAX_RECORD_BYTES),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
+        return  # noqa: TRY300 - an else block would come before finally
     except pa.ArrowInvalid:
-        if widths:
-            row, width = widths[0]
-            raise unusable_file(f"row {row} has {width} values instead of {len(plan.header)}") from None
-        raise unusable_file(f"a row is longer than {MAX_RECORD_BYTES} bytes") from None
+        problem = f"a row is longer than {MAX_RECORD_BYTES} bytes"
+    finally:
+        # a thread of Arrow reads ahead: without this it would read the download even after a failure
+        reader.close()
+    if widths:
+        row, width = widths[0]
+        problem = f"row {row} has {width} values instead of {len(plan.header)}"
+    # not above, where Arrow's error would be its context
+    raise unusable_file(problem)
 
 
 def _grouped(batches: Iterator[pa.RecordBatch], table_bytes: int) -> Iterator[pa.Table]:
@@ -183,12 +187,16 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
 
 
 def _as_text(values: Any, column: Column, rows_before: int) -> Any:
-    try:
+    with suppress(pa.ArrowInvalid):
         return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        for row, value in enumerate(values.to_pylist()):
-            try:
-                value.decode()
-            except UnicodeDecodeError:
-                raise unreadable_value(column, rows_before + row + 1) from None
-        raise
+    # not in an except block, where the error of the failed decoding would be the context
+    row = [_is_utf8(value) for value in values.to_pylist()].index(False)
+    raise unreadable_value(column, rows_before + row + 1)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
