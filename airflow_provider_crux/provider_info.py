@@ -22,7 +22,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Crux Connect",
-                "python-modules": ["airflow_provider_crux.operators.orders"],
+                "python-modules": [
+                    "airflow_provider_crux.operators.coverage",
+                    "airflow_provider_crux.operators.orders",
+                ],
             },
         ],
         "sensors": [

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exports and stores the orders of one day with a real Airflow and the sandbox instead of Crux Connect.
+# Exports and stores the orders of one day, then those of two days as Parquet, with a real Airflow and the sandbox instead
+# of Crux Connect.
 # Usage: demo.sh BIN DAY, where BIN is the bin folder of a virtual environment, relative to the repository.
 # `make demo` passes both.
 set -euo pipefail
@@ -20,9 +21,11 @@ export AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY=1  # seconds, so that a failing d
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export PYTHONIOENCODING=:replace  # do not fail on a terminal that shows only ASCII
-# This folder stays after the demo, so that you can open the file.
+# This folder stays after the demo, so that you can open the files.
 orders=$repository/demo_output
 export AIRFLOW_VAR_CRUX_ORDERS_FOLDER=file://$orders
+# The backfill would not export again what an earlier demo stored here.
+rm -rf "$orders/history"
 
 fail() {
   echo "$1" >&2
@@ -32,6 +35,7 @@ fail() {
 [[ -x $python ]] || fail "$python does not exist: run make demo, which installs it"
 
 logical_date=$("$python" "$scripts/demo_report.py" logical-date "$day") || exit
+two_days=$("$python" "$scripts/demo_report.py" two-days "$day")
 
 home=$(mktemp -d)
 log=$(mktemp)  # outside the home, because it is kept if the demo fails
@@ -71,7 +75,7 @@ export AIRFLOW_HOME=$home
 cd "$home"  # files written to the current folder are removed with the home
 
 echo "1. Start the sandbox, a local stand-in for Crux Connect"
-token=$("$python" -c 'import secrets; print(secrets.token_hex(20))')
+read -r token hash_key < <("$python" -c 'import secrets; print(secrets.token_hex(20), secrets.token_hex(32))')
 mkfifo "$home/announcement"
 "$python" -m airflow_provider_crux.sandbox --port 0 --token "$token" >"$home/announcement" 2>>"$log" &
 # The sandbox prints this line when it accepts connections. If the sandbox exits, there is no line.
@@ -80,7 +84,8 @@ url=${line##* }
 # An empty host would mean the production service.
 [[ $url =~ ^http://127\.0\.0\.1:[0-9]+$ ]] || fail "Expected the sandbox to print an address on 127.0.0.1, but got: $line"
 echo "   It listens on $url"
-export AIRFLOW_CONN_CRUX_DEFAULT="{\"conn_type\": \"crux\", \"host\": \"$url\", \"password\": \"$token\"}"
+export AIRFLOW_CONN_CRUX_DEFAULT="{\"conn_type\": \"crux\", \"host\": \"$url\", \"password\": \"$token\", \
+  \"extra\": {\"hash_key\": \"$hash_key\"}}"
 
 echo "2. Set up $("$python" -c 'import importlib.metadata as m; print("Airflow", m.version("apache-airflow"))')" \
   "in a temporary folder"
@@ -91,4 +96,11 @@ echo "   A daily run starts when its day is over, so the run of $logical_date ex
 echo "   It requests the export, waits until it is done (10 to 30 seconds) and stores the file."
 airflow dags test crux_orders_to_storage "$logical_date"
 
-"$python" "$scripts/demo_report.py" report "$day" "$home/airflow.db" "$url" "$orders"
+"$python" "$scripts/demo_report.py" one-day "$day" "$home/airflow.db" "$url" "$orders"
+
+echo
+echo "4. Fill the gaps of two days: airflow dags test crux_orders_backfill $logical_date --conf '$two_days'"
+echo "   It exports what no file covers, and stores it as Parquet with hashed personal data."
+airflow dags test crux_orders_backfill "$logical_date" --conf "$two_days"
+
+"$python" "$scripts/demo_report.py" backfill "$day" "$home/airflow.db" "$url" "$orders"

@@ -175,6 +175,7 @@ FILLED_IN = {
     "max_retries": 0,
     "ca_bundle": "/etc/ssl/certs/company.pem",
     "proxy": "http://ada:hunter2@proxy.example:3128",
+    "hash_key": "0123456789abcdef",
     "allow_http": True,
 }
 AS_TEXT = {name: "y" if value is True else str(value) for name, value in FILLED_IN.items()}

@@ -38,7 +38,7 @@ HIDDEN_BUT_SHIPPED = ".gitignore"
 LEFTOVERS = (
     ".coverage",
     ".hypothesis/unicode_data/charmap.json.gz",
-    ".matrix/3.3.2.log",
+    ".matrix/3.3.2-unit.log",
     ".mypy_cache/3.11/cache.json",
     ".pytest_cache/README.md",
     ".ruff_cache/CACHEDIR.TAG",
@@ -175,7 +175,7 @@ def test_the_metadata_names_version_python_airflow_and_license(distribution: Dis
     assert metadata.get_all("License-File") == ["LICENSE"]
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
-    assert metadata.get_all("Provides-Extra") == ["sandbox"]
+    assert metadata.get_all("Provides-Extra") == ["parquet", "sandbox"]
     requirements = [line.replace(" ", "") for line in metadata.get_all("Requires-Dist", []) if "extra" not in line]
     assert "apache-airflow<4,>=2.11" in requirements
     assert {re.split(r"[<>=]", line)[0] for line in requirements} == {

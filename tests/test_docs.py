@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_crux.api.settings import EXTRA_FIELDS
 from tests.reference_page import public_modules, sections
 
 if TYPE_CHECKING:
@@ -134,6 +135,12 @@ def test_a_json_example_is_json(source: str) -> None:
     json.loads(source)
 
 
+def test_the_connection_page_lists_the_extras_in_the_order_of_the_form() -> None:
+    _, _, extras = (ROOT / "docs/connection.md").read_text().partition("| extra |")
+    rows = extras.split("\n\n")[0].splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(EXTRA_FIELDS)
+
+
 @pytest.mark.parametrize("module", public_modules())
 def test_the_reference_describes_exactly_what_a_module_defines(module: str) -> None:
     described = sorted(name for section_module, name in sections() if section_module == module)
@@ -158,7 +165,7 @@ def test_a_parameter_is_documented_in_the_docstring_and_in_the_reference(
     "module",
     [
         f"airflow_provider_crux.{name}"
-        for name in ("operators.orders", "sensors.exports", "transfers.crux_to_object_storage")
+        for name in ("operators.coverage", "operators.orders", "sensors.exports", "transfers.crux_to_object_storage")
     ],
 )
 def test_the_reference_lists_the_template_fields(module: str) -> None:

@@ -47,7 +47,7 @@ def named_modules() -> list[str]:
 
 def test_every_module_that_the_provider_names_can_be_imported() -> None:
     names = named_modules()
-    assert len(names) == 6
+    assert len(names) == 7
     for name in names:
         import_module(name)
 

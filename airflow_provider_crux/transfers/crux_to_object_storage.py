@@ -32,7 +32,7 @@ from airflow_provider_crux.transfers.stored_file import (
     PARQUET,
     FileOptions,
     StoredFile,
-    check_parquet_is_installed,
+    check_pyarrow_is_installed,
     store,
 )
 
@@ -178,7 +178,7 @@ class CruxExportToObjectStorageOperator(ExportWaitMixin, BaseOperator):
     def _check_target(self, context: Context) -> ObjectStoragePath:
         """Reject what cannot succeed before anything is downloaded, and return the target."""
         if self.file_format == PARQUET:
-            check_parquet_is_installed()
+            check_pyarrow_is_installed("file_format: 'parquet'", "parquet")
         if self.personal_data == "hash" and not self.hook.settings.hash_key:
             raise unusable_connection(
                 self.hook.settings.name,

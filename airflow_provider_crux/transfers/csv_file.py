@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from airflow_provider_crux.columns import ColumnPlan, hash_value, unusable_file
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite, WriteableBuffer
 
-MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+MAX_RECORD_BYTES: Final = 1024 * 1024
 """Longest record that is parsed: a quote that is never closed must not fill the memory."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -58,6 +59,40 @@ class ChunkReader(io.RawIOBase):
         view[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+class CountingSource:
+    """
+    Measure the chunks of a CSV file on their way to a parser.
+
+    :param chunks: the bytes.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._counter = RecordCounter()
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._counter.feed(chunk)
+            self._digest.update(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the chunks so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def check_rows(self, rows: int) -> None:
+        """
+        Compare a parser's count with that of a second one.
+
+        :param rows: rows without the header.
+        :raises CruxInvalidResponseError: if they differ.
+        """
+        if rows != self._counter.rows:
+            raise unusable_file(f"it has {self._counter.rows} rows, but {rows} were read")
 
 
 def parse_header(beginning: bytes) -> list[str]:
@@ -161,7 +196,8 @@ def convert_csv(
     constants = [value for _, value in added]
     order_index = plan.header.index("order_uuid")
     with _long_fields():
-        for row in _complete_rows(chunks, plan):
+        source = CountingSource(chunks)
+        for row in _complete_rows(source, plan):
             rows += 1
             orders.add(hash(row[order_index]))
             values = [
@@ -171,6 +207,7 @@ def convert_csv(
             writer.writerow(values + constants)
             if buffer.tell() > _BUFFER_CHARACTERS:
                 flush()
+    source.check_rows(rows)
     flush()
     return FileCounts(rows, len(orders))
 

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_crux.api.csv_records import RecordCounter
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.columns import (
     EXPORT_COLUMNS,
@@ -21,7 +20,6 @@ from airflow_provider_crux.columns import (
     PERSONAL_DATA,
     ColumnPlan,
     plan_columns,
-    unusable_file,
 )
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.manifest import ExportOrigin
@@ -133,28 +131,6 @@ class _DigestingSink(io.RawIOBase):
         return len(content)
 
 
-class _CountingSource:
-    """Measure the chunks of a CSV file on their way to a converter."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self._counter = RecordCounter()
-        self._digest = hashlib.sha256()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self._counter.feed(chunk)
-            self._digest.update(chunk)
-            yield chunk
-
-    @property
-    def rows(self) -> int:
-        return self._counter.rows
-
-    def metadata(self) -> dict[str, str]:
-        return {"crux_csv_sha256": self._digest.hexdigest()}
-
-
 def store(
     chunks: Iterable[bytes],
     path: ObjectStoragePath,
@@ -181,12 +157,16 @@ def store(
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     :raises CruxInvalidResponseError: if the file cannot be converted.
     """
-    chunks, plan = _with_plan(iter(chunks), options)
+    stream, plan = iter(chunks), None
+    if options.converts or options.on_unknown_column != "keep":
+        stream, plan = plan_file(
+            stream, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column
+        )
 
     def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
         if plan is None or not options.converts:
-            return copy_csv(chunks, sink, count_orders=count_orders)
-        return _convert(_CountingSource(chunks), sink, plan, options, origin, hash_key)
+            return copy_csv(stream, sink, count_orders=count_orders)
+        return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
 
     with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
@@ -208,38 +188,38 @@ def store(
     )
 
 
-def _with_plan(chunks: Iterator[bytes], options: FileOptions) -> tuple[Iterator[bytes], ColumnPlan | None]:
-    """Return the chunks and, if anything depends on the columns, what to store of them."""
-    if not options.converts and options.on_unknown_column == "keep":
-        return chunks, None
+def plan_file(
+    chunks: Iterator[bytes], *, personal_data: str, on_unknown_column: str
+) -> tuple[Iterator[bytes], ColumnPlan]:
+    """
+    Read the header of a file, and decide what is stored of its columns; see :func:`plan_columns`.
+
+    :return: all chunks, and the columns.
+    """
     beginning = next(chunks, b"")
-    plan = plan_columns(
-        parse_header(beginning), personal_data=options.personal_data, on_unknown_column=options.on_unknown_column
-    )
+    plan = plan_columns(parse_header(beginning), personal_data=personal_data, on_unknown_column=on_unknown_column)
     for warning in plan.warnings:
         log.warning(warning)
     return chain([beginning], chunks), plan
 
 
 def _convert(  # noqa: PLR0917 - one caller
-    source: _CountingSource,
+    chunks: Iterator[bytes],
     sink: io.RawIOBase | io.BufferedIOBase,
     plan: ColumnPlan,
     options: FileOptions,
     origin: ExportOrigin,
     hash_key: str,
+    *,
+    count_orders: bool,
 ) -> FileCounts:
     if options.file_format == PARQUET:
         # here, so that only those who store Parquet need pyarrow
         from airflow_provider_crux.transfers.parquet_file import convert_to_parquet
 
-        counts = convert_to_parquet(source, sink, plan, origin=origin, hash_key=hash_key, csv_metadata=source.metadata)
-    else:
-        added = _export_values(origin) if options.add_export_columns else ()
-        counts = convert_csv(source, sink, plan, hash_key=hash_key, added=added)
-    if counts.rows != source.rows:  # a second reader agrees, or nothing is stored
-        raise unusable_file(f"it has {source.rows} rows, but {counts.rows} were read")
-    return counts
+        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key, count_orders=count_orders)
+    added = _export_values(origin) if options.add_export_columns else ()
+    return convert_csv(chunks, sink, plan, hash_key=hash_key, added=added)
 
 
 def _export_values(origin: ExportOrigin) -> tuple[tuple[str, str], ...]:
@@ -247,13 +227,15 @@ def _export_values(origin: ExportOrigin) -> tuple[tuple[str, str], ...]:
     return tuple((column.name, value or "") for column, value in zip(EXPORT_COLUMNS, values, strict=True))
 
 
-def check_parquet_is_installed() -> None:
+def check_pyarrow_is_installed(purpose: str, extra: str) -> None:
     """
-    Fail before anything is downloaded if Parquet cannot be written.
+    Fail before anything is downloaded if pyarrow is missing.
 
-    :raises CruxInvalidRequestError: if pyarrow is missing.
+    :param purpose: what needs it, as the message says it.
+    :param extra: the extra of this package that installs it.
+    :raises CruxInvalidRequestError: if it is missing.
     """
     if find_spec("pyarrow") is None:
         raise CruxInvalidRequestError(
-            "file_format: 'parquet' needs pyarrow; run pip install 'airflow-provider-crux[parquet]' on every worker"
+            f"{purpose} needs pyarrow; run pip install 'airflow-provider-crux[{extra}]' on every worker"
         )

@@ -11,6 +11,7 @@ from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from airflow_provider_crux.sandbox.validation import validate
+from tests.real_airflow.request_bodies import interval_body
 
 # How an export of orders with this status ends: at its second poll, or when the test calls finish_slow_exports().
 FAST_OUTCOMES = {"allocated": "COMPLETED", "rejected": "FAILED"}
@@ -34,8 +35,13 @@ class CanarySandbox:
         self._add_export, sandbox.add_export = sandbox.add_export, self._add_controlled_export
 
     def create_export(self, status: str) -> str:
-        """Create an export that no task has requested."""
-        return self.sandbox.add_export(validate({"line_item_status": [status]}))
+        """Create an export that no task has requested. It holds one day.
+
+        Without an interval it would hold all orders, which are 17 MB. On a busy machine the sandbox needs longer than
+        the read timeout to write several such files at once, so every download would be repeated.
+        """
+        body = interval_body("2025-04-01", "2025-04-02") | {"line_item_status": [status]}
+        return self.sandbox.add_export(validate(body))
 
     def expire_file_urls(self, uuid: str) -> None:
         """Reject every URL of this export's file with a response that repeats the signature, as S3 does."""

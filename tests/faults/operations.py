@@ -16,7 +16,8 @@ from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxError
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
-from airflow_provider_crux.transfers.stored_file import store
+from airflow_provider_crux.manifest import ExportOrigin
+from airflow_provider_crux.transfers.stored_file import FileOptions, store
 from tests.raw_server import EXPORT_PATH, FILE_PATH, LOGIN_PATH, POLL_PATH, TOKEN, UUID
 
 PASSWORD: Final = "pass word of ada"
@@ -47,7 +48,9 @@ def _download(url: str, folder: Path) -> object:
     target = folder / "orders.csv"
     target.write_bytes(PREVIOUS_CONTENT)
     with CruxHook().open_file(Export(uuid=UUID, status="completed", url=url)) as chunks:
-        return Path(store(chunks, ObjectStoragePath(f"file://{target}")).path.removeprefix("file://")).name
+        origin = ExportOrigin(export_uuid=UUID)
+        stored = store(chunks, ObjectStoragePath(f"file://{target}"), options=FileOptions(), origin=origin)
+    return Path(stored.path.removeprefix("file://")).name
 
 
 @dataclass(frozen=True)

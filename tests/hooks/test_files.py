@@ -28,7 +28,8 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.files import CHUNK_BYTES, open_file
-from airflow_provider_crux.transfers.stored_file import store
+from airflow_provider_crux.manifest import ExportOrigin
+from airflow_provider_crux.transfers.stored_file import FileOptions, store
 from tests.raw_server import SIGNATURE, TOKEN, UUID, Connection, Fault, raw_server, respond_with, unused_url
 
 if TYPE_CHECKING:
@@ -269,12 +270,13 @@ NO_EXPORTS = {
 @pytest.mark.parametrize("body", NO_EXPORTS.values(), ids=NO_EXPORTS.keys())
 def test_body_without_a_csv_header_is_rejected_before_the_caller_gets_any_of_it(body: bytes, tmp_path: Path) -> None:
     problem = "with an empty file" if not body else "with a file that does not begin with a CSV header"
+    path, origin = ObjectStoragePath(f"file://{tmp_path}/orders.csv"), ExportOrigin(export_uuid=UUID)
     with (
         storage(complete(body)) as (url, received),
         pytest.raises(CruxRequestRejectedError, match=rf"{problem}\. Nothing was stored\. Check the network's proxy"),
         open_file(export_with(url), SETTINGS) as chunks,
     ):
-        store(chunks, ObjectStoragePath(f"file://{tmp_path}/orders.csv"))
+        store(chunks, path, options=FileOptions(), origin=origin)
     assert len(received) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -141,6 +141,7 @@ def any_task(request) -> Task:
 
 def test_the_task_succeeds_when_the_export_is_done(held_sandbox: Sandbox, task_without_store: Task) -> None:
     held_sandbox.settings = SandboxSettings(export_seconds=0.2)
+    before = datetime.now(UTC)
     uuid = task_without_store.run(**WAIT)
     assert held_sandbox.exports == [uuid]
     assert len([entry for entry in held_sandbox.requests if entry["path"].startswith(STATUS_PATH)]) > 1
@@ -150,8 +151,12 @@ def test_the_task_succeeds_when_the_export_is_done(held_sandbox: Sandbox, task_w
             "export_uuid": uuid,
             "interval_start": BODY["start_date"],
             "interval_end": BODY["end_date"],
+            "requested_at": task_without_store.pushed["export_interval"]["requested_at"],
+            "request": BODY,
         },
     }
+    requested_at = datetime.fromisoformat(task_without_store.pushed["export_interval"]["requested_at"])
+    assert before <= requested_at <= datetime.now(UTC)
 
 
 def test_a_deferrable_task_requests_in_the_worker_and_waits_in_the_trigger(
@@ -175,7 +180,9 @@ def test_dag_test_resumes_the_task_with_the_event_alone(held_sandbox: Sandbox, t
     deferral = task_without_store.defer()
     uuid = task_without_store.resume_in_dag_test(deferral, export_uuid=held_sandbox.exports[0], state="done")
     assert [uuid] == held_sandbox.exports
-    assert task_without_store.pushed["export_interval"]["interval_end"] == BODY["end_date"]
+    pushed = task_without_store.pushed["export_interval"]
+    # what is known only from the request of the first process is not known
+    assert (pushed["interval_end"], pushed["requested_at"]) == (BODY["end_date"], None)
     with pytest.raises(AirflowFailException, match="not a UUID"):
         task_without_store.resume_in_dag_test(deferral, state="done")
 

@@ -71,6 +71,13 @@ class Airflow2(AirflowInstance):
             raise LookupError(f"{run.dag_id} {run.run_id} has no task instance {task_id}[{map_index}]")
         return TaskInstance(rows[0]["state"] or "none", rows[0]["try_number"], rows[0]["pid"])
 
+    def task_states(self, run: DagRun) -> dict[str, str]:
+        rows = self._rows(
+            "SELECT task_id, map_index, state FROM task_instance WHERE dag_id = ? AND run_id = ? ORDER BY task_id",
+            *(run.dag_id, run.run_id),
+        )
+        return {f"{row['task_id']}[{row['map_index']}]": row["state"] or "none" for row in rows}
+
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         rows = self._rows(
             "SELECT value FROM xcom WHERE dag_id = ? AND run_id = ? AND task_id = ? AND key = ? AND map_index = ?",

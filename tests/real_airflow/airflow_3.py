@@ -111,6 +111,10 @@ class Airflow3(AirflowInstance):
         task = self._get(f"{run_path}/taskInstances/{task_id}/{map_index}")
         return TaskInstance(task["state"] or "none", task["try_number"], task["pid"])
 
+    def task_states(self, run: DagRun) -> dict[str, str]:
+        tasks = self._get(f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances", limit=100)
+        return {f"{task['task_id']}[{task['map_index']}]": task["state"] or "none" for task in tasks["task_instances"]}
+
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         run_path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"
         entry = self._get(f"{run_path}/taskInstances/{task_id}/xcomEntries/{key}", map_index=map_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,10 @@ class AirflowInstance(ABC):
         """Return a task instance; LookupError if the run does not have it (yet)."""
 
     @abstractmethod
+    def task_states(self, run: DagRun) -> dict[str, str]:
+        """Return the state of every task instance of the run, by its task ID and map index: "export[-1]"."""
+
+    @abstractmethod
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """Return the value of an XCom; LookupError if the task pushed none with that key."""
 
@@ -113,7 +118,8 @@ class AirflowInstance(ABC):
 
         def missing() -> str:
             if errors := self.import_errors():
-                raise AirflowTestError("\n".join(f"{name}:\n{trace}" for name, trace in errors.items()))
+                traces = "\n".join(f"--- {name}\n{trace}" for name, trace in errors.items())
+                raise AirflowTestError(f"cannot import {', '.join(sorted(errors))}", traces)
             absent = dag_ids - self.dag_ids()
             return f"missing DAGs: {', '.join(sorted(absent))}" if absent else ""
 
@@ -142,7 +148,7 @@ class AirflowInstance(ABC):
                 return ""
             return f"{dag_id}: {[(run.run_id, run.state) for run in runs]}, expected {count} finished runs"
 
-        self.wait_while(unfinished, timeout)
+        self.wait_while(unfinished, timeout, lambda: self._unfinished_tasks(current_runs()))
         return current_runs()
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_SECONDS, state: str = "success") -> DagRun:
@@ -153,7 +159,7 @@ class AirflowInstance(ABC):
             self._require_state([run], state)
             return "" if run.finished else f"{dag_id} {run_id} is {run.state}"
 
-        self.wait_while(unfinished, timeout)
+        self.wait_while(unfinished, timeout, lambda: self._unfinished_tasks([self.dag_run(dag_id, run_id)]))
         return self.dag_run(dag_id, run_id)
 
     def dag_run(self, dag_id: str, run_id: str) -> DagRun:
@@ -191,7 +197,7 @@ class AirflowInstance(ABC):
                 matches.append(task)
                 return ""
             if task.state in FINAL_TASK_STATES:
-                raise AirflowTestError(f"{name} is {task.state}, expected {state}\n{self.task_log_tail(run)}")
+                raise AirflowTestError(f"{name} is {task.state}, expected {state}", self.task_log_tail(run))
             return f"{name} is {task.state} in try {task.try_number}, expected {state} in try {try_number}"
 
         self.wait_while(in_another_state, timeout)
@@ -240,20 +246,41 @@ class AirflowInstance(ABC):
     def _component(self, name: str) -> Component:
         return next(component for component in self.components if component.name == name)
 
-    def wait_while(self, pending: Callable[[], str], timeout: float) -> None:
-        """Wait until `pending` returns an empty string; fail after `timeout` seconds, or if a component exits."""
-        wait_while(self.components, pending, timeout, POLL_SECONDS)
+    def wait_while(self, pending: Callable[[], str], timeout: float, details: Callable[[], str] = str) -> None:
+        """Wait until `pending` returns an empty string; fail after `timeout` seconds, or if a component exits.
 
-    def task_log_tail(self, run: DagRun) -> str:
-        """Return the last lines of each task log of the run, read from the log folder."""
+        After the timeout, the message ends with the text of `details`.
+        """
+        wait_while(self.components, pending, timeout, POLL_SECONDS, details)
+
+    def task_log_tail(self, run: DagRun, task_id: str = "*") -> str:
+        """Return the last lines of each log of a task, or of all tasks of the run, read from the log folder."""
         folder = self.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
-        return "\n".join(f"--- {log}\n{tail(log)}" for log in sorted(folder.rglob("*.log*")) if log.is_file())
+        logs = [log for log in sorted(folder.glob(f"task_id={task_id}/**/*.log*")) if log.is_file()]
+        return "\n".join(f"--- {log}\n{tail(log)}" for log in logs)
+
+    def _unfinished_tasks(self, runs: Sequence[DagRun]) -> str:
+        """Return which tasks of unfinished runs are unfinished, and write the last lines of their logs as well."""
+        unfinished = [
+            (run, task, state)
+            for run in runs
+            if not run.finished
+            for task, state in self.task_states(run).items()
+            if state not in FINAL_TASK_STATES
+        ]
+        # The map indexes of a task share one folder.
+        logs = dict.fromkeys(self.task_log_tail(run, task.partition("[")[0]) for run, task, _ in unfinished)
+        sys.stderr.write("\n".join([*logs, ""]))
+        tasks = [f"{run.run_id} {task} is {state}" for run, task, state in unfinished]
+        return f"unfinished tasks: {', '.join(tasks) or 'none'}"
 
     def _require_state(self, runs: Sequence[DagRun], state: str) -> None:
         for run in runs:
             if run.finished and run.state != state:
+                tasks = [f"{task} is {state}" for task, state in self.task_states(run).items() if state != "success"]
                 raise AirflowTestError(
-                    f"{run.dag_id} {run.run_id} is {run.state}, expected {state}\n{self.task_log_tail(run)}"
+                    f"{run.dag_id} {run.run_id} is {run.state}, expected {state}: {', '.join(tasks)}",
+                    self.task_log_tail(run),
                 )
 
 

@@ -24,7 +24,17 @@ TAIL_LINES = 40
 
 
 class AirflowTestError(Exception):
-    """Airflow did not reach the state that the test waited for. The message ends with the last lines of the logs."""
+    """
+    Airflow did not reach the state that the test waited for.
+
+    :param message: what is missing, in one line, because pytest repeats it for every test of the module.
+    :param logs: the last lines of the logs. They go to standard error, which pytest shows once.
+    """
+
+    def __init__(self, message: str, logs: str = "") -> None:
+        super().__init__(message)
+        if logs:
+            sys.stderr.write(f"{message}\n{logs}\n")
 
 
 class Component:
@@ -102,19 +112,25 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def wait_while(
-    components: Sequence[Component], pending: Callable[[], str], timeout: float, poll_seconds: float = POLL_SECONDS
+    components: Sequence[Component],
+    pending: Callable[[], str],
+    timeout: float,
+    poll_seconds: float = POLL_SECONDS,
+    details: Callable[[], str] = str,
 ) -> None:
     """Wait until `pending` returns an empty string instead of what is missing.
 
-    Raises AirflowTestError after `timeout` seconds, or as soon as a component has exited.
+    Raises AirflowTestError after `timeout` seconds, or as soon as a component has exited. `details` is called after the
+    timeout only, and its text is added to the message.
     """
     deadline = time.monotonic() + timeout
     while reason := pending():
         exited = [component.name for component in components if component.exited_unexpectedly]
         if exited or time.monotonic() > deadline:
             cause = f"exited unexpectedly: {', '.join(exited)}" if exited else f"timeout of {timeout:g} s"
+            message = f"{reason} ({cause})" if exited else f"{reason} ({cause}) {details()}".rstrip()
             tails = "\n".join(f"--- {component.name}\n{tail(component.log)}" for component in components)
-            raise AirflowTestError(f"{reason} ({cause})\n{tails}")
+            raise AirflowTestError(message, tails)
         time.sleep(poll_seconds)
 
 
@@ -168,7 +184,7 @@ def run_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> str
     )
     if completed.returncode:
         last_lines = "\n".join(completed.stdout.splitlines()[-TAIL_LINES:])
-        raise AirflowTestError(f"airflow {' '.join(arguments)} exited with {completed.returncode}\n{last_lines}")
+        raise AirflowTestError(f"airflow {' '.join(arguments)} exited with {completed.returncode}", last_lines)
     return completed.stdout
 
 

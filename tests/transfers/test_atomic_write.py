@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import gc
-import hashlib
 import os
 import re
 import signal
@@ -14,7 +12,6 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Timer
@@ -24,86 +21,36 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
-from upath import UPath
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.transfers.atomic_write import StoredFile, atomic_write, store
+from airflow_provider_crux.transfers.atomic_write import atomic_write
+from tests.transfers.places import KEY, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from tests.object_store import ObjectStore
+    from tests.transfers.places import Place
 
-    from tests.transfers.conftest import ObjectStore
-
-MIB = 1024 * 1024
-KEY = "orders/2026-01-02.csv"
-S3_PATH = f"s3://aws_loopback@exports/{KEY}"
 LARGE = b"0123456789abcdef" * (20 * MIB // 16)  # three parts
 SMALL = b"\xef\xbb\xbfa,b\r\n1,2\r\n"
 
 
-@dataclass
-class Place:
-    """
-    A file system to write to.
-
-    :param path: the path to write.
-    :param names: returns the names of all files.
-    :param content: returns what is at the path.
-    :param pending_uploads: returns the uploads that were neither completed nor aborted.
-    """
-
-    path: ObjectStoragePath
-    names: Callable[[], list[str]]
-    content: Callable[[], bytes]
-    pending_uploads: Callable[[], list[str]] = field(default=list)
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path) -> Place:
-    path = tmp_path / KEY
-
-    def names() -> list[str]:
-        return [str(entry.relative_to(tmp_path)) for entry in tmp_path.rglob("*") if entry.is_file()]
-
-    return Place(ObjectStoragePath(str(path)), names, path.read_bytes)
-
-
-@pytest.fixture
-def in_s3(s3: ObjectStore) -> Place:
-    return Place(ObjectStoragePath(S3_PATH), s3.names, lambda: s3.content(KEY), s3.pending_uploads)
-
-
-@pytest.fixture
-def in_memory() -> Iterator[Place]:
-    """Return a file system about which only one thing is known: it can rename."""
-    path = UPath(f"memory:///exports/{KEY}")
-    fs = path.fs
-    yield Place(path, lambda: [name.removeprefix("/exports/") for name in fs.find("/")], lambda: fs.cat(path.path))
-    with contextlib.suppress(FileNotFoundError):
-        fs.rm("/exports", recursive=True)
-
-
-@pytest.fixture(params=["on_disk", "in_s3", "in_memory"])
-def place(request: pytest.FixtureRequest) -> Place:
-    return request.getfixturevalue(request.param)
-
-
-def write(place: Place, content: bytes) -> None:
-    with atomic_write(place.path) as file:
-        for start in range(0, len(content), MIB):
-            file.write(content[start : start + MIB])
+def write(path: ObjectStoragePath, *chunks: bytes, overwrite: bool = True) -> None:
+    with atomic_write(path, overwrite=overwrite) as file:
+        for chunk in chunks:
+            for start in range(0, len(chunk), MIB):
+                file.write(chunk[start : start + MIB])
 
 
 @pytest.mark.parametrize("content", [b"", SMALL, LARGE, LARGE[: 16 * MIB]], ids=["empty", "small", "large", "even"])
 def test_a_file_is_written_byte_for_byte(place: Place, content: bytes) -> None:
-    write(place, content)
+    write(place.path, content)
     assert place.content() == content
     assert place.names() == [KEY]
     assert place.pending_uploads() == []
 
 
 def test_a_large_object_is_uploaded_in_parts_of_8_mebibytes(in_s3: Place, s3: ObjectStore) -> None:
-    write(in_s3, LARGE)
+    write(in_s3.path, LARGE)
     assert s3.client.head_object(Bucket="exports", Key=KEY)["ETag"].endswith('-3"')
 
 
@@ -133,7 +80,7 @@ def test_an_error_while_writing_leaves_nothing_now_or_later(
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_an_error_while_writing_keeps_the_existing_file(place: Place, content: bytes) -> None:
-    write(place, b"old")
+    write(place.path, b"old")
     fail_while_writing(place.path, content, ValueError("cut"))
     assert place.content() == b"old"
     assert place.names() == [KEY]
@@ -141,7 +88,7 @@ def test_an_error_while_writing_keeps_the_existing_file(place: Place, content: b
 
 
 def test_the_existing_file_stays_until_the_new_one_is_complete(place: Place) -> None:
-    write(place, b"old")
+    write(place.path, b"old")
     with atomic_write(place.path) as file:
         file.write(LARGE)
         assert place.content() == b"old"
@@ -170,7 +117,7 @@ def test_many_threads_write_to_one_path_at_once(place: Place) -> None:
     def write_as(writer: int) -> int:
         all_ready.wait()
         for _ in range(3):
-            store([b"a,b\r\n", *[b"%02d\r\n" % writer] * 1000], ObjectStoragePath(str(place.path)))
+            write(ObjectStoragePath(str(place.path)), b"a,b\r\n", *[b"%02d\r\n" % writer] * 1000)
         return writer
 
     with ThreadPoolExecutor(WRITERS) as threads:
@@ -186,7 +133,9 @@ def test_many_processes_write_to_one_path_at_once(on_disk: Place) -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         for _ in range(20):
-            store(lines, path)
+            with atomic_write(path) as file:
+                for line in lines:
+                    file.write(line)
     """
     tasks = [run(code, str(on_disk.path), f"{writer:02}") for writer in range(WRITERS)]
     for task in tasks:
@@ -233,21 +182,22 @@ def test_a_file_that_another_writer_stores_meanwhile_stays(place: Place, links: 
     def no_links(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    def chunks() -> Iterator[bytes]:
-        yield LARGE
-        store([b"theirs"], place.path)
-        yield SMALL
+    def write_while_another_does() -> None:
+        with atomic_write(place.path, overwrite=False) as file:
+            file.write(LARGE)
+            write(place.path, b"theirs")
+            file.write(SMALL)
 
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     path = re.escape(str(place.path))
     with pytest.raises(CruxInvalidRequestError, match=rf"path: '{path}' already exists; set overwrite=True"):
-        store(chunks(), place.path, overwrite=False)
+        write_while_another_does()
     assert place.content() == b"theirs"
     assert place.names() == [KEY]
     assert place.pending_uploads() == []
     place.path.unlink()
-    store([SMALL], place.path, overwrite=False)
+    write(place.path, SMALL, overwrite=False)
     assert place.content() == SMALL
     assert place.names() == [KEY]
 
@@ -256,7 +206,7 @@ def test_a_file_that_another_writer_stores_meanwhile_stays(place: Place, links: 
 def test_a_new_file_gets_the_mode_of_the_umask(on_disk: Place, overwrite: bool) -> None:
     previous = os.umask(0o027)
     try:
-        store([SMALL], on_disk.path, overwrite=overwrite)
+        write(on_disk.path, SMALL, overwrite=overwrite)
     finally:
         os.umask(previous)
     assert Path(on_disk.path.path).stat().st_mode & 0o7777 == 0o640
@@ -265,9 +215,9 @@ def test_a_new_file_gets_the_mode_of_the_umask(on_disk: Place, overwrite: bool) 
 @pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
 def test_a_replaced_file_keeps_its_mode(on_disk: Place, mode: int) -> None:
     file = Path(on_disk.path.path)
-    write(on_disk, b"old")
+    write(on_disk.path, b"old")
     file.chmod(mode)
-    write(on_disk, SMALL)
+    write(on_disk.path, SMALL)
     assert on_disk.content() == SMALL
     assert file.stat().st_mode & 0o7777 == mode
 
@@ -281,18 +231,18 @@ def test_the_file_that_a_symbolic_link_leads_to_is_replaced(on_disk: Place, tmp_
     if existing:
         target.write_bytes(b"old")
         target.chmod(0o600)
-    write(on_disk, SMALL)
+    write(on_disk.path, SMALL)
     assert link.is_symlink()
     assert target.read_bytes() == SMALL
     assert not existing or target.stat().st_mode & 0o7777 == 0o600
     assert sorted(on_disk.names()) == ["elsewhere/today.csv", KEY]
     with pytest.raises(CruxInvalidRequestError, match="already exists"):
-        store([b"new"], on_disk.path, overwrite=False)
+        write(on_disk.path, b"new", overwrite=False)
     assert target.read_bytes() == SMALL
 
 
 def test_an_object_is_not_committed_a_second_time_by_another_transaction_of_the_store(in_s3: Place) -> None:
-    write(in_s3, LARGE)
+    write(in_s3.path, LARGE)
     fail_while_writing(in_s3.path, SMALL, ValueError("cut"))
     assert not in_s3.path.fs.transaction.files
 
@@ -348,7 +298,7 @@ def test_if_closing_completes_an_upload_an_error_does_not_close_the_file(content
 def test_a_file_url_names_its_path_and_the_umask_sets_the_files_permissions(tmp_path: Path) -> None:
     previous = os.umask(0o027)
     try:
-        store([SMALL], ObjectStoragePath(f"file://{tmp_path}/a b.csv"))
+        write(ObjectStoragePath(f"file://{tmp_path}/a b.csv"), SMALL)
     finally:
         os.umask(previous)
     assert (tmp_path / "a b.csv").read_bytes() == SMALL
@@ -358,7 +308,7 @@ def test_a_file_url_names_its_path_and_the_umask_sets_the_files_permissions(tmp_
 def run(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Run code in a process of its own, which a test can kill."""
     imports = "import sys; from airflow.providers.common.compat.sdk import ObjectStoragePath\n"
-    imports += "from airflow_provider_crux.transfers.atomic_write import atomic_write, store\n"
+    imports += "from airflow_provider_crux.transfers.atomic_write import atomic_write\n"
     command = [sys.executable, "-c", imports + textwrap.dedent(code), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -380,7 +330,7 @@ def kill_while_writing(path: ObjectStoragePath) -> None:
 def test_a_killed_task_leaves_no_object(in_s3: Place) -> None:
     kill_while_writing(in_s3.path)
     assert in_s3.names() == []
-    write(in_s3, SMALL)
+    write(in_s3.path, SMALL)
     assert in_s3.content() == SMALL
 
 
@@ -388,7 +338,7 @@ def test_a_killed_task_leaves_a_temporary_file_that_the_next_one_removes(on_disk
     kill_while_writing(on_disk.path)
     (leftover,) = on_disk.names()
     assert leftover.startswith("orders/.2026-01-02.csv.")
-    write(on_disk, SMALL)
+    write(on_disk.path, SMALL)
     assert on_disk.names() == [KEY]
 
 
@@ -400,7 +350,7 @@ def test_leftovers_of_a_killed_task_are_removed_and_nothing_else(place: Place) -
     place.path.fs.makedirs(folder, exist_ok=True)
     for other in (leftover, *others):
         place.path.fs.pipe_file(f"{folder}/{other}", b"x")
-    write(place, SMALL)
+    write(place.path, SMALL)
     names = {entry.rpartition("/")[2] for entry in place.names()}
     assert names - {leftover} == {name, *others}
     # on S3 nothing is written under a temporary name, so any name may be a user's; elsewhere a task may still write it
@@ -414,14 +364,14 @@ def test_without_locks_a_leftover_is_removed_after_a_day(in_memory: Place, age: 
     fs.makedirs("/exports/orders")
     fs.pipe_file(leftover, b"x")
     fs.store[leftover].modified = datetime.now(UTC) - age
-    write(in_memory, SMALL)
+    write(in_memory.path, SMALL)
     assert fs.exists(leftover) is stays
 
 
 def test_the_temporary_file_of_a_running_task_stays(on_disk: Place) -> None:
     with atomic_write(on_disk.path) as file:
         (temporary,) = on_disk.names()
-        write(on_disk, b"theirs")
+        write(on_disk.path, b"theirs")
         assert sorted(on_disk.names()) == sorted([temporary, KEY])
         file.write(SMALL)
     assert on_disk.content() == SMALL
@@ -433,67 +383,15 @@ def test_a_full_disk_keeps_the_existing_file(on_disk: Place) -> None:
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * 1024, 1024 * 1024))
         try:
-            store([b"x" * 700_000, b"x" * 700_000], ObjectStoragePath(sys.argv[1]))
+            with atomic_write(ObjectStoragePath(sys.argv[1])) as file:
+                file.write(b"x" * 700_000)
+                file.write(b"x" * 700_000)
         except OSError as error:
             print("error:", error)
     """
-    write(on_disk, b"old")
+    write(on_disk.path, b"old")
     with run(code, str(on_disk.path)) as task:
         output, _ = task.communicate()
     assert "error: [Errno 27] File too large" in output
     assert on_disk.names() == [KEY]
     assert on_disk.content() == b"old"
-
-
-def test_the_stored_file_is_described(place: Place) -> None:
-    stored = store([SMALL[:2], SMALL[2:8], b"", SMALL[8:]], place.path)
-    assert stored == StoredFile(
-        path=str(place.path), bytes=len(SMALL), rows=1, sha256=hashlib.sha256(SMALL).hexdigest()
-    )
-    assert place.content() == SMALL
-
-
-def test_a_failing_source_leaves_nothing(place: Place) -> None:
-    def chunks() -> Iterator[bytes]:
-        yield LARGE
-        raise ConnectionError("cut")
-
-    with pytest.raises(ConnectionError):
-        store(chunks(), place.path)
-    gc.collect()
-    assert place.names() == place.pending_uploads() == []
-
-
-def test_a_file_without_records_is_stored_unless_skip_if_empty_is_set(place: Place) -> None:
-    header = b"\xef\xbb\xbfa,b\r\n"
-    stored = store([header], place.path, skip_if_empty=True)
-    assert (stored.rows, stored.bytes) == (0, len(header))
-    assert place.names() == place.pending_uploads() == []
-    assert store([header], place.path) == stored
-    assert place.content() == header
-    store([SMALL], place.path, skip_if_empty=True)
-    assert place.content() == SMALL
-
-
-@pytest.mark.parametrize("place", ["on_disk", "in_s3"], indirect=True)
-def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> None:
-    code = """
-        from pathlib import Path
-        row = b'"Apt. 4, rear\\n2nd floor",62701,"say ""hi"" twice",' + b"x" * 300 + b"\\r\\n"
-        chunk = row * (256 * 1024 // len(row))
-        def peak():
-            # not ru_maxrss, which starts at the peak of the parent process
-            line = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()
-            return int(line[0]) // 1024
-        path = ObjectStoragePath(sys.argv[1])
-        store([chunk] * 2, path)
-        before = peak()
-        stored = store((bytes(bytearray(chunk)) for _ in range(128 * 4)), path)
-        print("growth", peak() - before, stored.rows == 128 * 4 * (256 * 1024 // len(row)) - 1)
-    """
-    with run(code, str(place.path)) as task:
-        output, _ = task.communicate()
-    (line,) = [line for line in output.splitlines() if line.startswith("growth")]
-    _, growth, is_count_right = line.split()
-    assert int(growth) < 64
-    assert is_count_right == "True"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -24,84 +22,21 @@ from airflow.providers.common.compat.sdk import (
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 
-from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import (
     CruxExportTimeoutError,
     CruxInvalidRequestError,
     CruxTransientError,
     CruxUnavailableError,
 )
-from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.transfers.atomic_write import StoredFile
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from airflow_provider_crux.transfers.lineage import stored_file_lineage
+from airflow_provider_crux.transfers.stored_file import StoredFile
+from tests.transfers.transfer import FILE_PATH, STATUS_PATH, file_content, make_operator, resume, statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
-
-FILE_PATH = "/sandbox-files/"
-STATUS_PATH = "/api/data/export/"
-
-
-class OutletEvents:
-    """Airflow's accessor of asset events by asset. It uses URIs, because below 3.2 an asset has no hash."""
-
-    def __init__(self) -> None:
-        self.by_uri: dict[str, Any] = {}
-
-    def __getitem__(self, asset: Asset) -> Any:
-        return self.by_uri.setdefault(asset.uri, SimpleNamespace(extra={"mine": 1}))
-
-
-@pytest.fixture
-def done_uuid(held_sandbox: Sandbox) -> str:
-    """Request the orders of one day, finish the export, and return its UUID."""
-    day = OrdersExportRequest(start_date=datetime(2026, 1, 4, tzinfo=UTC), end_date=datetime(2026, 1, 5, tzinfo=UTC))
-    uuid = CruxHook().export_orders(day)
-    held_sandbox.finish_export(uuid)
-    return uuid
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "lake" / "orders.csv"
-
-
-@pytest.fixture
-def context_with(make_context) -> Callable[..., dict[str, Any]]:
-    """Return a function that makes a context; its arguments are what upstream tasks pushed."""
-    return lambda *upstream: make_context(upstream=upstream, outlet_events=OutletEvents())
-
-
-@pytest.fixture
-def context(context_with) -> dict[str, Any]:
-    return context_with()
-
-
-def make_operator(export_uuid: str, target: Path, **arguments: Any) -> CruxExportToObjectStorageOperator:
-    arguments = {"poll_interval": 0.01} | arguments
-    return CruxExportToObjectStorageOperator(
-        task_id="store", export_uuid=export_uuid, path=f"file://{target}", **arguments
-    )
-
-
-def resume(operator: CruxExportToObjectStorageOperator, context: dict[str, Any], **event: Any) -> Any:
-    """Resume a deferred operator with a trigger's event."""
-    return operator.resume_execution("execute_complete", {"event": event, "requested_at": 0.0}, context)
-
-
-def file_content(export_uuid: str) -> bytes:
-    """Return what the sandbox serves, downloaded without the code under test."""
-    url = CruxHook().get_export(export_uuid).url
-    assert url is not None
-    return requests.get(url, timeout=10).content
-
-
-def statuses(sandbox: Sandbox, path: str) -> list[int]:
-    """Return the statuses of the responses to requests for a path."""
-    return [entry["status"] for entry in sandbox.requests if entry["path"].startswith(path)]
 
 
 def files_beside(target: Path) -> list[Path]:
@@ -121,6 +56,7 @@ def test_the_file_is_stored_byte_for_byte_and_described(done_uuid: str, target: 
             "bytes": len(content),
             "rows": rows,
             "sha256": hashlib.sha256(content).hexdigest(),
+            "format": "csv",
             "export_uuid": done_uuid,
         }
     }
@@ -170,8 +106,8 @@ def test_a_file_that_appears_during_the_download_stays(
     operator = make_operator(done_uuid, target, deferrable=deferrable)
     real = operator._stop_when_killed
 
-    def chunks_and_another_writer(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        yield from real(chunks)
+    def chunks_and_another_writer(chunks: Iterable[bytes], path: ObjectStoragePath) -> Iterator[bytes]:
+        yield from real(chunks, path)
         target.write_text("theirs")
 
     monkeypatch.setattr(operator, "_stop_when_killed", chunks_and_another_writer)

@@ -1,0 +1,194 @@
+"""
+The rows of an export's file as typed Arrow tables, read while its bytes pass by. pyarrow parses.
+
+Values are read as bytes first, and checked here: Arrow's own messages show them.
+"""
+
+from __future__ import annotations
+
+import io
+from array import array
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.csv  # type: ignore[import-untyped]
+
+from airflow_provider_crux.columns import (
+    INTEGER_PATTERN,
+    MONEY_DECORATION_PATTERN,
+    MONEY_PATTERN,
+    Column,
+    ColumnPlan,
+    ColumnType,
+    PlannedColumn,
+    hash_value,
+    unreadable_value,
+    unusable_file,
+)
+from airflow_provider_crux.transfers.csv_file import MAX_RECORD_BYTES, ChunkReader, CountingSource
+
+TYPES: Final = {
+    ColumnType.TEXT: pa.string(),
+    ColumnType.INTEGER: pa.int64(),
+    ColumnType.MONEY: pa.decimal128(18, 2),
+    ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
+}
+_TABLE_BYTES: Final = 8 * 1024 * 1024
+"""How much is in memory at a time: one table is written while the next is read."""
+
+
+class TypedRows:
+    """
+    The rows of a file, read once.
+
+    :param chunks: the bytes of the CSV file.
+    :param plan: the columns.
+    :param constants: columns to add at the end, with the one value of each.
+    :param hash_key: key of the hashes; only needed if a column is hashed.
+    :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param count_orders: whether to count the distinct orders; default False.
+    :ivar rows: rows so far.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        plan: ColumnPlan,
+        *,
+        constants: Iterable[tuple[Column, Any]] = (),
+        hash_key: str = "",
+        table_bytes: int = _TABLE_BYTES,
+        count_orders: bool = False,
+    ) -> None:
+        self.rows = 0
+        # eight bytes each, because a set of Python's integers needs ten times as much
+        self._orders = array("q")
+        self._count_orders = count_orders
+        self._source = CountingSource(chunks)
+        self._plan = plan
+        self._constants = tuple(constants)
+        self._hash_key = hash_key
+        self._table_bytes = table_bytes
+        self.columns = (*(planned.column for planned in plan.columns), *(column for column, _ in self._constants))
+        self.schema = pa.schema(
+            [
+                pa.field(column.name, TYPES[column.type], metadata={"description": column.meaning})
+                for column in self.columns
+            ]
+        )
+
+    @property
+    def csv_sha256(self) -> str:
+        """SHA-256 of the bytes that were read, in hexadecimal digits."""
+        return self._source.sha256
+
+    @property
+    def orders(self) -> int | None:
+        """Distinct ``order_uuid`` so far; ``None`` if they are not counted."""
+        if not self._count_orders:
+            return None
+        hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
+        return int(pc.count_distinct(hashes).as_py())
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """
+        Yield the rows in tables.
+
+        :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
+            column's type. The message names row and column, and never shows a value.
+        """
+        for group in _prefetched(_grouped(_batches(self._source, self._plan), self._table_bytes)):
+            if self._count_orders:
+                self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+            arrays = [
+                _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
+            ]
+            arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
+            self.rows += len(group)
+            yield pa.table(arrays, schema=self.schema)
+        self._source.check_rows(self.rows)
+
+
+def _field(column: Column) -> pa.Field:
+    return pa.field(column.name, TYPES[column.type], metadata={"description": column.meaning})
+
+
+def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as bytes: values are checked later, because Arrow's own messages show them."""
+    widths: list[tuple[int, int]] = []
+
+    def reject(row: Any) -> str:
+        # the header is Arrow's row 1
+        widths.append((row.number - 1, row.actual_columns))
+        return "error"
+
+    try:
+        yield from pa.csv.open_csv(
+            io.BufferedReader(ChunkReader(chunks)),
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=MAX_RECORD_BYTES),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        if widths:
+            row, width = widths[0]
+            raise unusable_file(f"row {row} has {width} values instead of {len(plan.header)}") from None
+        raise unusable_file(f"a row is longer than {MAX_RECORD_BYTES} bytes") from None
+
+
+def _grouped(batches: Iterator[pa.RecordBatch], table_bytes: int) -> Iterator[pa.Table]:
+    pending: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        pending.append(batch)
+        size += batch.nbytes
+        if size >= table_bytes:
+            yield pa.Table.from_batches(pending)
+            pending, size = [], 0
+    if pending:
+        yield pa.Table.from_batches(pending)
+
+
+def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Parse the next rows in a thread while the caller writes these: neither holds Python's lock for long."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crux-parser") as thread:
+        following = thread.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = thread.submit(next, tables, None)
+            yield table
+
+
+def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: str) -> Any:
+    """Return the values of a column with their type, or hashed."""
+    column = planned.column
+    text = _as_text(values, column, rows_before)
+    if planned.hashed:
+        distinct = pc.unique(text)
+        hashes = pa.array([hash_value(value, hash_key) for value in distinct.to_pylist()], pa.string())
+        return hashes.take(pc.index_in(text, value_set=distinct).combine_chunks())
+    if column.type is ColumnType.TEXT:
+        return text
+    text = pc.utf8_trim_whitespace(text)
+    valid = pc.match_substring_regex(text, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
+    if (row := pc.index(valid, value=False).as_py()) >= 0:
+        raise unreadable_value(column, rows_before + row + 1)
+    if column.type is ColumnType.MONEY:
+        text = pc.replace_substring_regex(text, MONEY_DECORATION_PATTERN, "")
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text).cast(TYPES[column.type])
+
+
+def _as_text(values: Any, column: Column, rows_before: int) -> Any:
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        for row, value in enumerate(values.to_pylist()):
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                raise unreadable_value(column, rows_before + row + 1) from None
+        raise

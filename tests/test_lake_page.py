@@ -1,0 +1,106 @@
+"""docs/lake.md: its DAG stores files, and what the page says about them is compared with these files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jsonschema
+import pyarrow.parquet
+import pytest
+
+from airflow_provider_crux.columns import COLUMNS
+from airflow_provider_crux.manifest import Manifest
+from tests.test_docs import FENCE
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "lake.md").read_text()
+BLOCKS = [(block[2], block[3]) for block in FENCE.finditer(PAGE)]
+KEY = "a key for these tests only"
+# the page's lake, as its operators and as its readers name it
+LAKE, LAKE_OF_READERS = "s3://aws_lake@orders", "s3://orders"
+
+
+def blocks(language: str, containing: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language and containing in text]
+
+
+@dataclass
+class Lake:
+    """The folder in which the page's DAG stored two days, and the UUIDs of their exports by day."""
+
+    folder: Path
+    exports: dict[str, str]
+
+    def manifest(self, day: str) -> dict[str, Any]:
+        return json.loads((self.folder / f"dt={day}/orders.parquet.manifest.json").read_bytes())
+
+
+@pytest.fixture
+def lake(sandbox, connect, make_context, tmp_path: Path) -> Lake:
+    """Run the first DAG of the page for two days, with a local folder instead of its bucket."""
+    connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": KEY})
+    exports = {}
+    for day, next_day in (("2026-01-02", "2026-01-03"), ("2026-01-03", "2026-01-04")):
+        names: dict[str, Any] = {"__name__": "example"}
+        exec(blocks("python", "with DAG(")[0].replace(LAKE, f"file://{tmp_path}"), names)
+        export, store = (names["export"].dag.get_task(name) for name in ("export", "store"))
+        export.interval_start, export.interval_end = day, next_day
+        context = make_context(dag=export.dag, params={})
+        store.export_uuid = exports[day] = export.execute(context)
+        store.execute(make_context(upstream=[context["ti"].pushed["export_interval"]]))
+    return Lake(tmp_path, exports)
+
+
+def test_the_columns_of_a_stored_file_are_those_of_the_table(lake: Lake) -> None:
+    schema = pyarrow.parquet.read_schema(lake.folder / "dt=2026-01-02/orders.parquet")
+    personal = {column.name for column in COLUMNS if column.personal}
+    rows = [
+        f"| `{field.name}` | {field.type} | {'yes' if field.name in personal else ''} | "
+        f"{field.metadata[b'description'].decode()} |"
+        for field in schema
+    ]
+    (table,) = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", PAGE, re.DOTALL)
+    assert table == "".join(f"{row}\n" for row in rows), "\n".join(rows)
+
+
+def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones(lake: Lake) -> None:
+    stored = sorted(str(path.relative_to(lake.folder)) for path in lake.folder.rglob("*") if path.is_file())
+    (listed,) = blocks("", f"{LAKE_OF_READERS}/dt=2026-01-02/orders.parquet\n")
+    assert listed.replace(f"{LAKE_OF_READERS}/", "").splitlines() == [name for name in stored if "2026-01-02" in name]
+
+    (text,) = blocks("json", '"version"')
+    example = json.loads(text)
+    jsonschema.validate(example, json.loads((DOCS / "manifest.schema.json").read_text()))
+    assert Manifest.from_json(text.encode()).period is not None
+    manifest = lake.manifest("2026-01-02")
+    assert list(example) == list(manifest)
+    varying = ("export_uuid", "path", "requested_at", "stored_at", "bytes", "sha256")
+    assert {name: value for name, value in example.items() if name not in varying} == {
+        name: value for name, value in manifest.items() if name not in varying
+    }
+
+
+def test_duckdb_reads_what_was_stored(lake: Lake) -> None:
+    by_day, rows, manifests = (
+        duckdb.sql(statement.replace(LAKE_OF_READERS, str(lake.folder))).fetchall()
+        for statement in blocks("sql", LAKE_OF_READERS)
+    )
+    stored = [lake.manifest(day) for day in lake.exports]
+    assert [(str(day), orders) for day, orders, _ in by_day] == [
+        (day, manifest["orders"]) for day, manifest in zip(lake.exports, stored, strict=True)
+    ]
+    assert all(cost > 0 for _, _, cost in by_day)
+    assert len(rows) == sum(manifest["rows"] for manifest in stored) > 0
+    assert [manifest[2:] for manifest in manifests] == [(manifest["rows"], manifest["orders"]) for manifest in stored]
+
+
+def test_the_function_for_hashes_finds_a_person(lake: Lake) -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("python", "def hash_of")[0], names)
+    stored = pyarrow.parquet.read_table(lake.folder / "dt=2026-01-02/orders.parquet", columns=["name"])
+    assert names["hash_of"]("Zoë Faber", KEY) in stored["name"].to_pylist()

@@ -1,0 +1,132 @@
+"""The transfer as a task runs it, and what the sandbox serves to it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from airflow_provider_crux.hooks.crux import CruxHook
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from airflow_provider_crux.sandbox.state import Sandbox
+
+FILE_PATH = "/sandbox-files/"
+STATUS_PATH = "/api/data/export/"
+
+INTERVAL = {
+    "interval_start": "2026-01-04T00:00:00.000Z",
+    "interval_end": "2026-01-05T00:00:00.000Z",
+    "requested_at": "2026-01-05T00:10:00+00:00",
+    "request": {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"},
+}
+"""What the task that requested an export of one day pushed about it, without the export's UUID."""
+
+ROW = {name: f"{name} 1" for name in COLUMNS} | {
+    "quantity": "2",
+    "retailer_provided_sku_cost": "14.65",
+    "estimated_shipping_cost": "",
+    "dropship_fee": "1.50",
+    "per_order_fee": "0",
+    "estimated_tax": "US$0.00",
+}
+"""A row with the values of the published sample."""
+
+
+def make_operator(export_uuid: str, target: Path | str, **arguments: Any) -> CruxExportToObjectStorageOperator:
+    arguments = {"poll_interval": 0.01} | arguments
+    path = f"file://{target}" if isinstance(target, Path) else target
+    return CruxExportToObjectStorageOperator(task_id="store", export_uuid=export_uuid, path=path, **arguments)
+
+
+def resume(operator: CruxExportToObjectStorageOperator, context: dict[str, Any], **event: Any) -> Any:
+    """Resume a deferred operator with a trigger's event."""
+    return operator.resume_execution("execute_complete", {"event": event, "requested_at": 0.0}, context)
+
+
+def file_content(export_uuid: str) -> bytes:
+    """Return what the sandbox serves, downloaded without the code under test."""
+    url = CruxHook().get_export(export_uuid).url
+    assert url is not None
+    return requests.get(url, timeout=10).content
+
+
+def statuses(sandbox: Sandbox, path: str) -> list[int]:
+    """Return the statuses of the responses to requests for a path."""
+    return [entry["status"] for entry in sandbox.requests if entry["path"].startswith(path)]
+
+
+def csv_file(*rows: Mapping[str, str], columns: Iterable[str] = COLUMNS) -> bytes:
+    """
+    Return a file as Crux Connect writes it.
+
+    :param rows: the values that differ from those of :data:`ROW`, by column.
+    :param columns: the columns.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns), restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(ROW | row for row in rows)
+    return text.getvalue().encode("utf-8-sig", errors="surrogateescape")
+
+
+def parse(content: bytes) -> list[dict[str, str]]:
+    """Return the rows of a CSV file as Python's parser reads them."""
+    text = io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")
+    return list(csv.DictReader(text, strict=False))
+
+
+@dataclass
+class Transfer:
+    """
+    One task that stores an export of 2026-01-04, downstream of the task that requested it.
+
+    :param sandbox: where the export is.
+    :param export_uuid: the export, which is done.
+    :param target: where the file is stored, unless a run says otherwise.
+    :param context_with: makes a context from what the upstream task pushed.
+    """
+
+    sandbox: Sandbox
+    export_uuid: str
+    target: Path
+    context_with: Callable[..., dict[str, Any]]
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> dict[str, Any]:
+        """What the upstream task pushed."""
+        return {"export_uuid": self.export_uuid, **INTERVAL}
+
+    def run(self, body: bytes | None = None, *, path: str | None = None, **arguments: Any) -> str:
+        """
+        Run the task; what it pushed is in :attr:`pushed`.
+
+        :param body: what the sandbox serves; ``None`` for the file of the export.
+        :param path: the argument of the operator.
+        """
+        if body is not None:
+            self.sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(body))}, body)
+        context = self.context_with(self.interval)
+        self.pushed = context["ti"].pushed
+        operator = make_operator(self.export_uuid, path or self.target, **arguments)
+        operator.upstream_task_ids.add("export")
+        return operator.execute(context)
+
+    def content(self, body: bytes | None = None, **arguments: Any) -> bytes:
+        """Run the task, replace the file, and return what was stored."""
+        self.run(body, overwrite=True, **arguments)
+        return self.target.read_bytes()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the stored files."""
+        return sorted(path.name for path in self.target.parent.iterdir()) if self.target.parent.exists() else []
