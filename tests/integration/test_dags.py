@@ -132,6 +132,12 @@ def test_the_backfill_example_requests_only_what_is_missing(
         assert sorted(load()) == [weeks[1], weeks[3]]
         assert load() == []
 
+        # Whoever cannot know what is stored requests nothing.
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "history").write_text("not a folder")
+        monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", (tmp_path / "other").as_uri())
+        assert load(state="failed") == []
+
 
 def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:
     names = run("taskflow.py")
