@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,3 +185,14 @@ def context(context_with) -> dict[str, Any]:
 @pytest.fixture
 def transfer(held_sandbox: Sandbox, done_uuid: str, target: Path, context_with) -> Transfer:
     return Transfer(held_sandbox, done_uuid, target, context_with)
+
+
+def texts_of(error: BaseException) -> str:
+    """Return all that an error contains, and those behind it, also what a traceback leaves out."""
+    errors, pending = dict[int, BaseException](), [error]
+    while pending:
+        if (one := pending.pop()) is not None and id(one) not in errors:
+            errors[id(one)] = one
+            pending += [one.__cause__, one.__context__]
+    texts = [repr((one, one.args, getattr(one, "object", None), vars(one))) for one in errors.values()]
+    return "\n".join([*traceback.format_exception(error), *texts])
