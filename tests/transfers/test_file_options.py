@@ -1,4 +1,4 @@
-"""The options of a stored file: what is rejected at parse, and that a failed download stores nothing whatever they are."""
+"""The options of a stored file: rejected at parse, or whatever they are, a failed download stores nothing."""
 
 from __future__ import annotations
 
