@@ -38,7 +38,7 @@ HIDDEN_BUT_SHIPPED = ".gitignore"
 LEFTOVERS = (
     ".coverage",
     ".hypothesis/unicode_data/charmap.json.gz",
-    ".matrix/3.3.2.log",
+    ".matrix/3.3.2-unit.log",
     ".mypy_cache/3.11/cache.json",
     ".pytest_cache/README.md",
     ".ruff_cache/CACHEDIR.TAG",

@@ -54,9 +54,13 @@ class ConnectionsPage:
 
     def fill_extra(self, name: str, value: str) -> None:
         """Fill a field in the section Extra Fields."""
-        field = self.form.locator(f"[name=element_{name}]")
+        field = self.extra(name)
         field.fill(value)
         field.blur()  # the form accepts a number when the field loses focus
+
+    def extra(self, name: str) -> Locator:
+        """The field of an extra in the section Extra Fields."""
+        return self.form.locator(f"[name=element_{name}]")
 
     def save(self) -> Response:
         """Press Save, wait until the form closes and return the response of the server."""

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
 
 WRONG_TOKEN = "0123456789abcdef0123456789abcdef01234567"
+HASH_KEY = "a made-up key of the hashes"
 
 
 def environment() -> dict[str, str]:
     """Return the settings of an Airflow with this provider and an enabled Test button."""
     return {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # without it, Airflow's REST API and the JSON in the form show the key
+        "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "hash_key",
         # needed if the provider runs from a checkout instead of an installed package
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }

@@ -16,7 +16,7 @@ from tests.real_airflow.launcher import free_port, running_airflow
 from tests.real_airflow.processes import STARTUP_SECONDS, Component, airflow_command, run_airflow
 from tests.ui.airflow_2_pages import ConnectionForm, log_in
 from tests.ui.browser import open_page
-from tests.ui.conftest import WRONG_TOKEN, environment
+from tests.ui.conftest import HASH_KEY, WRONG_TOKEN, environment
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
@@ -61,6 +61,7 @@ def messages(page: Page, sandbox: Sandbox) -> list[str]:
     form = ConnectionForm(page, CONNECTION, "Crux Connect")
     form.fill(host=sandbox.url, port=str(urlsplit(sandbox.url).port), password=WRONG_TOKEN)
     form.fill_extra("Read timeout (seconds)", "45")
+    form.fill_extra("Hash key", HASH_KEY)
     wrong_token_message = form.test()
     form.fill(password=sandbox.settings.token)
     correct_token_message = form.test()
@@ -103,7 +104,7 @@ def test_connection_is_stored_with_the_fields_of_the_form(stored_connection: dic
 
 def test_connection_is_stored_with_the_extra_of_the_form(stored_connection: dict[str, Any]) -> None:
     extra = json.loads(stored_connection["extra"])
-    assert {name: value for name, value in extra.items() if value} == {"read_timeout": 45}
+    assert {name: value for name, value in extra.items() if value} == {"read_timeout": 45, "hash_key": HASH_KEY}
 
 
 def unhealthy(url: str) -> str:

@@ -16,10 +16,11 @@ from playwright.sync_api import Page, expect
 
 from tests.real_airflow.airflow_3 import Airflow3
 from tests.real_airflow.launcher import running_airflow
+from tests.real_airflow.processes import run_airflow
 from tests.real_airflow.sandbox_airflow import REPOSITORY
 from tests.ui.airflow_3_pages import AssetPage, ConnectionsPage, ConnectionTestResult, RunPage, TriggerForm
 from tests.ui.browser import open_page
-from tests.ui.conftest import WRONG_TOKEN, environment
+from tests.ui.conftest import HASH_KEY, WRONG_TOKEN, environment
 from tests.ui.screenshots import take_screenshot
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def results(page: Page, sandbox: Sandbox) -> list[ConnectionTestResult]:
     take_screenshot(page, "connection-form", connections.form, secret=WRONG_TOKEN)
     connections.open_section("Extra Fields")
     connections.fill_extra("read_timeout", "45")
+    connections.fill_extra("hash_key", HASH_KEY)
+    expect(connections.extra("hash_key")).to_have_attribute("type", "password")
     connections.save()
     wrong_token_result = connections.test(CONNECTION)
     connections.edit(CONNECTION)
@@ -120,10 +123,18 @@ def test_message_confirms_the_correct_token(results: list[ConnectionTestResult],
 def test_connection_is_stored_with_the_extra_of_the_form(
     airflow: Airflow3, results: list[ConnectionTestResult]
 ) -> None:
+    """The hash key is still there although another field was edited later."""
+    file = airflow.home / "connections.json"
+    run_airflow(["connections", "export", str(file), "--file-format", "json"], airflow.environment)
+
+    extra = json.loads(json.loads(file.read_text())[CONNECTION]["extra"])
+    assert {name: value for name, value in extra.items() if value} == {"read_timeout": 45, "hash_key": HASH_KEY}
+
+
+def test_rest_api_masks_the_hash_key(airflow: Airflow3, results: list[ConnectionTestResult]) -> None:
     response = requests.get(f"{airflow.base_url}/api/v2/connections/{CONNECTION}", timeout=30)
 
-    extra = json.loads(response.json()["extra"])
-    assert {name: value for name, value in extra.items() if value} == {"read_timeout": 45}
+    assert json.loads(response.json()["extra"])["hash_key"] == "***"
 
 
 def test_run_sends_one_request_with_the_values_of_the_form(run_id: str, sandbox: Sandbox) -> None:
@@ -149,10 +160,13 @@ def test_xcom_page_shows_uuid_and_request(page: Page, run_id: str, sandbox: Sand
     assert run.expand("export_request") == REQUEST_BODY
     (uuid,) = sandbox.exports
     assert run.text("return_value") == uuid
-    assert run.expand("export_interval") == {
+    interval = run.expand("export_interval")
+    assert datetime.fromisoformat(interval.pop("requested_at")) < datetime.now(UTC)
+    assert interval == {
         "export_uuid": uuid,
         "interval_start": REQUEST_BODY["start_date"],
         "interval_end": REQUEST_BODY["end_date"],
+        "request": REQUEST_BODY,
     }
     take_screenshot(page, "run-xcom", run.details, secret=sandbox.settings.token)
 

@@ -7,8 +7,6 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
-DAY = "{{ ti.xcom_pull(task_ids='export_orders', key='export_interval')['interval_start'][:10] }}"
-
 with DAG(
     "celery_backfill",
     schedule="@daily",
@@ -29,7 +27,7 @@ with DAG(
     CruxExportToObjectStorageOperator(
         task_id="store_orders",
         export_uuid=export.output,
-        path=f"{{{{ var.value.crux_orders_folder }}}}/{DAY}.csv",
+        path="{{ var.value.crux_orders_folder }}/{interval_start:%Y-%m-%d}.csv",
         overwrite=True,
         max_active_tis_per_dag=4,
     )

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator
 
 from airflow_provider_crux.api.polling import ExportPoller
 from airflow_provider_crux.deferral import ExportWaitMixin
@@ -24,7 +24,7 @@ class PollInTriggerer(ExportWaitMixin, BaseOperator):
         self.defer_until_done(ExportPoller(uuid, now, deadline=now + 60, poll_interval=1))
 
     def execute_complete(self, context, event, requested_at):
-        raise RuntimeError(f"state in the trigger event: {event['state']}")
+        raise AirflowFailException(f"state in the trigger event: {event['state']}")
 
 
 class CrashWhileReading(CruxExportToObjectStorageOperator):
@@ -64,7 +64,10 @@ with DAG("secrets_failures", schedule=None, start_date=datetime(2025, 1, 1, tzin
         CruxOrdersExportOperator(
             task_id=f"request_{connection}", lookback=timedelta(days=1), crux_conn_id=f"crux_{connection}"
         )
-        PollInTriggerer(task_id=f"poll_{connection}", crux_conn_id=f"crux_{connection}")
+        # The task itself is never retried, but a try that Airflow loses on a busy machine is (see launcher.py).
+        PollInTriggerer(
+            task_id=f"poll_{connection}", crux_conn_id=f"crux_{connection}", retries=1, retry_delay=timedelta(seconds=1)
+        )
 
     store(CruxExportToObjectStorageOperator, "expired_url")
     store(CruxExportToObjectStorageOperator, "truncated_file")

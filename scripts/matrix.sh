@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs the tests in several environments: matrix.sh ENVIRONMENT... `make matrix` passes all of them. Each is a version
+# of Airflow, newer-python (the newest Airflow on the newest Python of this machine), or lowest (the lowest versions of
+# our dependencies that pyproject.toml allows).
+#
+# First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
+# environments in turn: the lane "unit" runs the tests that need no scheduler, the lane "e2e" those that do. So only one
+# real Airflow runs at a time: if two compete for the cores, tests time out. The lane "e2e" ends first, and then takes
+# unit tests from the other. LANES=e2e runs only the e2e tests.
+#
+# Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
+# cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+newer_pythons=(3.13 3.12)
+newer_python=$(scripts/find_python.sh "${newer_pythons[@]}")
+read -ra lanes <<<"${LANES:-unit e2e,unit}"  # what each lane runs, one after the other
+
+# Every background job becomes a process group, so that one signal ends it with all its tests and their Airflow.
+set -m
+trap 'kill -- $(jobs -pr | sed s/^/-/); wait; exit 130' INT TERM
+
+# Runs make for an environment: make_for ENVIRONMENT TARGET [VARIABLE=VALUE]
+make_for() {
+  case $1 in
+    newer-python) set -- "$@" AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON="$newer_python" COVERAGE= ;;
+    # Old versions of aiohttp and urllib3 do not limit endless headers and compressed bodies, so without tests/faults.
+    lowest) set -- "$@" AIRFLOW=lowest \
+      ARGS="--ignore=tests/integration --ignore=tests/faults --ignore=tests/test_distribution.py" ;;
+    *) set -- "$@" AIRFLOW="$1" ;;
+  esac
+  make --no-print-directory "${@:2}"
+}
+
+# Runs a step that no lane has begun, and prints the end of its log: run ENVIRONMENT STEP TARGET [VARIABLE=VALUE]
+run() {
+  local log=.matrix/$1-$2.log lines=15
+  mkdir ".matrix/$1-$2.begun" 2>/dev/null || return 0
+  make_for "$1" "${@:3}" >"$log" 2>&1 || {
+    touch "$log.failed"
+    lines=400
+  }
+  printf '%s\n' "== $1 $2: $log" "$(tail -n "$lines" "$log")"
+}
+
+# Runs the steps of a lane, each in every environment: lane STEP[,STEP]
+lane() {
+  local step environment
+  for step in ${1//,/ }; do
+    for environment in "${environments[@]}"; do
+      [[ -e .matrix/$environment-install.log.failed || $environment-$step == lowest-e2e ]] && continue
+      run "$environment" "$step" test LANE="$step"
+    done
+  done
+}
+
+rm -rf .matrix
+mkdir .matrix
+environments=()
+for environment in "$@"; do
+  [[ $environment == newer-python && -z $newer_python ]] || environments+=("$environment")
+done
+
+for environment in "${environments[@]}"; do
+  while (($(jobs -pr | wc -l) == 2)); do wait -n; done
+  run "$environment" install install &
+done
+wait
+for lane in "${lanes[@]}"; do lane "$lane" & done
+wait
+
+status=0
+for marker in .matrix/*.failed; do
+  [[ -e $marker ]] || continue
+  status=1
+  log=${marker%.failed}
+  echo "== failed: $log"
+  {
+    grep '^E  ' "$log" | awk '!seen[$0]++' | head -n 20  # pytest repeats the error of a fixture for every test
+    grep -E '^(FAILED|ERROR|FAIL)\b' "$log" | tail -n 20
+    tail -n 3 "$log"
+  } | cut -c 1-600
+done
+
+echo "== summary"
+for environment in "$@"; do
+  [[ $environment == newer-python && -z $newer_python ]] && echo "$environment: skipped, no Python ${newer_pythons[*]}"
+  for step in install unit e2e; do
+    log=.matrix/$environment-$step.log
+    if [[ -e $log.failed ]]; then
+      echo "$environment $step: FAILED, $(tail -n 100 "$log" | grep -E '^=+ .* in [0-9.]+s' || echo "see $log")"
+    elif [[ -e $log && $step != install ]]; then
+      echo "$environment $step: $(grep -E '^=+ .* in [0-9.]+s' "$log" | tail -n 1)"
+    fi
+  done
+done
+exit $status
