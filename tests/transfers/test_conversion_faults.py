@@ -58,7 +58,8 @@ def test_an_error_in_the_middle_keeps_what_was_at_the_path(place: Place, format_
     def chunks() -> Iterator[bytes]:
         yield large_file(format_)
         yield b"1,2\r\n" + large_file(format_).removeprefix(HEADER)
-        raise ConnectionError("cut")
+        if format_ == "gzip":  # which does not read the row of another length
+            raise ConnectionError("cut")
 
     write_old_file(place)
     with pytest.raises(ConnectionError if format_ == "gzip" else CruxInvalidResponseError):
