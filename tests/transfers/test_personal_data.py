@@ -1,4 +1,4 @@
-"""Personal data: nothing of it is stored where it is dropped or hashed, nor told anywhere else."""
+"""Personal data: nothing of it is stored where it is dropped or hashed, nor written anywhere else."""
 
 from __future__ import annotations
 
@@ -83,18 +83,18 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
 
 @formats
 @pytest.mark.parametrize("personal_data", ["drop", "hash"])
-def test_no_personal_value_is_in_the_stored_bytes_or_told_elsewhere(
+def test_no_personal_value_is_in_the_stored_bytes_or_written_elsewhere(
     transfer: Transfer, arguments: dict[str, Any], personal_data: str, logged, caplog
 ) -> None:
     content = transfer.content(with_canaries(10_000), personal_data=personal_data, manifest=True, **arguments)
     assert len(rows_of(content)) == 10_000
     manifest = transfer.target.with_name("orders.csv.manifest.json").read_text()
-    told = [manifest, json.dumps(transfer.pushed), logged(), caplog.text]
+    other_texts = [manifest, json.dumps(transfer.pushed), logged(), caplog.text]
     assert (
         "Column 'email' of the file is not published: it is not stored, because it may contain personal" in caplog.text
     )
     assert json.loads(manifest)["personal_data"] == personal_data
-    for text in (everything_in(content), *told):
+    for text in (everything_in(content), *other_texts):
         assert "canary" not in text
     for broken in (b"canary 1,canary 2\r\n", b'"canary'):
         with pytest.raises(AirflowFailException, match="row 3 has") as error:
