@@ -32,6 +32,7 @@ with DAG(
             None, type=["null", "string"], format="date", title="Until", description="Day to end before. Empty: now."
         ),
     },
+    default_args={"retries": 2},
     doc_md=__doc__,
     tags=["crux"],
 ) as dag:
@@ -41,11 +42,9 @@ with DAG(
         since="{{ params.since }}",
         until="{{ params.until }}",
         max_interval=timedelta(days=7),
-        retries=2,
     )
     export = CruxOrdersExportOperator.partial(
         task_id="export_orders",
-        retries=2,
         # One request after the other: a long time is many exports.
         max_active_tis_per_dag=1,
     ).expand_kwargs(gaps.output)
@@ -58,7 +57,6 @@ with DAG(
         manifest=True,
         overwrite=True,
         deferrable=True,
-        retries=2,
         # If one export failed, store the others: the next run requests only what is missing.
         trigger_rule="all_done",
     ).expand(export_uuid=export.output)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs the tests in several environments: matrix.sh ENVIRONMENT... `make matrix` passes all of them. Each is a version of
-# Airflow, newer-python (the newest Airflow on the newest Python of this machine), or lowest (the lowest versions of our
-# dependencies that pyproject.toml allows).
+# Runs the tests in several environments: matrix.sh ENVIRONMENT... `make matrix` passes all of them. Each is a version
+# of Airflow, newer-python (the newest Airflow on the newest Python of this machine), or lowest (the lowest versions of
+# our dependencies that pyproject.toml allows).
 #
 # First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
 # environments in turn: the lane "unit" runs the tests that need no scheduler, the lane "e2e" those that do. So only one
-# real Airflow runs at a time: if two compete for the cores, tests time out. LANES=e2e runs only that lane.
+# real Airflow runs at a time: if two compete for the cores, tests time out. The lane "e2e" ends first, and then takes
+# unit tests from the other. LANES=e2e runs only the e2e tests.
 #
 # Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
 # cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 
 newer_pythons=(3.13 3.12)
 newer_python=$(scripts/find_python.sh "${newer_pythons[@]}")
-read -ra lanes <<<"${LANES:-unit e2e}"
+read -ra lanes <<<"${LANES:-unit e2e,unit}"  # what each lane runs, one after the other
 
 # Every background job becomes a process group, so that one signal ends it with all its tests and their Airflow.
 set -m
@@ -32,9 +33,10 @@ make_for() {
   make --no-print-directory "${@:2}"
 }
 
-# Runs a step and prints the end of its log: run ENVIRONMENT STEP TARGET [VARIABLE=VALUE]
+# Runs a step that no lane has begun, and prints the end of its log: run ENVIRONMENT STEP TARGET [VARIABLE=VALUE]
 run() {
   local log=.matrix/$1-$2.log lines=15
+  mkdir ".matrix/$1-$2.begun" 2>/dev/null || return 0
   make_for "$1" "${@:3}" >"$log" 2>&1 || {
     touch "$log.failed"
     lines=400
@@ -42,12 +44,14 @@ run() {
   printf '%s\n' "== $1 $2: $log" "$(tail -n "$lines" "$log")"
 }
 
-# Runs a lane in every environment: lane NAME
+# Runs the steps of a lane, each in every environment: lane STEP[,STEP]
 lane() {
-  local environment
-  for environment in "${environments[@]}"; do
-    [[ -e .matrix/$environment-install.log.failed || $environment-$1 == lowest-e2e ]] && continue
-    run "$environment" "$1" test LANE="$1"
+  local step environment
+  for step in ${1//,/ }; do
+    for environment in "${environments[@]}"; do
+      [[ -e .matrix/$environment-install.log.failed || $environment-$step == lowest-e2e ]] && continue
+      run "$environment" "$step" test LANE="$step"
+    done
   done
 }
 
@@ -76,13 +80,13 @@ for marker in .matrix/*.failed; do
     grep '^E  ' "$log" | awk '!seen[$0]++' | head -n 20  # pytest repeats the error of a fixture for every test
     grep -E '^(FAILED|ERROR|FAIL)\b' "$log" | tail -n 20
     tail -n 3 "$log"
-  } | cut -c 1-300
+  } | cut -c 1-600
 done
 
 echo "== summary"
 for environment in "$@"; do
-  [[ $environment != newer-python || $newer_python ]] || echo "$environment: skipped, no Python ${newer_pythons[*]} here"
-  for step in install "${lanes[@]}"; do
+  [[ $environment == newer-python && -z $newer_python ]] && echo "$environment: skipped, no Python ${newer_pythons[*]}"
+  for step in install unit e2e; do
     log=.matrix/$environment-$step.log
     if [[ -e $log.failed ]]; then
       echo "$environment $step: FAILED, $(tail -n 100 "$log" | grep -E '^=+ .* in [0-9.]+s' || echo "see $log")"

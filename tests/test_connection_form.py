@@ -247,3 +247,9 @@ def test_an_extra_that_is_no_object_is_rejected_without_showing_it() -> None:
     with pytest.raises(CruxInvalidConnectionError, match="extra: the value is not a JSON object") as caught:
         read(password=TOKEN, extra=["hunter2"])
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_form_of_airflow_3_hides_the_hash_key_and_nothing_else() -> None:
+    hidden = [name for name, field in CONN_FIELDS.items() if field["schema"].get("format") == "password"]
+    assert hidden == ["hash_key"]
+    assert "The form of Airflow 2 shows it." in CONN_FIELDS["hash_key"]["description"]

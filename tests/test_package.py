@@ -104,6 +104,7 @@ def test_a_dag_file_that_imports_the_operators_imports_nothing_heavy() -> None:
 import sys
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, BaseSensorOperator, conf
 before = set(sys.modules)
+import airflow_provider_crux.operators.coverage
 import airflow_provider_crux.operators.orders
 import airflow_provider_crux.sensors.exports
 import airflow_provider_crux.transfers.crux_to_object_storage

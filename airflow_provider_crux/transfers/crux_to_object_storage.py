@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 
 from airflow_provider_crux import __version__
+from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.deferral import InvalidArgumentsError
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.manifest import SUFFIX, ExportOrigin, Manifest, parse_utc
@@ -120,6 +121,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self.manifest = manifest
         self._stored: StoredFile | None = None
         problems = [*self._argument_problems(), *self._options.problems(), *placeholder_problems(path)]
+        if manifest not in (False, True):
+            problems.append(f"manifest: {describe(manifest)} is unknown; use False or True")
         if manifest and skip_if_empty:
             problems.append(
                 "skip_if_empty: with manifest=True, an interval without orders would look like one that is missing; "

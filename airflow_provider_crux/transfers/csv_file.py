@@ -93,6 +93,11 @@ class CountingSource:
         """SHA-256 of the chunks so far, in hexadecimal digits."""
         return self._digest.hexdigest()
 
+    @property
+    def rows(self) -> int:
+        """Rows so far without the header."""
+        return self._counter.rows
+
     def check_rows(self, rows: int) -> None:
         """
         Compare a parser's count with that of a second one.
@@ -100,8 +105,8 @@ class CountingSource:
         :param rows: rows without the header.
         :raises CruxInvalidResponseError: if they differ.
         """
-        if rows != self._counter.rows:
-            raise unusable_file(f"it has {self._counter.rows} rows, but {rows} were read")
+        if rows != self.rows:
+            raise unusable_file(f"it has {self.rows} rows, but {rows} were read")
 
 
 def parse_header(beginning: bytes) -> list[str]:
@@ -124,11 +129,22 @@ def _long_fields() -> Iterator[None]:
 
 
 def _read_rows(chunks: Iterable[bytes]) -> Iterator[list[str]]:
-    """Yield the records with the header; blank lines are none."""
+    """
+    Yield the records with the header; blank lines are none.
+
+    :raises csv.Error: if a field or a line is too long.
+    """
     text = io.TextIOWrapper(
         io.BufferedReader(ChunkReader(chunks)), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )
-    return (row for row in csv.reader(text) if row)
+    return (row for row in csv.reader(_lines(text)) if row)
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    while line := text.readline(MAX_RECORD_BYTES + 1):
+        if len(line) > MAX_RECORD_BYTES:  # csv measures a field only when it has the whole line
+            raise csv.Error("line too long")
+        yield line
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:

@@ -101,7 +101,7 @@ class TypedRows:
         :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
             column's type. The message names row and column, and never shows a value.
         """
-        for group in _prefetched(_grouped(_batches(self._source, self._plan), self._table_bytes)):
+        for group in _prefetched(_grouped(_batches(_with_ended_header(self._source), self._plan), self._table_bytes)):
             if self._count_orders:
                 self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
@@ -111,6 +111,13 @@ class TypedRows:
             self.rows += len(group)
             yield pa.table(arrays, schema=self.schema)
         self._source.check_rows(self.rows)
+
+
+def _with_ended_header(source: CountingSource) -> Iterator[bytes]:
+    """Yield the chunks; to Arrow, a file that ends with its header, but without a line end, is none."""
+    yield from source
+    if not source.rows:
+        yield b"\n"
 
 
 def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBatch]:
@@ -132,7 +139,7 @@ def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBat
                 column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
-        return
+        return  # noqa: TRY300 - an else block would come before finally
     except pa.ArrowInvalid:
         problem = f"a row is longer than {MAX_RECORD_BYTES} bytes"
     finally:

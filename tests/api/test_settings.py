@@ -80,6 +80,9 @@ def test_the_base_url_comes_from_host_port_and_schema(fields, url: str) -> None:
         ({"extra": {"ca_bundle": False}}, "extra ca_bundle: False"),
         ({"extra": {"proxy": "ada:hunter2@proxy"}}, "extra proxy: the value is not"),
         ({"extra": {"proxy": "http://ada:hunter2@[proxy"}}, "extra proxy: the value is not"),
+        ({"extra": {"hash_key": "hunter2"}}, "extra hash_key: the value is not a text of 16 characters or more; use a"),
+        ({"extra": {"hash_key": "hunter2-hunter2"}}, "extra hash_key: the value is not a text of 16 characters"),
+        ({"extra": {"hash_key": ["hunter2" * 3]}}, "extra hash_key: the value is not a text of 16 characters"),
     ],
 )
 def test_an_unusable_field_is_named_with_its_connection_and_without_a_secret(fields, message: str) -> None:
@@ -119,6 +122,17 @@ def test_the_credentials_of_the_proxy_are_secrets_of_the_connection() -> None:
     assert read(password="t0ken", extra={"proxy": proxy}).secrets == ("t0ken", *secrets_in_proxy(proxy))
     assert "hunter2" in read(extra={"proxy": proxy}).proxy_secrets
     assert read(password="t0ken").secrets == ("t0ken",)
+
+
+def test_the_hash_key_is_a_secret_of_the_connection() -> None:
+    key = "hunter2-hunter2-"
+    for extra in ({"hash_key": key}, {"extra__crux__hash_key": key}):
+        settings = read(password="t0ken", extra=extra)
+        assert settings.hash_key == key
+        assert settings.secrets == ("t0ken", key)
+        assert key not in repr(settings)
+    for extra in ({}, {"hash_key": ""}, {"hash_key": None}):
+        assert read(extra=extra).hash_key is None
 
 
 def test_unknown_extras_are_named() -> None:

@@ -57,6 +57,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, s3: Obje
     """Run a real Airflow with the example alone. Its scheduled run starts at once."""
     connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
     env = {
+        # On a machine under load, Airflow 3.0 sometimes fails a task before it has started.
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
         "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps({**connection, "extra": {"hash_key": "a key of this test"}}),
         "AIRFLOW_CONN_AWS_LOOPBACK": s3.connection,
         "AIRFLOW_VAR_CRUX_ORDERS_FOLDER": f"s3://aws_loopback@{BUCKET}/lake",

@@ -249,10 +249,12 @@ def test_search_finds_a_planted_secret_in_every_kind_of_place(output: AirflowOut
 
 def test_every_failing_task_failed_where_it_held_a_secret(output: AirflowOutput) -> None:
     logs = {task_id: output.task_logs(FAILURES, task_id) for task_id in FAILURE_LOGS}
+    wrong = {task_id for task_id, text in FAILURE_LOGS.items() if text not in logs[task_id]}
 
-    assert {task_id: text in logs[task_id] for task_id, text in FAILURE_LOGS.items()} == dict.fromkeys(
-        FAILURE_LOGS, True
-    )
+    # If Airflow itself failed a task, only its scheduler knows why.
+    lines = output.contents["scheduler.log"].decode(errors="replace").splitlines()
+    errors = [line for line in lines if "error" in line.lower() and any(f".{task_id} " in line for task_id in wrong)]
+    assert wrong == set(), "\n".join([*errors, *(logs[task_id][-2000:] for task_id in wrong)])
 
 
 def test_openlineage_receives_the_stored_files_and_the_failures(output: AirflowOutput) -> None:

@@ -8,9 +8,11 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,6 +39,14 @@ TABLE_EXAMPLE = f"{rolling_window.EXAMPLE}.py"
 TOKEN = SandboxSettings().token
 LOGICAL_DATE = pendulum.datetime(2026, 1, 5)
 DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
+
+
+@pytest.fixture(autouse=True)
+def _terminate_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM. dag.test() leaves one of its own, with which TERM would not end the tests."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +148,12 @@ def test_the_backfill_example_requests_only_what_is_missing(
         shutil.rmtree(tmp_path / "history" / "dt=2025-03-22")
         assert sorted(load()) == [weeks[1], weeks[3]]
         assert load() == []
+
+        # Whoever cannot know what is stored requests nothing.
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "history").write_text("not a folder")
+        monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", (tmp_path / "other").as_uri())
+        assert load(state="failed") == []
 
 
 def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(

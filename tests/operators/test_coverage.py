@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jsonschema
 import pytest
 import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath
@@ -88,6 +89,12 @@ def find_gaps(make_context):
         return pairs, context["ti"].pushed.get("coverage", {})
 
     return execute
+
+
+def test_the_manifests_of_these_tests_are_as_published() -> None:
+    schema = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
+    for changes in ({}, {"filters": FILTERS, "orders": None}, {"requested_at": None, "request": None}):
+        jsonschema.validate(manifest(DAYS[0], DAYS[1], **changes), json.loads(schema.read_text()))
 
 
 ALL = [(DAYS[0], DAYS[30])]

@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 
 from tests.postgres.server import running_postgres
-from tests.transfers.conftest import context_with
 from tests.transfers.table import TABLE, Database, Loading, forget_secrets, recorded_connections
+from tests.transfers.transfer import context_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -263,7 +263,7 @@ def test_both_drivers_report_a_rejected_row_without_its_values(driver: AnyDriver
 def test_both_drivers_undo_everything(driver: AnyDriver, database: Database) -> None:
     database.execute(f"CREATE TABLE {TABLE} (line_item_uuid text PRIMARY KEY, name text)")
     database.raise_when("c")
-    with pytest.raises(AirflowException, match="SQLSTATE P0001$"):
+    with pytest.raises(AirflowException, match=r"SQLSTATE P0001$"):
         driver.load([lines("a", "b", "c")])
     assert database.rows() == []
     columns = database.query(f"SELECT column_name FROM information_schema.columns WHERE table_name = '{TABLE}'")

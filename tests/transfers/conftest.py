@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from airflow.providers.common.compat.sdk import Asset, ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 from upath import UPath
 
-from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.hooks.crux import CruxHook
 from tests.object_store import BUCKET, ObjectStore, running_s3, s3
 from tests.transfers.places import KEY, Place
 from tests.transfers.table import Database, Loading, Sqlite, forget_secrets, recorded_connections
-from tests.transfers.transfer import Transfer
+from tests.transfers.transfer import context, context_with, done_uuid, target, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
-__all__ = ["ObjectStore", "running_s3", "s3"]
+__all__ = ["context", "context_with", "done_uuid", "running_s3", "s3", "target", "transfer"]
 
 
 @pytest.fixture
@@ -57,46 +53,6 @@ def in_memory() -> Iterator[Place]:
 @pytest.fixture(params=["on_disk", "in_s3", "in_memory"])
 def place(request: pytest.FixtureRequest) -> Place:
     return request.getfixturevalue(request.param)
-
-
-class OutletEvents:
-    """Airflow's accessor of asset events by asset. It uses URIs, because below 3.2 an asset has no hash."""
-
-    def __init__(self) -> None:
-        self.by_uri: dict[str, Any] = {}
-
-    def __getitem__(self, asset: Asset) -> Any:
-        return self.by_uri.setdefault(asset.uri, SimpleNamespace(extra={"mine": 1}))
-
-
-@pytest.fixture
-def done_uuid(held_sandbox: Sandbox) -> str:
-    """Request the orders of one day, finish the export, and return its UUID."""
-    day = OrdersExportRequest(start_date=datetime(2026, 1, 4, tzinfo=UTC), end_date=datetime(2026, 1, 5, tzinfo=UTC))
-    uuid = CruxHook().export_orders(day)
-    held_sandbox.finish_export(uuid)
-    return uuid
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "lake" / "orders.csv"
-
-
-@pytest.fixture
-def context_with(make_context) -> Callable[..., dict[str, Any]]:
-    """Return a function that makes a context; its arguments are what upstream tasks pushed."""
-    return lambda *upstream: make_context(upstream=upstream, outlet_events=OutletEvents())
-
-
-@pytest.fixture
-def context(context_with) -> dict[str, Any]:
-    return context_with()
-
-
-@pytest.fixture
-def transfer(held_sandbox: Sandbox, done_uuid: str, target: Path, context_with) -> Transfer:
-    return Transfer(held_sandbox, done_uuid, target, context_with)
 
 
 @pytest.fixture

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import traceback
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 
+from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Asset
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
@@ -106,16 +113,24 @@ class Transfer:
         """What the upstream task pushed."""
         return {"export_uuid": self.export_uuid, **INTERVAL}
 
-    def run(self, body: bytes | None = None, *, path: str | None = None, **arguments: Any) -> str:
+    def run(
+        self,
+        body: bytes | None = None,
+        *,
+        path: str | None = None,
+        upstream: Sequence[Any] | None = None,
+        **arguments: Any,
+    ) -> str:
         """
         Run the task; what it pushed is in :attr:`pushed`.
 
         :param body: what the sandbox serves; ``None`` for the file of the export.
         :param path: the argument of the operator.
+        :param upstream: what the tasks upstream pushed; by default the interval.
         """
         if body is not None:
             self.sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(body))}, body)
-        context = self.context_with(self.interval)
+        context = self.context_with(*([self.interval] if upstream is None else upstream))
         self.pushed = context["ti"].pushed
         operator = make_operator(self.export_uuid, path or self.target, **arguments)
         operator.upstream_task_ids.add("export")
@@ -130,3 +145,54 @@ class Transfer:
     def names(self) -> list[str]:
         """The names of the stored files."""
         return sorted(path.name for path in self.target.parent.iterdir()) if self.target.parent.exists() else []
+
+
+class OutletEvents:
+    """Airflow's accessor of asset events by asset. It uses URIs, because below 3.2 an asset has no hash."""
+
+    def __init__(self) -> None:
+        self.by_uri: dict[str, Any] = {}
+
+    def __getitem__(self, asset: Asset) -> Any:
+        return self.by_uri.setdefault(asset.uri, SimpleNamespace(extra={"mine": 1}))
+
+
+@pytest.fixture
+def done_uuid(held_sandbox: Sandbox) -> str:
+    """Request the orders of one day, finish the export, and return its UUID."""
+    day = OrdersExportRequest(start_date=datetime(2026, 1, 4, tzinfo=UTC), end_date=datetime(2026, 1, 5, tzinfo=UTC))
+    uuid = CruxHook().export_orders(day)
+    held_sandbox.finish_export(uuid)
+    return uuid
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "lake" / "orders.csv"
+
+
+@pytest.fixture
+def context_with(make_context) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a context; its arguments are what upstream tasks pushed."""
+    return lambda *upstream: make_context(upstream=upstream, outlet_events=OutletEvents())
+
+
+@pytest.fixture
+def context(context_with) -> dict[str, Any]:
+    return context_with()
+
+
+@pytest.fixture
+def transfer(held_sandbox: Sandbox, done_uuid: str, target: Path, context_with) -> Transfer:
+    return Transfer(held_sandbox, done_uuid, target, context_with)
+
+
+def texts_of(error: BaseException) -> str:
+    """Return all that an error contains, and those behind it, also what a traceback leaves out."""
+    errors, pending = dict[int, BaseException](), [error]
+    while pending:
+        if (one := pending.pop()) is not None and id(one) not in errors:
+            errors[id(one)] = one
+            pending += [one.__cause__, one.__context__]
+    texts = [repr((one, one.args, getattr(one, "object", None), vars(one))) for one in errors.values()]
+    return "\n".join([*traceback.format_exception(error), *texts])

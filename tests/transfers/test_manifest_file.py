@@ -1,0 +1,246 @@
+"""The manifest beside a stored file: when it is written, what it says, and that it is as published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+
+from airflow_provider_crux import __version__
+from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.manifest import Manifest
+from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.transfers import crux_to_object_storage
+from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse
+
+if TYPE_CHECKING:
+    from tests.object_store import ObjectStore
+    from tests.transfers.transfer import Transfer
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/manifest.schema.json").read_text())
+FORMATS = {
+    "csv": ({}, "csv", None),
+    "gzip": ({"compression": "gzip"}, "csv", "gzip"),
+    "converted csv": ({"add_export_columns": True}, "csv", None),
+    "parquet": ({"file_format": "parquet"}, "parquet", "zstd"),
+}
+formats = pytest.mark.parametrize(("arguments", "format_", "compression"), FORMATS.values(), ids=FORMATS)
+
+
+def check(manifest: object) -> None:
+    """Validate by the published schema, times included."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA).validate(manifest)
+
+
+def read(path: Path) -> dict[str, Any]:
+    manifest = json.loads(path.with_name(f"{path.name}.manifest.json").read_bytes())
+    check(manifest)
+    return manifest
+
+
+@formats
+def test_it_says_what_the_file_contains_and_where_it_comes_from(
+    transfer: Transfer, arguments: dict[str, Any], format_: str, compression: str | None
+) -> None:
+    rows = parse(file_content(transfer.export_uuid))
+    before = datetime.now(UTC)
+    content = transfer.content(manifest=True, **arguments)
+    manifest = read(transfer.target)
+    assert before <= datetime.fromisoformat(manifest.pop("stored_at")) <= datetime.now(UTC)
+    assert manifest == {
+        "version": 1,
+        "export_uuid": transfer.export_uuid,
+        **INTERVAL,
+        "path": f"file://{transfer.target}",
+        "format": format_,
+        "compression": compression,
+        "personal_data": "keep",
+        "rows": len(rows),
+        "orders": len({row["order_uuid"] for row in rows}),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "provider_version": __version__,
+    }
+    assert 1 < manifest["orders"] < manifest["rows"]
+    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+
+
+@formats
+def test_orders_are_counted_whatever_their_order(
+    transfer: Transfer, arguments: dict[str, Any], format_: str, compression: str | None
+) -> None:
+    orders = ["b", "a", "b", "", "é", "a", "e\N{COMBINING ACUTE ACCENT}"]
+    # so many that Parquet needs several row groups
+    rows = [{"order_uuid": order, "city": "x" * 1000} for order in orders * 3000]
+    transfer.run(csv_file(*rows), manifest=True, **arguments)
+    assert (read(transfer.target)["orders"], read(transfer.target)["rows"]) == (5, 21_000)
+
+
+def test_it_says_what_the_operator_upstream_requested(sandbox, make_context, tmp_path: Path) -> None:
+    with DAG("lake", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        export = CruxOrdersExportOperator(
+            task_id="export",
+            interval_start="2026-01-01T02:00+02:00",
+            interval_end="2026-01-02",
+            line_item_status=["allocated", "has_tracking"],
+            status_conjunction="and",
+            sort={"key": "date", "dir": "desc"},
+            start=0,
+            limit=99,
+        )
+        store = make_operator("uuid", tmp_path / "a.csv", manifest=True)
+        export >> store
+    context = make_context(dag=dag, params={})
+    before = datetime.now(UTC)
+    store.export_uuid = export.execute(context)
+    store.execute(make_context(upstream=[context["ti"].pushed["export_interval"]]))
+    manifest = read(tmp_path / "a.csv")
+    start, end = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+    assert (manifest["interval_start"], manifest["interval_end"]) == (start, end)
+    assert before <= datetime.fromisoformat(manifest["requested_at"]) <= datetime.now(UTC)
+    assert manifest["request"] == {
+        "start": 0,
+        "limit": 99,
+        "sort": {"key": "date", "dir": "des"},
+        "line_item_status": ["allocated", "has_tracking"],
+        "status_conjunction": "and",
+        "start_date": start,
+        "end_date": end,
+    }
+
+
+def test_without_an_upstream_task_the_origin_is_unknown(transfer: Transfer) -> None:
+    transfer.run(csv_file({}), upstream=[], manifest=True)
+    manifest = read(transfer.target)
+    assert {manifest[name] for name in INTERVAL} == {None}
+    assert manifest["export_uuid"] == transfer.export_uuid
+
+
+def test_an_interval_without_orders_has_a_file_and_a_manifest(transfer: Transfer) -> None:
+    for arguments, *_ in FORMATS.values():
+        transfer.run(csv_file(), manifest=True, overwrite=True, **arguments)
+        assert (read(transfer.target)["rows"], read(transfer.target)["orders"]) == (0, 0)
+
+
+def test_it_is_replaced_with_its_file(transfer: Transfer) -> None:
+    transfer.content(csv_file({}, {}), manifest=True)
+    first = read(transfer.target)
+    content = transfer.content(csv_file({"order_uuid": "another"}), manifest=True, personal_data="drop")
+    second = read(transfer.target)
+    assert (first["rows"], second["rows"], second["personal_data"]) == (2, 1, "drop")
+    assert second["sha256"] == hashlib.sha256(content).hexdigest()
+    assert first["stored_at"] < second["stored_at"]
+
+
+def test_by_default_there_is_none(transfer: Transfer) -> None:
+    transfer.run()
+    assert transfer.names == ["orders.csv"]
+
+
+def test_it_is_written_after_the_file(transfer: Transfer, monkeypatch) -> None:
+    """A task that is killed in between leaves a file without a manifest, never a manifest without its file."""
+    real, written = crux_to_object_storage.atomic_write, []
+
+    def killed(path: Any, **arguments: Any) -> Any:
+        written.append((path.name, transfer.names))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crux_to_object_storage, "atomic_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.run(csv_file({}), manifest=True)
+    assert written == [("orders.csv.manifest.json", ["orders.csv"])]
+    assert transfer.pushed == {}
+    monkeypatch.setattr(crux_to_object_storage, "atomic_write", real)
+    transfer.run(csv_file({}), manifest=True, overwrite=True)
+    assert read(transfer.target)["rows"] == 1
+
+
+@formats
+def test_a_failed_task_leaves_the_old_file_and_its_manifest(
+    transfer: Transfer, arguments: dict[str, Any], format_: str, compression: str | None
+) -> None:
+    content = transfer.content(csv_file({}, {}), manifest=True, **arguments)
+    before = read(transfer.target)
+    transfer.sandbox.respond_next(FILE_PATH, 200, {"Content-Length": "9999999"}, csv_file({}))
+    with pytest.raises(CruxUnavailableError):
+        transfer.run(manifest=True, overwrite=True, **arguments)
+    assert (transfer.target.read_bytes(), read(transfer.target)) == (content, before)
+    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+
+
+def test_in_s3_it_is_beside_its_object(transfer: Transfer, s3: ObjectStore) -> None:
+    path = "s3://aws_loopback@exports/dt={interval_start:%Y-%m-%d}/a#b c.parquet"
+    transfer.run(path=path, file_format="parquet", manifest=True)
+    name = "dt=2026-01-04/a#b c.parquet"
+    assert sorted(s3.names()) == [name, f"{name}.manifest.json"]
+    manifest = json.loads(s3.content(f"{name}.manifest.json"))
+    check(manifest)
+    assert manifest["path"] == f"s3://aws_loopback@exports/{name}"
+    content = s3.content(name)
+    assert (manifest["bytes"], manifest["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_without_overwrite_an_existing_file_keeps_its_manifest(transfer: Transfer) -> None:
+    transfer.content(csv_file({}), manifest=True)
+    before = read(transfer.target)
+    with pytest.raises(AirflowFailException, match="already exists"):
+        transfer.run(manifest=True)
+    assert read(transfer.target) == before
+
+
+def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> None:
+    transfer.run(manifest=True)
+    valid = read(transfer.target)
+    assert Manifest.from_json(json.dumps(valid).encode()).as_json() == (json.dumps(valid, indent=2) + "\n").encode()
+    for name in valid:
+        incomplete = {key: value for key, value in valid.items() if key != name}
+        more = valid | {f"{name}_2": valid[name]}
+        for wrong in (incomplete, more):
+            with pytest.raises(jsonschema.ValidationError):
+                check(wrong)
+            with pytest.raises(ValueError, match=r"fields are missing or unknown|not a manifest of version 1"):
+                Manifest.from_json(json.dumps(wrong).encode())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"rows": -1},
+        {"rows": 1.5},
+        {"orders": "3"},
+        {"bytes": None},
+        {"request": []},
+        {"interval_start": "2026-01-04"},
+        {"interval_start": "2026-01-04T00:00:00"},
+        {"stored_at": "yesterday"},
+    ],
+    ids=str,
+)
+def test_a_field_of_another_type_is_rejected_by_the_schema_and_the_reader(
+    transfer: Transfer, changes: dict[str, Any]
+) -> None:
+    transfer.run(manifest=True)
+    manifest = read(transfer.target) | changes
+    with pytest.raises(jsonschema.ValidationError):
+        check(manifest)
+    if changes != {"stored_at": "yesterday"}:  # it is only read if the time of the request is unknown
+        with pytest.raises(ValueError, match=r"."):
+            Manifest.from_json(json.dumps(manifest).encode())
+
+
+def test_the_schema_describes_every_field() -> None:
+    def descriptions(part: dict[str, Any]) -> list[bool]:
+        fields = part.get("properties", {}).values()
+        return ["description" in field for field in fields] + [d for field in fields for d in descriptions(field)]
+
+    assert all(descriptions(SCHEMA))
+    assert len(descriptions(SCHEMA)) == 16 + 7 + 2
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
