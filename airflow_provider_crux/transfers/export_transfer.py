@@ -28,7 +28,7 @@ _CHECK_COUNT: Final = (None, "warn", "fail")
 
 # Orders of the last minutes may have come or gone between the export and the list.
 _RECENT_SECONDS: Final = 600.0
-_SECOND_LOOK_DELAY: Final = 10.0
+_SECOND_COUNT_DELAY: Final = 10.0
 
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
@@ -173,7 +173,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             self.log.info("Crux Connect's count does not follow the filters: the number of orders cannot be checked")
             return None
         if listed != orders and self._ended_recently(origin):
-            time.sleep(_SECOND_LOOK_DELAY)
+            time.sleep(_SECOND_COUNT_DELAY)
             first, listed = listed, self.hook.count_orders(request)
             if listed not in (first, orders):
                 self.log.info(

@@ -144,9 +144,9 @@ def test_a_list_that_cannot_be_read_is_an_error_without_personal_data(
     hook: CruxHook, requests_mock, logged, response: dict[str, Any], error: type[CruxError]
 ) -> None:
     requests_mock.post(LIST, **response)
-    for ask in (hook.list_orders, hook.has_orders, hook.count_orders):
+    for method in (hook.list_orders, hook.has_orders, hook.count_orders):
         with pytest.raises(error) as raised:
-            ask(REQUEST)
+            method(REQUEST)
         assert "canary" not in f"{raised.value!r} {raised.value.__context__!r}"
     assert "canary" not in logged()
 

@@ -27,7 +27,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_crux import deferral
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
-from tests import rolling_window
+from tests import daily_lookbacks
 
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 AIRFLOW_3 = AIRFLOW >= (3, 0)
@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
 EXAMPLES = sorted((HERE.parents[1] / "dags_examples").glob("*.py"))
 BACKFILL_EXAMPLE = "crux_orders_backfill.py"
-TABLE_EXAMPLE = f"{rolling_window.EXAMPLE}.py"
+TABLE_EXAMPLE = f"{daily_lookbacks.EXAMPLE}.py"
 TOKEN = SandboxSettings().token
 LOGICAL_DATE = pendulum.datetime(2026, 1, 5)
 DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
@@ -168,12 +168,12 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_CONN_ID", "crux_orders")
     # dag.test() runs the trigger itself: it can resume the task at once
     monkeypatch.setattr(deferral, "MIN_RESUME_DELAY", 0)
-    runs = rolling_window.shuffled_runs()
+    runs = daily_lookbacks.shuffled_runs()
     clock = ManualClock(runs[0][0])
     with running_sandbox(clock=clock) as sandbox:
         connect(host=sandbox.url, password=TOKEN)
         # its orders do not exist yet: it is skipped
-        run(TABLE_EXAMPLE, logical_date=rolling_window.DAYS[-1] + timedelta(days=10))
+        run(TABLE_EXAMPLE, logical_date=daily_lookbacks.DAYS[-1] + timedelta(days=10))
         assert not database.exists()
         assert sandbox.exports == []
         for moment, logical_date in runs:
@@ -183,9 +183,9 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
         assert len(request_bodies(sandbox)) == len(sandbox.exports) == len(runs) == 33
         with closing(sqlite3.connect(database)) as connection:
             connection.row_factory = sqlite3.Row
-            rows = [dict(row) for row in connection.execute(f"SELECT * FROM {rolling_window.TABLE}")]
-        xcoms = query(f"SELECT value FROM xcom WHERE dag_id = '{rolling_window.EXAMPLE}' AND key = 'export_interval'")
-        rolling_window.check_rows(rows, rolling_window.expected_rows(sandbox, map(json.loads, xcoms)))
+            rows = [dict(row) for row in connection.execute(f"SELECT * FROM {daily_lookbacks.TABLE}")]
+        xcoms = query(f"SELECT value FROM xcom WHERE dag_id = '{daily_lookbacks.EXAMPLE}' AND key = 'export_interval'")
+        daily_lookbacks.check_rows(rows, daily_lookbacks.expected_rows(sandbox, map(json.loads, xcoms)))
 
 
 def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:

@@ -160,7 +160,7 @@ def test_a_lost_connection_is_a_clear_error(loading: Loading, database: Database
 
 
 @pytest.mark.parametrize("cursor", ["dictcursor", "namedtuplecursor", "realdictcursor"])
-def test_the_connection_may_ask_for_another_type_of_rows(loading: Loading, database: Database, cursor: str) -> None:
+def test_the_connection_may_return_another_type_of_rows(loading: Loading, database: Database, cursor: str) -> None:
     database.set_connection(cursor=cursor)
     if cursor == "realdictcursor" and USE_PSYCOPG3:
         with pytest.raises(ValueError, match="realdictcursor is not supported"):

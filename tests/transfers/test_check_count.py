@@ -74,7 +74,7 @@ class Check:
         """How often the orders were listed."""
         return len([entry for entry in self.sandbox.requests if entry["path"] == LIST_PATH])
 
-    def answer(self, *totals: int) -> None:
+    def respond_with(self, *totals: int) -> None:
         """Let the sandbox list these numbers of orders next, each after the empty list of an interval long ago."""
         for total in totals:
             self.sandbox.respond_next(LIST_PATH, 200, {}, b'{"total_results": 0, "orders": []}')
@@ -88,7 +88,7 @@ def check(request: pytest.FixtureRequest, loading: Loading, target: Path) -> Che
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Skip the delay before the second look; the list contains its seconds."""
+    """Skip the delay before the second count; the list contains its seconds."""
     seconds: list[float] = []
     clock = SimpleNamespace(time=time.time, sleep=seconds.append)
     monkeypatch.setattr("airflow_provider_crux.transfers.export_transfer.time", clock)
@@ -204,10 +204,10 @@ def test_a_stored_file_whose_orders_cannot_be_counted_is_no_alarm(loading: Loadi
         ((3, 2), None),  # it still changes
     ],
 )
-def test_a_recent_interval_is_looked_at_twice(
+def test_a_recent_interval_is_counted_twice(
     check: Check, delays: list[float], logged, totals: tuple[int, int], outcome: str | None
 ) -> None:
-    check.answer(*totals)
+    check.respond_with(*totals)
     if outcome is None:
         check.run(csv_file({}), end=recent(5), check_count="fail")
         expected = "all 1 orders" if totals[1] == 1 else "still changes: 3, then 2, and 1 in the file"
@@ -221,10 +221,10 @@ def test_a_recent_interval_is_looked_at_twice(
 
 
 @pytest.mark.parametrize("total", [1, 3])
-def test_an_interval_that_ended_long_ago_or_agrees_is_looked_at_once(
+def test_an_interval_that_ended_long_ago_or_agrees_is_counted_once(
     check: Check, delays: list[float], total: int
 ) -> None:
-    check.answer(total)
+    check.respond_with(total)
     if total == 1:
         check.run(csv_file({}), end=recent(5), check_count="fail")
     else:
@@ -235,17 +235,17 @@ def test_an_interval_that_ended_long_ago_or_agrees_is_looked_at_once(
 
 
 def test_an_interval_whose_end_is_in_the_future_counts_as_recent(check: Check, delays: list[float]) -> None:
-    check.answer(3, 1)
+    check.respond_with(3, 1)
     check.run(csv_file({}), end=recent(-60), check_count="fail")
     assert delays == [10.0]
 
 
 def test_the_second_list_may_fail_too(check: Check, delays: list[float], logged) -> None:
-    check.answer(3)
+    check.respond_with(3)
     check.sandbox.respond_next(LIST_PATH, 500)
     check.run(csv_file({}), end=recent(5), check_count="fail")
     assert "Could not check the number of orders" in logged()
-    check.answer(3)
+    check.respond_with(3)
     # its count no longer follows the filters
     check.sandbox.respond_next(LIST_PATH, 200, {}, b'{"total_results": 9, "orders": []}')
     check.run(csv_file({}), end=recent(5), check_count="fail")

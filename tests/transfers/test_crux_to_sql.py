@@ -58,12 +58,12 @@ def typed(row: dict[str, str]) -> dict[str, Any]:
 
 def whole_traceback(error: BaseException) -> str:
     """Return everything that is reachable from an error, also what a traceback hides."""
-    texts, seen, pending = [], set(), [error]
+    texts, visited, pending = [], set(), [error]
     while pending:
         current = pending.pop()
-        seen.add(current)
+        visited.add(current)
         texts += [*traceback.format_exception(current, chain=False), repr(current)]
-        pending += [other for other in (current.__cause__, current.__context__) if other and other not in seen]
+        pending += [other for other in (current.__cause__, current.__context__) if other and other not in visited]
     return "\n".join(texts)
 
 
@@ -596,8 +596,8 @@ def test_reserved_words_and_odd_names_are_names_of_columns(loading: Loading, dat
     assert loading.run(body) == (1, 0, 0)
     assert loading.run(body, minutes=1) == (0, 1, 0)
     (row,) = database.rows()
-    found = {name.lower(): value for name, value in row.items()}
-    assert [found[name.lower()] for name in names] == list(values.values())
+    row_values = {name.lower(): value for name, value in row.items()}
+    assert [row_values[name.lower()] for name in names] == list(values.values())
 
 
 @pytest.mark.parametrize(
@@ -645,8 +645,8 @@ def test_any_header_leads_to_plain_columns_or_to_an_error(
         assert TABLE not in database.tables()
     else:
         (row,) = database.rows()
-        found = {name.lower(): value for name, value in row.items()}
-        assert [found[name.lower()] for name in names] == list(values.values())
+        row_values = {name.lower(): value for name, value in row.items()}
+        assert [row_values[name.lower()] for name in names] == list(values.values())
     assert database.tables() <= {TABLE}
 
 

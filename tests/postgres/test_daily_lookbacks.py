@@ -14,11 +14,11 @@ from cryptography.fernet import Fernet
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock
+from tests.daily_lookbacks import EXAMPLE, TABLE, check_rows, expected_rows, exported_keys, shuffled_runs
 from tests.e2e.leak_search import find_leaks, read_files, read_tables
 from tests.postgres.server import running_postgres
 from tests.real_airflow.instance import RUN_SECONDS, AirflowInstance, DagRun
 from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox
-from tests.rolling_window import EXAMPLE, TABLE, check_rows, expected_rows, exported_keys, shuffled_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
