@@ -9,8 +9,8 @@ def clear_masker() -> None:
     """
     Remove every secret from Airflow's masker.
 
-    For each new secret, it compiles one pattern of all of them, which takes a second after a few thousand. A task runs in
-    a process of its own, and has few.
+    For each new secret, it compiles one pattern of all of them, which takes a second after a few thousand. A task has a
+    process of its own, and few secrets.
     """
     for name, module in list(sys.modules.items()):
         if name.startswith("airflow.") and name.endswith(".secrets_masker") and hasattr(module, "_secrets_masker"):
