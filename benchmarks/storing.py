@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -70,18 +71,24 @@ def store(url: str, path: str) -> None:
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
     from airflow_provider_crux.hooks.files import open_file
-    from airflow_provider_crux.transfers import atomic_write
+    from airflow_provider_crux.manifest import ExportOrigin
+    from airflow_provider_crux.transfers.stored_file import FileOptions, StoredFile
+    from airflow_provider_crux.transfers.stored_file import store as store_file
 
     def peak_memory() -> float:
         # ru_maxrss would include the memory of the parent process.
         return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
-    target = ObjectStoragePath(path)
-    atomic_write.store([HEADER, ROW], target)
-    memory_before, start = peak_memory(), time.monotonic()
+    def save(chunks: Iterable[bytes]) -> StoredFile:
+        return store_file(
+            chunks, ObjectStoragePath(path), options=FileOptions(), origin=ExportOrigin(export_uuid=export.uuid)
+        )
+
     export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)
+    save([HEADER, ROW])
+    memory_before, start = peak_memory(), time.monotonic()
     with open_file(export, ConnectionSettings(base_url="", name="the benchmark", username=None, secret="")) as chunks:
-        stored_file = atomic_write.store(chunks, target)
+        stored_file = save(chunks)
     seconds = time.monotonic() - start
     print(json.dumps({"MiB/s": stored_file.bytes / MIB / seconds, "MiB": peak_memory() - memory_before}))
 

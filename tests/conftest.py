@@ -25,6 +25,7 @@ from hypothesis import settings
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
+from tests.secrets_masker import clear_masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,11 @@ settings.load_profile("project")
 def _airflow_home() -> Iterator[None]:
     yield
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    clear_masker()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -383,6 +384,7 @@ def test_deferred_transfer_stores_a_large_file_in_s3(
     assert sha256(bucket.content("orders.csv")) == sha256(file)
     assert airflow.xcom(run, "store", "export_file") == {
         "path": airflow.xcom(run, "store"),
+        "format": "csv",
         "bytes": len(file),
         "rows": rows_of(file),
         "sha256": sha256(file),
@@ -403,9 +405,12 @@ def test_example_waits_in_the_triggerer_stores_the_day_and_triggers_the_asset_da
     file, path = download(sandbox, uuid), folder / "2026-01-09.csv"
     assert sha256(path.read_bytes()) == sha256(file)
     assert airflow.xcom(run, "export_orders") == uuid
-    assert airflow.xcom(run, "export_orders", "export_interval") == {"export_uuid": uuid, **exported_interval(EXAMPLE)}
+    interval = airflow.xcom(run, "export_orders", "export_interval")
+    assert datetime.fromisoformat(interval.pop("requested_at")) >= sandbox.get_export(uuid).created_at
+    assert interval == {"export_uuid": uuid, **exported_interval(EXAMPLE), "request": request_body(EXAMPLE)}
     assert airflow.xcom(run, "store_orders", "export_file") == {
         "path": path.as_uri(),
+        "format": "csv",
         "bytes": len(file),
         "rows": rows_of(file),
         "sha256": sha256(file),
