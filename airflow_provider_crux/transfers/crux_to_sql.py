@@ -117,7 +117,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
         check_pyarrow_is_installed("CruxExportToSqlOperator", "sql")
-        from airflow_provider_crux.transfers.sql_table import table_class
+        from airflow_provider_crux.transfers.sql_databases import table_class
 
         table_class(self._sql_hook(), self.conn_id)
         origin = self._origin(context)
@@ -130,7 +130,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     def _transfer(self, context: Context, export: Export, target: ExportOrigin) -> str:
         # here, so that parsing a DAG file does not import pyarrow
-        from airflow_provider_crux.transfers.sql_table import table_class
+        from airflow_provider_crux.transfers.sql_databases import table_class
         from airflow_provider_crux.transfers.typed_rows import TypedRows
 
         instants = (target.interval_start, target.interval_end, target.requested_at)

@@ -1,21 +1,17 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-PostgreSQL and SQLite share every statement but the one that fills the staging table. Names are validated before they
-are quoted in the hook's own way, which does not escape a quote within a name.
+Databases share every statement but the one that fills the staging table; :mod:`sql_databases` has what is their own.
+Names are validated before they are quoted in the hook's own way, which does not escape a quote within a name.
 """
 
 from __future__ import annotations
 
-import io
-import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -26,18 +22,12 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.columns import Column, ColumnType, unusable_file
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.transfers.csv_file import ChunkReader
 from airflow_provider_crux.transfers.sql_names import check_columns, is_plain_name
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_crux.transfers.typed_rows import TypedRows
-
-_COPY_BYTES: Final = 256 * 1024
-
-_NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
-"""The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
 
 _LATER: Final = ("crux_requested_at", "crux_export_uuid")
 """What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
@@ -146,7 +136,7 @@ class SqlTable(ABC):
         """Merge the staged rows, and return how many were inserted, and inserted or updated."""
         existing = f"SELECT 1 FROM {self._table} AS t WHERE {self._same_key('t', 's')}"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM {self._staging} AS s WHERE NOT EXISTS ({existing})")  # noqa: S608
-        inserted = _scalar(cursor)
+        inserted = scalar(cursor)
         cursor.execute(self._merge_statement())
         return inserted, cursor.rowcount
 
@@ -209,14 +199,14 @@ class SqlTable(ABC):
         if self._nullable_key:
             missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
             cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
-            if count := _scalar(cursor):
+            if count := scalar(cursor):
                 raise unusable_file(
                     f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
                 )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
-        if count := _scalar(cursor):
+        if count := scalar(cursor):
             raise unusable_file(
                 f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
                 "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
@@ -236,114 +226,8 @@ class SqlTable(ABC):
         )
 
 
-def _quoted(hook: DbApiHook, name: str) -> str:
-    """
-    Quote a name that was validated as the hook does, but always: the hook does not know every reserved word.
-
-    A name that could stand without quotes means the same as without them, that is, in lower case.
-    """
-    return hook.escape_word_format.format(name.lower() if is_plain_name(name) else name)
-
-
-def _scalar(cursor: Any) -> int:
-    """Return the one value of the one row; the connection decides which type a row has."""
-    row = cursor.fetchone()
-    return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
-
-
-def _database_error(connection: Any) -> type[Exception]:
-    """Return the base class of the errors of a connection's driver (PEP 249)."""
-    driver = import_module(type(connection).__module__.partition(".")[0])
-    error: type[Exception] = driver.Error
-    return error
-
-
-class PostgresTable(SqlTable):
-    """A table in PostgreSQL; rows are staged by COPY."""
-
-    types: ClassVar = {
-        ColumnType.TEXT: "text",
-        ColumnType.INTEGER: "bigint",
-        ColumnType.MONEY: "numeric(18, 2)",
-        ColumnType.INSTANT: "timestamptz",
-    }
-
-    def _begin(self, connection: Any) -> None:
-        connection.autocommit = False
-
-    def _stage(self, cursor: Any, rows: TypedRows) -> None:
-        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
-        source = _Source(rows, self._batch_size)
-        blocks = map(_as_csv, source)
-        try:
-            if hasattr(cursor, "copy_expert"):  # psycopg2
-                cursor.copy_expert(sql, io.BufferedReader(ChunkReader(blocks)), size=_COPY_BYTES)
-            else:
-                with cursor.copy(sql) as copy:
-                    for block in blocks:
-                        copy.write(block)
-        except Exception:
-            if source.error is not None:  # psycopg2 raises one of its own instead
-                raise source.error from None
-            raise
-
-    def _lock(self, cursor: Any) -> None:
-        # also before the table exists, until the transaction ends; another task may leave out the schema
-        name = self.name.lower().rpartition(".")[2]
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
-
-    def _fill_new_table(self, cursor: Any) -> bool:
-        # half the time of a merge, because the index is built at the end
-        cursor.execute("SELECT count(to_regclass(%s))", (self._table,))
-        if _scalar(cursor):
-            return False
-        cursor.execute(f"CREATE TABLE {self._table} ({self._definitions()})")
-        cursor.execute(f"INSERT INTO {self._table} SELECT * FROM {self._staging}")  # noqa: S608 - quoted names
-        cursor.execute(f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})")
-        return True
-
-    def _error_text(self, error: Exception) -> str:
-        diagnostics: Any = getattr(error, "diag", None)
-        state = getattr(diagnostics, "sqlstate", None)
-        if state is None:  # not the database but its driver: the connection is lost
-            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        # a value is at the end of the place: "COPY ..., line 3, column name: "Ada""
-        place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
-        constraint = getattr(diagnostics, "constraint_name", None)
-        message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
-        details = [message, constraint and f"constraint {constraint}", place and place[1]]
-        return ", ".join([f"SQLSTATE {state}", *filter(None, details)])
-
-
-class SqliteTable(SqlTable):
-    """A table in SQLite. It has no type for instants: they are texts in UTC of one length, so that they compare."""
-
-    types: ClassVar = {
-        ColumnType.TEXT: "TEXT",
-        ColumnType.INTEGER: "INTEGER",
-        ColumnType.MONEY: "DECIMAL(18, 2)",
-        ColumnType.INSTANT: "TEXT",
-    }
-
-    def _begin(self, connection: Any) -> None:
-        connection.isolation_level = None  # no implicit transactions beside this one
-        connection.execute("BEGIN IMMEDIATE")
-
-    def _stage(self, cursor: Any, rows: TypedRows) -> None:
-        marks = ", ".join("?" for _ in self._columns)
-        for batch in _Source(rows, self._batch_size):
-            values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
-            cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
-
-    def _lock(self, cursor: Any) -> None:
-        """The transaction has locked the whole database."""  # noqa: D401
-
-    def _error_text(self, error: Exception) -> str:
-        return f"{type(error).__name__}: {error}"  # SQLite's messages name columns, never values
-
-
-class _Source:
-    """The rows in batches; it keeps the error that ends them."""
+class Batches:
+    """The rows of an export in batches; it keeps the error that ends them."""
 
     def __init__(self, rows: TypedRows, batch_size: int) -> None:
         self._rows = rows
@@ -359,32 +243,23 @@ class _Source:
             raise
 
 
-def _as_csv(batch: pa.RecordBatch) -> bytes:
-    """Return rows as COPY reads them: what is quoted is a value, also an empty text; what is empty is NULL."""
-    block = io.BytesIO()
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid")
-    pyarrow.csv.write_csv(batch, block, options)
-    return block.getvalue()
-
-
-def _as_sqlite(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return value.isoformat(sep=" ", timespec="microseconds") if isinstance(value, datetime) else value
-
-
-_TABLES: Final[dict[str, type[SqlTable]]] = {"postgresql": PostgresTable, "sqlite": SqliteTable}
-
-
-def table_class(hook: object, conn_id: str) -> type[SqlTable]:
+def _quoted(hook: DbApiHook, name: str) -> str:
     """
-    Return the class of tables for a hook.
+    Quote a name that was validated as the hook does, but always: the hook does not know every reserved word.
 
-    :raises CruxInvalidRequestError: if there is none.
+    A name that could stand without quotes means the same as without them, that is, in lower case.
     """
-    name = getattr(hook, "dialect_name", None)
-    if name not in _TABLES:
-        raise CruxInvalidRequestError(
-            f"conn_id: connection {conn_id!r} is of the type {type(hook).__name__}; use one to PostgreSQL or SQLite"
-        )
-    return _TABLES[name]
+    return hook.escape_word_format.format(name.lower() if is_plain_name(name) else name)
+
+
+def scalar(cursor: Any) -> int:
+    """Return the one value of the one row; the connection decides which type a row has."""
+    row = cursor.fetchone()
+    return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
+
+
+def _database_error(connection: Any) -> type[Exception]:
+    """Return the base class of the errors of a connection's driver (PEP 249)."""
+    driver = import_module(type(connection).__module__.partition(".")[0])
+    error: type[Exception] = driver.Error
+    return error

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from tests.postgres.server import running_postgres
-from tests.transfers.table import TABLE, Database, Loading, forget_secrets, recorded_connections
+from tests.transfers.table import TABLE, Database, Loading, recorded_connections
 from tests.transfers.transfer import context_with
 
 if TYPE_CHECKING:
@@ -86,5 +86,4 @@ def database(address: str, connect, monkeypatch: pytest.MonkeyPatch) -> Database
 
 @pytest.fixture
 def loading(held_sandbox: Sandbox, database: Database, context_with, monkeypatch: pytest.MonkeyPatch) -> Loading:
-    forget_secrets(monkeypatch)
     return Loading(held_sandbox, database, context_with)

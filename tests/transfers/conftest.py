@@ -12,7 +12,7 @@ from upath import UPath
 
 from tests.object_store import BUCKET, ObjectStore, running_s3, s3
 from tests.transfers.places import KEY, Place
-from tests.transfers.table import Database, Loading, Sqlite, forget_secrets, recorded_connections
+from tests.transfers.table import Database, Loading, Sqlite, recorded_connections
 from tests.transfers.transfer import context, context_with, done_uuid, target, transfer
 
 if TYPE_CHECKING:
@@ -66,5 +66,4 @@ def database(tmp_path: Path, connect, monkeypatch: pytest.MonkeyPatch) -> Databa
 
 @pytest.fixture
 def loading(held_sandbox: Sandbox, database: Database, context_with, monkeypatch: pytest.MonkeyPatch) -> Loading:
-    forget_secrets(monkeypatch)
     return Loading(held_sandbox, database, context_with)

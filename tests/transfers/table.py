@@ -15,6 +15,7 @@ from airflow.providers.common.compat.module_loading import import_string
 from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
+from tests.secrets_masker import clear_masker
 from tests.transfers.transfer import FILE_PATH, INTERVAL
 
 if TYPE_CHECKING:
@@ -125,11 +126,6 @@ class Sqlite(Database):
         return {**row, **money, **instants}
 
 
-def forget_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the signatures of many files from Airflow's masker, which builds its pattern again for each."""
-    monkeypatch.setattr("airflow_provider_crux.hooks.files.mask_secret", lambda secret: None)
-
-
 def recorded_connections(monkeypatch: pytest.MonkeyPatch, hook: str) -> list[Any]:
     """Return the list to which every connection is added that a class of hooks opens from now on."""
     opened: list[Any] = []
@@ -203,6 +199,7 @@ class Loading:
         :param minutes: how much later than :data:`REQUESTED_AT` it was requested.
         :return: how many rows were inserted, updated and unchanged.
         """
+        clear_masker()
         uuid = uuid or self.export()
         if body is not None:
             self.serve(body)
