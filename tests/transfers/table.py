@@ -16,7 +16,7 @@ from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
 from tests.secrets_masker import clear_masker
-from tests.transfers.transfer import FILE_PATH, INTERVAL
+from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file
 
 if TYPE_CHECKING:
     import pytest
@@ -214,3 +214,19 @@ class Loading:
     def downloads(self) -> int:
         """How many files the sandbox served."""
         return len([entry for entry in self.sandbox.requests if entry["path"].startswith(FILE_PATH)])
+
+
+def lines(*names: str, **values: str) -> bytes:
+    """Return a file with a row for each line item, which all have these values."""
+    return csv_file(*({"line_item_uuid": name, **values} for name in names))
+
+
+def typed_row(row: dict[str, str]) -> dict[str, Any]:
+    """Return the values of a file's row as a table holds them."""
+
+    def value(name: str, text: str) -> Any:
+        if name in MONEY:
+            return Decimal(text.removeprefix("US$")) if text else None
+        return (int(text) if text else None) if name == "quantity" else text
+
+    return {name: value(name, text) for name, text in row.items()}

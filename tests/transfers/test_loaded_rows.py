@@ -1,0 +1,249 @@
+"""
+What is in the table after exports were loaded: the values, and of each line item its latest state.
+
+Here the database is SQLite; ``tests/postgres`` runs the same tests against PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_crux.columns import COLUMNS
+from tests.transfers.table import CRUX_COLUMNS, REQUESTED_AT, TABLE, lines, typed_row
+from tests.transfers.transfer import csv_file, file_content, parse
+
+if TYPE_CHECKING:
+    from tests.transfers.table import Database, Loading
+
+NAMES = [column.name for column in COLUMNS]
+
+
+# what is loaded
+
+
+def test_every_line_item_is_loaded_with_typed_values(loading: Loading, database: Database) -> None:
+    uuid = loading.export()
+    assert loading.run(uuid=uuid) == (33, 0, 0)
+    in_file = [typed_row(row) for row in parse(file_content(uuid))]
+    origin = {
+        "crux_export_uuid": uuid,
+        "crux_interval_start": datetime(2026, 1, 4, tzinfo=UTC),
+        "crux_interval_end": datetime(2026, 1, 5, tzinfo=UTC),
+        "crux_requested_at": REQUESTED_AT,
+    }
+    expected = sorted(({**row, **origin} for row in in_file), key=lambda row: row["line_item_uuid"])
+    rows = database.rows()
+    assert rows == expected
+    assert list(rows[0]) == [*NAMES, *CRUX_COLUMNS]
+    assert loading.pushed == {
+        "export_table": {
+            "table": TABLE,
+            "rows": 33,
+            "inserted": 33,
+            "updated": 0,
+            "unchanged": 0,
+            "export_uuid": uuid,
+        }
+    }
+    database.assert_nothing_is_left()
+
+
+def test_money_and_numbers_in_every_published_form_are_exact(loading: Loading, database: Database) -> None:
+    amounts = {
+        "14.65": "14.65",
+        "": None,
+        "US$0.00": "0",
+        "$1,234.50": "1234.50",
+        "-3": "-3",
+        "-US$.5": "-0.5",
+        " 7.10 ": "7.10",
+        "0.30": "0.30",
+        "9999999999999.99": "9999999999999.99",
+    }
+    quantities = ["", "0", "-1", " 12 ", "999999999999999999", "1", "2", "3", "4"]
+    rows = [
+        {"line_item_uuid": str(index), "estimated_tax": amount, "quantity": quantity}
+        for index, (amount, quantity) in enumerate(zip(amounts, quantities, strict=True))
+    ]
+    loading.run(csv_file(*rows))
+    stored = database.by_key("estimated_tax", "quantity")
+    assert [stored[str(index)] for index in range(len(rows))] == [
+        (None if amount is None else Decimal(amount), int(quantity) if quantity else None)
+        for amount, quantity in zip(amounts.values(), quantities, strict=True)
+    ]
+
+
+def test_text_is_loaded_character_by_character(loading: Loading, database: Database) -> None:
+    texts = [
+        "",
+        " ",
+        "NULL",
+        "null",
+        "\\N",
+        "\\.",
+        "line\n\\.\nline",
+        "\\.\n",
+        "\r\n\\.\r\n",
+        'a"b',
+        '""',
+        "a,b",
+        "tab\there",
+        "back\\slash\\n",
+        "'; DROP TABLE order_lines; --",
+        "\r\n two \n lines \r",
+        "Zoë 山田 🎁 \u200b\u00a0\ufeff",
+        "%s %(name)s {0} $1 :name ?",
+        "x" * 300_000,
+        "\x01\x1f\x7f",
+    ]
+    loading.run(csv_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts))))
+    stored = database.by_key("name")
+    assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
+    # the same through the statement that merges
+    loading.run(
+        csv_file(*({"line_item_uuid": str(index), "city": text} for index, text in enumerate(texts))), minutes=1
+    )
+    stored = database.by_key("city")
+    assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
+
+
+any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(any_text, any_text), min_size=1, max_size=10))
+def test_any_text_is_loaded_as_it_is(loading: Loading, database: Database, texts: list[tuple[str, str]]) -> None:
+    database.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    rows = [
+        {"line_item_uuid": str(index), "name": name, "retailer_provided_notes": notes}
+        for index, (name, notes) in enumerate(texts)
+    ]
+    loading.run(csv_file(*rows), batch_size=3)
+    stored = database.by_key("name", "retailer_provided_notes")
+    assert [stored[str(index)] for index in range(len(texts))] == texts
+
+
+def test_the_size_of_a_batch_changes_nothing(loading: Loading, database: Database) -> None:
+    uuid = loading.export()
+    loading.run(uuid=uuid)
+    expected = database.rows()
+    for batch_size in (1, 7, 33, 10**9):
+        database.execute(f"DROP TABLE {TABLE}")
+        assert loading.run(uuid=uuid, batch_size=batch_size) == (33, 0, 0)
+        assert database.rows() == expected
+
+
+# upsert
+
+
+def test_a_later_export_replaces_a_row_and_an_earlier_one_never_does(loading: Loading, database: Database) -> None:
+    assert loading.run(lines("a", "b", name="first")) == (2, 0, 0)
+    assert loading.run(lines("b", "c", name="second"), minutes=5) == (1, 1, 0)
+    assert loading.run(lines("a", "b", "c", "d", name="oldest"), minutes=-5) == (1, 0, 3)
+    assert database.by_key("name") == {"a": ("first",), "b": ("second",), "c": ("second",), "d": ("oldest",)}
+    # by a microsecond
+    assert loading.run(lines("c", name="third"), minutes=5 + 1 / 60_000_000) == (0, 1, 0)
+    assert database.by_key("name")["c"] == ("third",)
+
+
+def test_a_row_is_replaced_as_a_whole(loading: Loading, database: Database) -> None:
+    loading.run(lines("a", estimated_tax="1.00", name="Ada"))
+    uuid = loading.export()
+    loading.run(lines("a", estimated_tax="", name=""), uuid=uuid, minutes=1)
+    (row,) = database.rows()
+    assert (row["estimated_tax"], row["name"], row["crux_export_uuid"]) == (None, "", uuid)
+    assert (row["crux_requested_at"] - REQUESTED_AT).total_seconds() == 60
+
+
+def test_the_same_export_twice_changes_nothing(loading: Loading, database: Database) -> None:
+    uuid = loading.export()
+    loading.run(uuid=uuid)
+    rows = database.rows()
+    assert loading.run(uuid=uuid) == (0, 0, 33)
+    assert database.rows() == rows
+
+
+def test_overlapping_exports_hold_every_line_item_once_in_its_latest_state(
+    loading: Loading, database: Database
+) -> None:
+    three_days, day = loading.export(days=3), loading.export()
+    assert loading.run(uuid=three_days) == (len(parse(file_content(three_days))), 0, 0)
+    assert loading.run(uuid=day, minutes=1)[1:] == (33, 0)
+    by_export = database.by_key("crux_export_uuid")
+    assert sorted(by_export) == sorted(row["line_item_uuid"] for row in parse(file_content(three_days)))
+    in_day = {row["line_item_uuid"] for row in parse(file_content(day))}
+    assert {name for name, (uuid,) in by_export.items() if uuid == day} == in_day
+
+
+def test_exports_of_the_same_moment_lead_to_the_same_table_in_either_order(
+    loading: Loading, database: Database
+) -> None:
+    one, two = loading.export(), loading.export()
+    tables = []
+    for order in ((one, two), (two, one)):
+        for uuid in order:
+            loading.run(lines("a", name=uuid), uuid=uuid)
+        tables.append(database.rows())
+        database.execute(f"DROP TABLE {TABLE}")
+    assert tables[0] == tables[1]
+    assert tables[0][0]["name"] == max(one, two)
+
+
+exports = st.lists(
+    st.tuples(
+        # when it was requested; some at the same moment
+        st.integers(0, 4),
+        st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), max_size=5, unique_by=lambda row: row[0]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), exports)
+def test_any_sequence_of_exports_leads_to_the_same_table(
+    loading: Loading, database: Database, data: st.DataObject, exports: list[tuple[int, list[tuple[str, int]]]]
+) -> None:
+    database.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    uuids = [loading.export() for _ in exports]
+    indexes = list(range(len(exports)))
+    again = data.draw(st.lists(st.sampled_from(indexes), max_size=3))
+    for index in data.draw(st.permutations(indexes + again)):
+        minutes, items = exports[index]
+        rows = [{"line_item_uuid": key, "quantity": str(quantity), "name": uuids[index]} for key, quantity in items]
+        loading.run(csv_file(*rows), uuid=uuids[index], minutes=minutes)
+    latest: dict[str, tuple[tuple[int, str], int]] = {}
+    for uuid, (minutes, items) in zip(uuids, exports, strict=True):
+        for key, quantity in items:
+            latest[key] = max(latest.get(key, ((-1, ""), 0)), ((minutes, uuid), quantity))
+    assert database.by_key("crux_export_uuid", "name", "quantity") == {
+        key: (uuid, uuid, quantity) for key, ((_, uuid), quantity) in latest.items()
+    }
+
+
+def test_the_key_may_have_several_columns(loading: Loading, database: Database) -> None:
+    rows = [{"order_uuid": order, "line_item_uuid": ""} for order in "ab"]
+    key = ("order_uuid", "line_item_uuid")
+    with pytest.raises(AirflowFailException, match=r"1 values of the key .*line_item_uuid.*occur in several rows"):
+        loading.run(csv_file(*rows))
+    assert loading.run(csv_file(*rows), key=key) == (2, 0, 0)
+    assert loading.run(csv_file(rows[0], {"order_uuid": "c"}), key=key, minutes=1) == (1, 1, 0)
+    assert sorted(row["order_uuid"] for row in database.rows()) == ["a", "b", "c"]
+
+
+def test_a_key_that_is_missing_in_a_row_is_an_error(loading: Loading, database: Database) -> None:
+    body = csv_file({"line_item_uuid": "a", "quantity": ""}, {"line_item_uuid": "b", "quantity": "1"})
+    with pytest.raises(AirflowFailException, match=r"1 rows have no value in the key .*quantity"):
+        loading.run(body, key=("order_uuid", "quantity"))
+    assert TABLE not in database.tables()
+    database.assert_nothing_is_left()
