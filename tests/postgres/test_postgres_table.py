@@ -19,8 +19,8 @@ from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.transfers.sql_databases import PostgresTable
 from airflow_provider_crux.transfers.sql_table import LoadedTable
 from airflow_provider_crux.transfers.typed_rows import TypedRows
-from tests.transfers.table import MONEY, TABLE
-from tests.transfers.test_crux_to_sql import lines, whole_traceback
+from tests.transfers.table import MONEY, TABLE, lines
+from tests.transfers.test_load_faults import whole_traceback
 from tests.transfers.transfer import csv_file, resume
 
 if TYPE_CHECKING:
