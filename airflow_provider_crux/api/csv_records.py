@@ -71,6 +71,32 @@ class RecordCounter:
         else:
             self._carry = bare[-1:] if bare[-1:] in (b"", b",", b"\r", b"\n") else b"."
 
+    def feed_records(self, chunk: bytes) -> int:
+        """
+        Count as :meth:`feed` does, and find the end of the last record.
+
+        :param chunk: the bytes.
+        :return: length of the part of the chunk that ends with a line end that is not quoted; 0 if there is none.
+        """
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        before = vars(self).copy()
+        self.feed(chunk[:end])
+        if self._line_ended():
+            self.feed(chunk[end:])
+            return end
+        # the last line end is quoted; an earlier one may not be
+        vars(self).update(before)
+        end = position = 0
+        for line in chunk.splitlines(keepends=True):
+            self.feed(line)
+            position += len(line)
+            if self._line_ended():
+                end = position
+        return end
+
+    def _line_ended(self) -> bool:
+        return self._carry in (b"\r", b"\n")
+
     @property
     def rows(self) -> int:
         """Records so far without the header. The last one counts even without its line end."""

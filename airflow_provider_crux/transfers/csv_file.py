@@ -88,6 +88,30 @@ class CountingSource:
             self._digest.update(chunk)
             yield chunk
 
+    def blocks(self) -> Iterator[bytes]:
+        """
+        Yield the file in blocks of whole records, for a parser that gets the blocks one by one.
+
+        :raises CruxInvalidResponseError: if a record is longer than :data:`MAX_RECORD_BYTES`; one of up to twice that
+            length may pass.
+        """
+        pending, complete = bytearray(), 0
+        for chunk in self._chunks:
+            self._digest.update(chunk)
+            for start in range(0, len(chunk), MAX_RECORD_BYTES):
+                part = chunk[start : start + MAX_RECORD_BYTES]
+                ended = self._counter.feed_records(part)
+                complete = len(pending) + ended if ended else complete
+                pending += part
+                if len(pending) - complete > MAX_RECORD_BYTES:
+                    raise unusable_file(f"row {self._counter.rows} is longer than {MAX_RECORD_BYTES} bytes")
+                if complete > MAX_RECORD_BYTES / 2:
+                    yield bytes(pending[:complete])
+                    del pending[:complete]
+                    complete = 0
+        if pending:
+            yield bytes(pending)
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the chunks so far, in hexadecimal digits."""

@@ -6,7 +6,7 @@ Values are read as bytes first, and checked here: Arrow's own messages show them
 
 from __future__ import annotations
 
-import io
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ from airflow_provider_crux.columns import (
     unreadable_value,
     unusable_file,
 )
-from airflow_provider_crux.transfers.csv_file import MAX_RECORD_BYTES, ChunkReader, CountingSource
+from airflow_provider_crux.transfers.csv_file import CountingSource
 
 TYPES: Final = {
     ColumnType.TEXT: pa.string(),
@@ -37,6 +37,7 @@ TYPES: Final = {
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
+_FIRST_LINE: Final = re.compile(rb"[^\r\n]*+[\r\n]*+")
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 """How much is in memory at a time: one table is written while the next is read."""
 
@@ -101,7 +102,7 @@ class TypedRows:
         :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
             column's type. The message names row and column, and never shows a value.
         """
-        for group in _prefetched(_grouped(_batches(_with_ended_header(self._source), self._plan), self._table_bytes)):
+        for group in _prefetched(_tables(self._source.blocks(), self._plan, self._table_bytes)):
             if self._count_orders:
                 self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
@@ -113,56 +114,57 @@ class TypedRows:
         self._source.check_rows(self.rows)
 
 
-def _with_ended_header(source: CountingSource) -> Iterator[bytes]:
-    """Yield the chunks; to Arrow, a file that ends with its header, but without a line end, is none."""
-    yield from source
-    if not source.rows:
-        yield b"\n"
+def _tables(blocks: Iterable[bytes], plan: ColumnPlan, table_bytes: int) -> Iterator[pa.Table]:
+    """Yield the rows in tables of this size."""
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for block in _without_header(blocks):
+        pending.append(_parse(block, plan, rows))
+        rows += len(pending[-1])
+        size += pending[-1].nbytes
+        if size >= table_bytes:
+            yield pa.concat_tables(pending)
+            pending, size = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
 
 
-def _batches(chunks: Iterable[bytes], plan: ColumnPlan) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as bytes: values are checked later, because Arrow's own messages show them."""
+def _without_header(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the blocks without the first line, which has no quoted line end; leave out blocks without a row."""
+    for number, block in enumerate(blocks):
+        rows = block if number else _FIRST_LINE.sub(b"", block, count=1)
+        if rows.strip(b"\r\n"):
+            yield rows
+
+
+def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
+    """
+    Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
+
+    Arrow gets a copy in memory of its own. If it read from an object of Python, its threads could still do so when the
+    process exits, and then they abort it, or wait forever (seen after every third error on a busy machine).
+    """
     widths: list[tuple[int, int]] = []
 
     def reject(row: Any) -> str:
-        # the header is Arrow's row 1
-        widths.append((row.number - 1, row.actual_columns))
+        widths.append((row.number, row.actual_columns))
         return "error"
 
-    reader = ChunkReader(chunks)
-    try:
-        yield from pa.csv.open_csv(
-            io.BufferedReader(reader),
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=MAX_RECORD_BYTES),
+    memory = pa.BufferOutputStream()
+    memory.write(b"\n" + block)  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
+    copy = memory.getvalue()
+    with suppress(pa.ArrowInvalid):
+        return pa.csv.read_csv(
+            pa.BufferReader(copy),
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=copy.size, column_names=plan.header),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
-        return  # noqa: TRY300 - an else block would come before finally
-    except pa.ArrowInvalid:
-        problem = f"a row is longer than {MAX_RECORD_BYTES} bytes"
-    finally:
-        # a thread of Arrow reads ahead: without this it would read the download even after a failure
-        reader.close()
-    if widths:
-        row, width = widths[0]
-        problem = f"row {row} has {width} values instead of {len(plan.header)}"
-    # not above, where Arrow's error would be its context
-    raise unusable_file(problem)
-
-
-def _grouped(batches: Iterator[pa.RecordBatch], table_bytes: int) -> Iterator[pa.Table]:
-    pending: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        pending.append(batch)
-        size += batch.nbytes
-        if size >= table_bytes:
-            yield pa.Table.from_batches(pending)
-            pending, size = [], 0
-    if pending:
-        yield pa.Table.from_batches(pending)
+    # not in an except block, where Arrow's error would be the context
+    row, width = widths[0]
+    raise unusable_file(f"row {rows_before + row} has {width} values instead of {len(plan.header)}")
 
 
 def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

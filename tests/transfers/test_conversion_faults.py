@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from subprocess import PIPE
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tests.transfers.places import Place
     from tests.transfers.transfer import Transfer
 
+ROOT = Path(__file__).parents[2]
 OLD = b"yesterday's"
 
 formats = pytest.mark.parametrize("format_", FORMATS)
@@ -79,7 +82,7 @@ def test_a_task_that_is_killed_stores_nothing(transfer: Transfer, format_: str) 
 
 
 def test_after_a_failure_nothing_more_is_read_from_the_download(on_disk: Place) -> None:
-    """Arrow reads ahead in a thread of its own, which knows nothing of the failure."""
+    """The next rows are parsed in a thread, which knows nothing of the failure."""
     failed, read_later = Event(), Event()
 
     def chunks() -> Iterator[bytes]:
@@ -95,10 +98,28 @@ def test_after_a_failure_nothing_more_is_read_from_the_download(on_disk: Place) 
     assert not read_later.wait(0.5)
 
 
+def test_a_process_ends_after_a_failed_conversion() -> None:
+    """On a busy machine: a thread of Arrow that still had objects of Python aborted every third one, or hung."""
+    code = """
+        from airflow_provider_crux.columns import COLUMNS, plan_columns
+        from airflow_provider_crux.exceptions import CruxError
+        from airflow_provider_crux.transfers.typed_rows import TypedRows
+        names = [column.name for column in COLUMNS]
+        rows = TypedRows([",".join(names).encode(), b"\\n1,2", *[b"1" * 1024 * 1024] * 30], plan_columns(names))
+        try:
+            list(rows)
+        except CruxError as error:
+            print(type(error).__name__)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    processes = [subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT) for _ in range(8)]
+    results = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+    assert results == [("CruxInvalidResponseError\n", "", 0)] * 8
+
+
 def run(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.transfers.conversions", *arguments]
-    folder = Path(__file__).parents[2]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
+    return subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.hooks import files
-from airflow_provider_crux.transfers import typed_rows
+from airflow_provider_crux.transfers import csv_file as csv_file_module
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, parse
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def test_odd_values_are_read_as_pythons_parser_reads_them(
 ) -> None:
     """In chunks and blocks that end in the middle of fields, quotes, characters and line ends."""
     monkeypatch.setattr(files, "CHUNK_BYTES", 97)
-    monkeypatch.setattr(typed_rows, "MAX_RECORD_BYTES", 700)
+    monkeypatch.setattr(csv_file_module, "MAX_RECORD_BYTES", 700)
     text = ",".join(NAMES) + "\r\n"
     for fields, at, line_end in rows:
         row = dict.fromkeys(NAMES, "") | dict(zip(TEXTS[at : at + 3], fields, strict=True))

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.transfers import csv_file as csv_module
-from airflow_provider_crux.transfers import typed_rows
 from tests.transfers.transfer import csv_file, texts_of
 
 if TYPE_CHECKING:
@@ -219,7 +218,3 @@ def test_an_amount_is_read_or_rejected_as_by_a_simple_reference(transfer: Transf
 @given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1), min_size=1))
 def test_every_whole_number_of_18_digits_is_read(transfer: Transfer, values: list[int]) -> None:
     assert column(transfer, "quantity", *map(str, values)) == values
-
-
-def test_the_limit_is_one_for_all_readers() -> None:
-    assert typed_rows.MAX_RECORD_BYTES == csv_module.MAX_RECORD_BYTES == 1024 * 1024
