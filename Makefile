@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo install test matrix versions e2e ui celery bench lint reliability constraints clean
+.PHONY: demo install test matrix versions e2e ui postgres celery bench lint reliability constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -62,6 +62,11 @@ $(VENV)/.installed-%: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group $*
 	@touch $@
 
+# Tests the transfer to SQL with a real PostgreSQL. Installs PostgreSQL and Redis (as root).
+postgres: $(VENV)/.installed-postgres
+	@scripts/install_services.sh
+	timeout --foreground --kill-after=60 1200 $(BIN)/python -m pytest tests/postgres $(ARGS)
+
 # Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills a worker and the triggerer. Installs
 # PostgreSQL and Redis (as root).
 celery: $(VENV)/.installed-celery
@@ -71,6 +76,7 @@ celery: $(VENV)/.installed-celery
 
 # Writes the table of docs/performance.md: this provider against its alternatives (20 minutes on an idle machine).
 bench: $(VENV)/.installed-bench
+	@scripts/install_services.sh
 	$(BIN)/python -m benchmarks
 
 lint: $(READY)

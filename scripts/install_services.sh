@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs PostgreSQL and Redis from Debian's packages if they are missing. make celery needs them.
+# Installs PostgreSQL and Redis from Debian's packages if they are missing. make celery needs both, make postgres and make bench only PostgreSQL.
 # The tests start their own servers on free loopback ports; the services of the packages are not started.
 set -euo pipefail
 

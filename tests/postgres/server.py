@@ -74,7 +74,7 @@ def find_program(program: str, path: str | None = None) -> str:
     """Return the path of a program."""
     executable = shutil.which(program, path=path)
     if not executable:
-        raise AirflowTestError(f"{program} is not installed: run make celery, which installs it")
+        raise AirflowTestError(f"{program} is not installed: run scripts/install_services.sh")
     return executable
 
 
