@@ -175,7 +175,7 @@ def test_the_metadata_names_version_python_airflow_and_license(distribution: Dis
     assert metadata.get_all("License-File") == ["LICENSE"]
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
-    assert metadata.get_all("Provides-Extra") == ["parquet", "sandbox"]
+    assert metadata.get_all("Provides-Extra") == ["parquet", "sandbox", "sql"]
     requirements = [line.replace(" ", "") for line in metadata.get_all("Requires-Dist", []) if "extra" not in line]
     assert "apache-airflow<4,>=2.11" in requirements
     assert {re.split(r"[<>=]", line)[0] for line in requirements} == {
