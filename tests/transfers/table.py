@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TABLE = "order_lines"
 REQUESTED_AT = datetime(2026, 1, 5, 0, 10, tzinfo=UTC)
 CRUX_COLUMNS = ("crux_export_uuid", "crux_interval_start", "crux_interval_end", "crux_requested_at")
+NAMES = [column.name for column in COLUMNS]
 MONEY = frozenset(column.name for column in COLUMNS if column.type is ColumnType.MONEY)
 
 Row = dict[str, Any]

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.exceptions import CruxUnavailableError
-from tests.transfers.table import TABLE, lines
+from tests.transfers.table import NAMES, TABLE, lines
 from tests.transfers.transfer import FILE_PATH, csv_file
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.transfers.table import Database, Loading
 
-NAMES = [column.name for column in COLUMNS]
 TEXTS = [column.name for column in COLUMNS if column.type is ColumnType.TEXT]
 
 

@@ -17,14 +17,11 @@ from airflow.providers.common.compat.sdk import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.columns import COLUMNS
-from tests.transfers.table import CRUX_COLUMNS, REQUESTED_AT, TABLE, lines, typed_row
+from tests.transfers.table import CRUX_COLUMNS, NAMES, REQUESTED_AT, TABLE, lines, typed_row
 from tests.transfers.transfer import csv_file, file_content, parse
 
 if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
-
-NAMES = [column.name for column in COLUMNS]
 
 
 # what is loaded

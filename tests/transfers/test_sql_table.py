@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_crux.columns import COLUMNS, Column
 from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError
 from airflow_provider_crux.transfers.sql_names import check_columns, table_problems
-from tests.transfers.table import MONEY, TABLE
-from tests.transfers.test_crux_to_sql import NAMES, lines
+from tests.transfers.table import MONEY, NAMES, TABLE, lines
 from tests.transfers.transfer import csv_file
 
 if TYPE_CHECKING:

@@ -17,13 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_crux.columns import COLUMNS, ColumnType
-from tests.transfers.table import CRUX_COLUMNS, TABLE, lines
+from tests.transfers.table import CRUX_COLUMNS, NAMES, TABLE, lines
 from tests.transfers.transfer import ROW, csv_file
 
 if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
 
-NAMES = [column.name for column in COLUMNS]
 TEXTS = [column.name for column in COLUMNS if column.type is ColumnType.TEXT]
 PERSONAL = {column.name for column in COLUMNS if column.personal}
 
