@@ -53,7 +53,7 @@ def load(address: str, file: str, requested_at: str) -> None:
     from airflow_provider_crux.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
     from airflow_provider_crux.manifest import parse_utc
     from airflow_provider_crux.transfers.csv_file import parse_header
-    from airflow_provider_crux.transfers.sql_databases import PostgresTable
+    from airflow_provider_crux.transfers.postgres_table import PostgresTable
     from airflow_provider_crux.transfers.typed_rows import TypedRows
 
     def chunks() -> Iterator[bytes]:

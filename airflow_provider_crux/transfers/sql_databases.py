@@ -1,125 +1,13 @@
-"""The databases that :class:`~airflow_provider_crux.transfers.sql_table.SqlTable` supports: PostgreSQL and SQLite."""
+"""Which class of tables serves a database."""
 
 from __future__ import annotations
 
-import io
-import re
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Final
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.csv  # type: ignore[import-untyped]
-
-from airflow_provider_crux.columns import ColumnType
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.transfers.csv_file import ChunkReader
-from airflow_provider_crux.transfers.sql_table import Batches, SqlTable, scalar
-from airflow_provider_crux.transfers.typed_rows import TypedRows
-
-_COPY_BYTES: Final = 256 * 1024
-
-_NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
-"""The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
-
-
-class PostgresTable(SqlTable):
-    """A table in PostgreSQL; rows are staged by COPY."""
-
-    types: ClassVar = {
-        ColumnType.TEXT: "text",
-        ColumnType.INTEGER: "bigint",
-        ColumnType.MONEY: "numeric(18, 2)",
-        ColumnType.INSTANT: "timestamptz",
-    }
-
-    def _begin(self, connection: Any) -> None:
-        connection.autocommit = False
-
-    def _stage(self, cursor: Any, rows: TypedRows) -> None:
-        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
-        source = Batches(rows, self._batch_size)
-        blocks = map(_as_csv, source)
-        try:
-            if hasattr(cursor, "copy_expert"):  # psycopg2
-                cursor.copy_expert(sql, io.BufferedReader(ChunkReader(blocks)), size=_COPY_BYTES)
-            else:
-                with cursor.copy(sql) as copy:
-                    for block in blocks:
-                        copy.write(block)
-        except Exception:
-            if source.error is not None:  # psycopg2 raises one of its own instead
-                raise source.error from None
-            raise
-
-    def _lock(self, cursor: Any) -> None:
-        # also before the table exists, until the transaction ends; another task may leave out the schema
-        name = self.name.lower().rpartition(".")[2]
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
-
-    def _fill_new_table(self, cursor: Any) -> bool:
-        # half the time of a merge, because the index is built at the end
-        cursor.execute("SELECT count(to_regclass(%s))", (self._table,))
-        if scalar(cursor):
-            return False
-        cursor.execute(f"CREATE TABLE {self._table} ({self._definitions()})")
-        cursor.execute(f"INSERT INTO {self._table} SELECT * FROM {self._staging}")  # noqa: S608 - quoted names
-        cursor.execute(f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})")
-        return True
-
-    def _error_text(self, error: Exception) -> str:
-        diagnostics: Any = getattr(error, "diag", None)
-        state = getattr(diagnostics, "sqlstate", None)
-        if state is None:  # not the database but its driver: the connection is lost
-            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        # a value is at the end of the place: "COPY ..., line 3, column name: "Ada""
-        place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
-        constraint = getattr(diagnostics, "constraint_name", None)
-        message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
-        details = [message, constraint and f"constraint {constraint}", place and place[1]]
-        return ", ".join([f"SQLSTATE {state}", *filter(None, details)])
-
-
-class SqliteTable(SqlTable):
-    """A table in SQLite. It has no type for instants: they are texts in UTC of one length, so that they compare."""
-
-    types: ClassVar = {
-        ColumnType.TEXT: "TEXT",
-        ColumnType.INTEGER: "INTEGER",
-        ColumnType.MONEY: "DECIMAL(18, 2)",
-        ColumnType.INSTANT: "TEXT",
-    }
-
-    def _begin(self, connection: Any) -> None:
-        connection.isolation_level = None  # no implicit transactions beside this one
-        connection.execute("BEGIN IMMEDIATE")
-
-    def _stage(self, cursor: Any, rows: TypedRows) -> None:
-        marks = ", ".join("?" for _ in self._columns)
-        for batch in Batches(rows, self._batch_size):
-            values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
-            cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
-
-    def _lock(self, cursor: Any) -> None:
-        """The transaction has locked the whole database."""  # noqa: D401
-
-    def _error_text(self, error: Exception) -> str:
-        return f"{type(error).__name__}: {error}"  # SQLite's messages name columns, never values
-
-
-def _as_csv(batch: pa.RecordBatch) -> bytes:
-    """Return rows as COPY reads them: what is quoted is a value, also an empty text; what is empty is NULL."""
-    block = io.BytesIO()
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid")
-    pyarrow.csv.write_csv(batch, block, options)
-    return block.getvalue()
-
-
-def _as_sqlite(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return value.isoformat(sep=" ", timespec="microseconds") if isinstance(value, datetime) else value
-
+from airflow_provider_crux.transfers.postgres_table import PostgresTable
+from airflow_provider_crux.transfers.sql_table import SqlTable
+from airflow_provider_crux.transfers.sqlite_table import SqliteTable
 
 _TABLES: Final[dict[str, type[SqlTable]]] = {"postgresql": PostgresTable, "sqlite": SqliteTable}
 

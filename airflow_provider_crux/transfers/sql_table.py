@@ -1,8 +1,9 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-Databases share every statement but the one that fills the staging table; :mod:`sql_databases` has what is their own.
-Names are validated before they are quoted in the hook's own way, which does not escape a quote within a name.
+Databases share every statement but the one that fills the staging table; what is their own is in :mod:`postgres_table`
+and :mod:`sqlite_table`. Names are validated before they are quoted in the hook's own way, which does not escape a quote
+within a name.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from airflow.providers.postgres.hooks.postgres import USE_PSYCOPG3
 
 from airflow_provider_crux.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
-from airflow_provider_crux.transfers.sql_databases import PostgresTable
+from airflow_provider_crux.transfers.postgres_table import PostgresTable
 from airflow_provider_crux.transfers.sql_table import LoadedTable
 from airflow_provider_crux.transfers.typed_rows import TypedRows
 from tests.transfers.table import MONEY, TABLE, lines
