@@ -59,7 +59,7 @@ ui: $(VENV)/.installed-ui
 
 # Installs one more dependency group of pyproject.toml.
 $(VENV)/.installed-%: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group $*
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --group $*
 	@touch $@
 
 # Tests the transfer to SQL with a real PostgreSQL. Installs PostgreSQL and Redis (as root).
@@ -100,7 +100,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	  || { echo "Python's venv module is missing: on Debian and Ubuntu, run apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint
 	@touch $@
 
 clean:

@@ -25,6 +25,7 @@ from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_crux import deferral
+from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
 from tests import daily_lookbacks
@@ -105,6 +106,9 @@ def request_bodies(sandbox) -> list[dict]:
     "example", [path.name for path in EXAMPLES if path.name not in (BACKFILL_EXAMPLE, TABLE_EXAMPLE)]
 )
 def test_each_example_runs_unchanged(sandbox, run, example: str, monkeypatch, tmp_path: Path) -> None:
+    # otherwise the trigger polls first after up to half a minute, as the defaults of the examples say
+    monkeypatch.setattr(deferral, "MIN_RESUME_DELAY", 0)
+    monkeypatch.setattr(polling.random, "uniform", lambda low, high: low)
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", f"file://{tmp_path}")
     run(example)
     assert request_bodies(sandbox) == [DAY]
