@@ -54,15 +54,25 @@ class PostgresTable(SqlTable):
         name = self.name.lower().rpartition(".")[2]
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
 
-    def _fill_new_table(self, cursor: Any) -> bool:
-        # half the time of a merge, because the index is built at the end
-        cursor.execute("SELECT count(to_regclass(%s))", (self._table,))
-        if scalar(cursor):
+    def _begin_new_table(self, cursor: Any) -> bool:
+        # a third of the time of a merge: rows are written once, and the index is built at the end
+        if self._exists(cursor):
+            return False
+        self._lock(cursor)
+        if self._exists(cursor):  # another task has just created it
             return False
         cursor.execute(f"CREATE TABLE {self._table} ({self._definitions()})")
-        cursor.execute(f"INSERT INTO {self._table} SELECT * FROM {self._staging}")  # noqa: S608 - quoted names
-        cursor.execute(f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})")
         return True
+
+    def _exists(self, cursor: Any) -> bool:
+        # a query, because to_regclass() remembers for a while that there was no table
+        schema, _, table = self.name.lower().rpartition(".")
+        cursor.execute(
+            "SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+            "WHERE c.relname = %s AND (n.nspname = %s OR (%s = '' AND n.nspname = ANY (current_schemas(true))))",
+            (table, schema, schema),
+        )
+        return scalar(cursor) > 0
 
     def _error_text(self, error: Exception) -> str:
         diagnostics: Any = getattr(error, "diag", None)

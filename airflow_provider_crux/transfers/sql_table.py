@@ -117,20 +117,24 @@ class SqlTable(ABC):
         raise AirflowException(problem)
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
+        if self._create and self._begin_new_table(cursor):
+            # nobody else sees this table until the transaction ends, so nothing needs to be staged
+            self._staging = self._table
+            self._stage(cursor, rows)
+            self._check_keys(cursor)
+            cursor.execute(f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})")
+            return LoadedTable(self.name, rows.rows, rows.rows, 0)
         cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
         self._stage(cursor, rows)
         self._lock(cursor)
         self._check_keys(cursor)
-        if self._create and self._fill_new_table(cursor):
-            inserted = merged = rows.rows
-        else:
-            self._prepare_table(cursor)
-            inserted, merged = self._merge(cursor)
+        self._prepare_table(cursor)
+        inserted, merged = self._merge(cursor)
         cursor.execute(f"DROP TABLE {self._staging}")
         return LoadedTable(self.name, rows.rows, inserted, merged - inserted)
 
-    def _fill_new_table(self, cursor: Any) -> bool:  # noqa: ARG002 - for PostgreSQL
-        """Create the table with the staged rows if there is none; return whether it did."""
+    def _begin_new_table(self, cursor: Any) -> bool:  # noqa: ARG002 - for PostgreSQL
+        """Create the table without its key if there is none; return whether it did."""
         return False
 
     def _merge(self, cursor: Any) -> tuple[int, int]:
