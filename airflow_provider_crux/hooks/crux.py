@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 _NO_ORDERS_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _only_first(request: OrdersExportRequest) -> OrdersExportRequest:
+    """Return a request with the same filters that lists as little as possible."""
+    return replace(request, start=0, limit=1, sort=None)
+
+
 def settings_from_connection(
     connection: Connection, extra: Mapping[str, Any], *, name: str | None = None
 ) -> ConnectionSettings:
@@ -117,7 +122,7 @@ class CruxHook(BaseHook):
         :param request: which orders.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        return bool(self.list_orders(replace(request, start=0, limit=1, sort=None)).orders)
+        return bool(self.list_orders(_only_first(request)).orders)
 
     def count_orders(self, request: OrdersExportRequest) -> int | None:
         """
@@ -130,7 +135,7 @@ class CruxHook(BaseHook):
         :return: their number, or ``None`` if nobody can know it.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        first = replace(request, start=0, limit=1, sort=None)
+        first = _only_first(request)
         empty = replace(first, start_date=_NO_ORDERS_AT, end_date=_NO_ORDERS_AT + timedelta(seconds=1))
         if self.list_orders(empty).total_results != 0:
             return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import InputDataset
     from airflow.providers.common.compat.sdk import Connection
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -21,11 +22,7 @@ def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[An
     :param stored: the file. OpenLineage's naming rules apply to its dataset: bucket and key, or ``file`` and the path.
     :param base_url: base URL of the API; its host names the dataset of the orders.
     """
-    from airflow.providers.common.compat.openlineage.facet import (
-        InputDataset,
-        OutputDataset,
-        OutputStatisticsOutputDatasetFacet,
-    )
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     # not with urlsplit: a key may contain #, ? and //
@@ -35,7 +32,7 @@ def stored_file_lineage(stored: StoredFile, base_url: str) -> OperatorLineage[An
     bucket = authority.rpartition("@")[2]
     statistics = OutputStatisticsOutputDatasetFacet(rowCount=stored.rows, size=stored.bytes)
     return OperatorLineage(
-        inputs=[InputDataset(namespace=f"crux://{urlsplit(base_url).netloc}", name="orders")],
+        inputs=[_orders_dataset(base_url)],
         outputs=[
             OutputDataset(
                 namespace=f"{scheme}://{bucket}" if bucket else "file",
@@ -57,11 +54,7 @@ def loaded_table_lineage(
     :param connection: its connection.
     :param base_url: base URL of the API; its host names the dataset of the orders.
     """
-    from airflow.providers.common.compat.openlineage.facet import (
-        InputDataset,
-        OutputDataset,
-        OutputStatisticsOutputDatasetFacet,
-    )
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.providers.openlineage.sqlparser import SQLParser
 
@@ -78,5 +71,10 @@ def loaded_table_lineage(
                 outputFacets={"outputStatistics": statistics},
             )
         )
-    orders = InputDataset(namespace=f"crux://{urlsplit(base_url).netloc}", name="orders")
-    return OperatorLineage(inputs=[orders], outputs=outputs)
+    return OperatorLineage(inputs=[_orders_dataset(base_url)], outputs=outputs)
+
+
+def _orders_dataset(base_url: str) -> InputDataset:
+    from airflow.providers.common.compat.openlineage.facet import InputDataset
+
+    return InputDataset(namespace=f"crux://{urlsplit(base_url).netloc}", name="orders")

@@ -18,7 +18,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.csv  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.columns import Column, ColumnType, unusable_file
