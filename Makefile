@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo install test matrix versions e2e ui postgres celery bench lint reliability constraints clean
+.PHONY: demo install test matrix versions e2e ui postgres celery bench lint reliability release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -89,19 +89,31 @@ lint: $(READY)
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
 
+# Builds what is published into release/, and checks it: make release-check TAG=v1.2.3 also compares the tag.
+release-check: $(VENV)/.installed-release
+	scripts/release_check.sh "$(BIN)" $(TAG)
+
 # Updates the pins of one environment; commit the result. Needs uv (pip install uv); writes no URLs.
 constraints:
 	scripts/compile_constraints.sh $(AIRFLOW)
 
-$(READY): pyproject.toml $(CONSTRAINTS)
+# The environment is made once. If dependencies change, they are installed into it; other lines of pyproject.toml change
+# nothing.
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 or newer is missing: install it, or set its path: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
 	  || { echo "Python's venv module is missing: on Debian and Ubuntu, run apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.dependencies: pyproject.toml | $(BIN)/python
+	@$(BIN)/python scripts/dependencies.py pyproject.toml >$@.new
+	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
+
+$(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint
 	@touch $@
 
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv demo_output release
