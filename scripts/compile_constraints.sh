@@ -27,7 +27,8 @@ for pin in open(sys.argv[1]):
         print(pin, end="")
 PYTHON
 else
-  groups+=(--group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench)
+  groups+=(--group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench
+    --group pyproject.toml:release)
 fi
 uv pip compile pyproject.toml "$requirements" --all-extras "${groups[@]}" "${options[@]}" \
   --output-file "constraints/airflow-$airflow.txt"
