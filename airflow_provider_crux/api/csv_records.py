@@ -11,7 +11,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # beginning of a field opens one. Possessive, so that no text makes the pattern read or remember a byte twice.
 _QUOTED_FIELD: Final = re.compile(rb'"(?<![^,\r\n]")[^"]*+(?:""[^"]*+)*+(?:"|\Z)')
 _CLOSED_AT_END: Final = re.compile(rb'[,\r\n]?"')
-
+_TAILS: Final = (4 * 1024, 64 * 1024)
 
 # two column names or more: neither XML nor JSON nor anything binary begins like this
 _HEADER: Final = re.compile(rb'"?[A-Za-z][\w .-]*"?(?:,"?[A-Za-z][\w .-]*"?)+', re.ASCII)
@@ -78,20 +78,20 @@ class RecordCounter:
         :param chunk: the bytes.
         :return: length of the part of the chunk that ends with a line end that is not quoted; 0 if there is none.
         """
-        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
         before = vars(self).copy()
-        self.feed(chunk[:end])
-        if self._line_ended():
-            self.feed(chunk[end:])
-            return end
-        # the last line end is quoted; an earlier one may not be
-        vars(self).update(before)
-        end = position = 0
-        for line in chunk.splitlines(keepends=True):
-            self.feed(line)
-            position += len(line)
-            if self._line_ended():
-                end = position
+        end = 0
+        # records are short: the last one to end does so near the end of the chunk, where lines are fed one by one
+        for tail in (*_TAILS, len(chunk)):
+            vars(self).update(before)
+            position = max(len(chunk) - tail, 0)
+            self.feed(chunk[:position])
+            for line in chunk[position:].splitlines(keepends=True):
+                self.feed(line)
+                position += len(line)
+                if self._line_ended():
+                    end = position
+            if end:
+                break
         return end
 
     def _line_ended(self) -> bool:

@@ -7,6 +7,7 @@ import re
 from typing import Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.columns import ColumnType
@@ -91,5 +92,12 @@ def _as_csv(batch: pa.RecordBatch) -> bytes:
     """Return rows as COPY reads them: what is quoted is a value, also an empty text; what is empty is NULL."""
     block = io.BytesIO()
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid")
-    pyarrow.csv.write_csv(batch, block, options)
+    columns = [_instants_as_text(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
+    pyarrow.csv.write_csv(pa.record_batch(columns, names=batch.schema.names), block, options)
     return block.getvalue()
+
+
+def _instants_as_text(column: pa.Array) -> pa.Array:
+    # each distinct one once: Arrow needs ten times as long for an instant as for any other value
+    distinct = pc.unique(column)
+    return distinct.cast(pa.string()).take(pc.index_in(column, value_set=distinct))

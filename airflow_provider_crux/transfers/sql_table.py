@@ -120,8 +120,7 @@ class SqlTable(ABC):
             # nobody else sees this table until the transaction ends, so nothing needs to be staged
             self._staging = self._table
             self._stage(cursor, rows)
-            self._check_keys(cursor)
-            cursor.execute(f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})")
+            self._add_primary_key(cursor)
             return LoadedTable(self.name, rows.rows, rows.rows, 0)
         cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
         self._stage(cursor, rows)
@@ -135,6 +134,17 @@ class SqlTable(ABC):
     def _begin_new_table(self, cursor: Any) -> bool:  # noqa: ARG002 - for PostgreSQL
         """Create the table without its key if there is none; return whether it did."""
         return False
+
+    def _add_primary_key(self, cursor: Any) -> None:
+        statement = f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})"
+        cursor.execute("SAVEPOINT without_key")
+        with suppress(_database_error(cursor.connection, "IntegrityError")):
+            cursor.execute(statement)
+            return
+        # Only now, because this costs as much as the index. Not in an except block: the database's error shows values.
+        cursor.execute("ROLLBACK TO SAVEPOINT without_key")
+        self._check_keys(cursor)
+        cursor.execute(statement)
 
     def _merge(self, cursor: Any) -> tuple[int, int]:
         """Merge the staged rows, and return how many were inserted, and inserted or updated."""
@@ -262,8 +272,8 @@ def scalar(cursor: Any) -> int:
     return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
 
 
-def _database_error(connection: Any) -> type[Exception]:
-    """Return the base class of the errors of a connection's driver (PEP 249)."""
+def _database_error(connection: Any, name: str = "Error") -> type[Exception]:
+    """Return a class of errors of a connection's driver, by default the base of all (PEP 249)."""
     driver = import_module(type(connection).__module__.partition(".")[0])
-    error: type[Exception] = driver.Error
+    error: type[Exception] = getattr(driver, name)
     return error
