@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -181,18 +182,30 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
     column = planned.column
     text = _as_text(values, column, rows_before)
     if planned.hashed:
-        distinct = pc.unique(text)
-        hashes = pa.array([hash_value(value, hash_key) for value in distinct.to_pylist()], pa.string())
-        return hashes.take(pc.index_in(text, value_set=distinct).combine_chunks())
+        return each_once(text, partial(_hashes, key=hash_key))
     if column.type is ColumnType.TEXT:
         return text
-    text = pc.utf8_trim_whitespace(text)
-    valid = pc.match_substring_regex(text, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
-    if (row := pc.index(valid, value=False).as_py()) >= 0:
-        raise unreadable_value(column, rows_before + row + 1)
-    if column.type is ColumnType.MONEY:
-        text = pc.replace_substring_regex(text, MONEY_DECORATION_PATTERN, "")
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text).cast(TYPES[column.type])
+
+    def number(distinct: Any) -> Any:
+        trimmed = pc.utf8_trim_whitespace(distinct)
+        valid = pc.match_substring_regex(trimmed, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
+        if (first := pc.index(valid, value=False).as_py()) >= 0:
+            raise unreadable_value(column, rows_before + pc.index(text, distinct[first]).as_py() + 1)
+        if column.type is ColumnType.MONEY:
+            trimmed = pc.replace_substring_regex(trimmed, MONEY_DECORATION_PATTERN, "")
+        return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
+
+    return each_once(text, number)
+
+
+def each_once(values: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to the distinct values only, in the order in which they first occur."""
+    distinct = pc.unique(values)
+    return function(distinct).take(pc.index_in(values, value_set=distinct))
+
+
+def _hashes(texts: Any, key: str) -> Any:
+    return pa.array([hash_value(text, key) for text in texts.to_pylist()], pa.string())
 
 
 def _as_text(values: Any, column: Column, rows_before: int) -> Any:
