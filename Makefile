@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.installed
 
-.PHONY: demo install test matrix versions e2e ui postgres celery bench lint reliability release-check constraints clean
+.PHONY: demo install test matrix versions e2e ui postgres celery bench lint reliability docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -46,16 +46,18 @@ matrix:
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS)" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
 
-# Tests the UI of Airflow 3 and 2 in a real browser and takes the screenshots of docs/images. Installs Chromium (as root).
-e2e:
+# Tests the documentation site and the UI of Airflow 3 and 2 in a real browser, and takes the screenshots of docs/images.
+# Installs Chromium (as root).
+e2e: docs
 	@scripts/install_chromium.sh
+	@$(MAKE) --no-print-directory ui UI=docs_site
 	@$(MAKE) --no-print-directory ui AIRFLOW=3.3.2
 	@$(MAKE) --no-print-directory ui AIRFLOW=2.11.2
 
 # The tests treat TERM as Ctrl-C and end every process they started. --foreground lets Ctrl-C itself reach them.
+UI ?= airflow_$(firstword $(subst ., ,$(AIRFLOW)))
 ui: $(VENV)/.installed-ui
-	timeout --foreground --kill-after=60 600 \
-	  $(BIN)/python -m pytest tests/ui/test_airflow_$(firstword $(subst ., ,$(AIRFLOW))).py $(ARGS)
+	timeout --foreground --kill-after=60 600 $(BIN)/python -m pytest tests/ui/test_$(UI).py $(ARGS)
 
 # Installs one more dependency group of pyproject.toml.
 $(VENV)/.installed-%: $(READY)
@@ -89,6 +91,11 @@ lint: $(READY)
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
 
+# Builds the documentation site into site/: every warning, also a link that leads nowhere, is an error.
+docs: $(VENV)/.installed-docs
+	rm -rf site
+	AIRFLOW_HOME=$(abspath $(VENV))/airflow $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
+
 # Builds what is published into release/, and checks it: make release-check TAG=v1.2.3 also compares the tag.
 release-check: $(VENV)/.installed-release
 	scripts/release_check.sh "$(BIN)" $(TAG)
@@ -116,4 +123,4 @@ $(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -rf .venv demo_output release
+	rm -rf .venv demo_output release site

@@ -29,80 +29,117 @@ from __future__ import annotations
 
 
 class CruxError(Exception):
-    """Base class of every error that this provider raises."""
+    """Base class of every error that this provider raises. It is never raised itself."""
 
 
 class CruxPermanentError(CruxError):
-    """A person must change something; a retry fails in the same way."""
+    """A person must change something; a retry fails in the same way, so a task fails immediately."""
 
 
 class CruxInvalidRequestError(CruxPermanentError, ValueError):
-    """A request or an argument violates a rule of the API. Nothing was sent."""
+    """
+    An argument is invalid, or the file at ``path`` must not be replaced.
+
+    No export was requested, and no file was stored. Correct the argument that the message names.
+    """
 
 
 class CruxIntervalError(CruxPermanentError, ValueError):
-    """The interval to export is missing, empty or reversed. Nothing was sent."""
+    """
+    The interval is missing, empty or reversed, or the DAG's timetable raises an error. Nothing was sent.
+
+    Set ``interval_start`` and ``interval_end``, or ``lookback``.
+    """
 
 
 class CruxInvalidConnectionError(CruxPermanentError, ValueError):
-    """A field of the Airflow connection is unusable. Nothing was sent."""
+    """
+    The Airflow connection does not exist or is unusable, or the server's certificate is not trusted.
+
+    Nothing was processed. Create the connection, or correct the field that the message names; for a certificate, the
+    host or ``ca_bundle``.
+    """
 
 
 class CruxAuthenticationError(CruxPermanentError):
-    """HTTP 401: the token, or the user name and password, are wrong."""
+    """HTTP 401. Correct the token, or the login and its password."""
 
 
 class CruxPermissionDeniedError(CruxPermanentError):
-    """HTTP 403: the user lacks a permission."""
+    """HTTP 403. Request the permission ``export_order`` for the user from Crux Connect."""
 
 
 class CruxNotFoundError(CruxPermanentError):
-    """HTTP 404: this host has no such path, or Crux Connect has no such export."""
+    """HTTP 404. Check the host; while waiting, check the export's UUID; for a file, request a new export."""
 
 
 class CruxUnsupportedMediaTypeError(CruxPermanentError):
-    """HTTP 415: the server did not understand the body."""
+    """HTTP 415: the server did not understand the body. Check the host and the proxy."""
 
 
 class CruxRequestRejectedError(CruxPermanentError):
-    """HTTP 400, or any other response that rejects the request."""
+    """
+    HTTP 400, a redirect, or another status that rejects the request. Read the response that the message shows.
+
+    Also a file that is empty, does not begin with a CSV header, or whose length is unknown: check the network's proxy.
+    """
 
 
 class CruxInvalidResponseError(CruxPermanentError):
     """
-    The response to a successful request is not one that Crux Connect sends.
+    The response is not one that Crux Connect sends, or the URL of the file must not be opened. Check the host.
 
-    Permanent on purpose: the export may have been started, and a retry would request a second one.
+    Such a URL is not encrypted, or leads to the worker's own machine although the API does not. Permanent on purpose:
+    the export may have been started, and a retry would request a second one.
     """
 
 
 class CruxTransientError(CruxError):
-    """The request was not processed; later it may succeed."""
+    """The same request may succeed later, without a second export. Airflow retries the task."""
 
 
 class CruxRateLimitError(CruxTransientError):
-    """HTTP 429: too many requests."""
+    """
+    HTTP 429, after the provider has sent the request again up to ``max_retries`` times.
+
+    Run fewer tasks at once, for example in a pool.
+    """
 
 
 class CruxUnavailableError(CruxTransientError):
-    """HTTP 503, or no connection could be made."""
+    """
+    HTTP 503, or no connection; except for an export request, also a lost response or another status of 500 or above.
+
+    Try again later.
+    """
 
 
 class CruxUrlExpiredError(CruxTransientError):
-    """The presigned URL of a file has expired; a new one opens the file."""
+    """The presigned URL of the file has expired, and so has the new one that the provider requested."""
 
 
 class CruxAmbiguousError(CruxError):
-    """The request was sent, but nobody knows whether it was processed."""
+    """
+    The response to an export request was lost, or had a status such as 500, 502 or 504.
+
+    The export may have been started, and the provider has **not** sent the request again. Check for the e-mail before
+    you clear the task. Airflow retries the task, which may send a second e-mail; with ``on_ambiguous="fail"`` it does
+    not.
+    """
 
 
 class CruxExportFailedError(CruxError):
     """
     Crux Connect reports that the export failed.
 
-    Not permanent: the task that requested the export may request another one. A task that only waits fails immediately.
+    Not permanent: a retry of ``CruxOrdersExportOperator`` requests another export. The sensor and the transfers, which
+    only wait, fail immediately instead.
     """
 
 
 class CruxExportTimeoutError(CruxError):
-    """The export was not done before the deadline. It continues at Crux Connect."""
+    """
+    The export was not done before the deadline. It continues at Crux Connect.
+
+    Increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.
+    """

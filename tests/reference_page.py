@@ -1,26 +1,36 @@
-"""What docs/reference.md describes, and which modules it must describe."""
+"""What docs/reference.md documents, and which modules it must document."""
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference.md"
 
 
-def sections() -> dict[tuple[str, str], str]:
-    """Return the text of each section of the reference, by module and name."""
-    texts: dict[tuple[str, str], str] = {}
-    module = ""
-    parts = re.split(r"^(##|###) (.+)$", REFERENCE.read_text(), flags=re.MULTILINE)
-    for level, heading, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        code = re.fullmatch(r"`([\w.]+)`", heading)
-        if level == "##":
-            module = code[1] if code else ""
-        elif code and module:
-            assert (module, code[1]) not in texts, heading
-            texts[module, code[1]] = text
-    return texts
+def public_names(module: str) -> dict[str, Any]:
+    """Return the public classes and functions that a module defines; those in ``__all__``, if it has one."""
+    members = vars(import_module(module))
+    return {
+        name: value
+        for name, value in members.items()
+        if name in members.get("__all__", [name])
+        and not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module
+    }
+
+
+def documented_names() -> list[tuple[str, str]]:
+    """Return the module and the name of everything that the reference documents."""
+    names: list[tuple[str, str]] = []
+    for kind, target in re.findall(r"^\.\. auto(module|class|function):: (\S+)$", REFERENCE.read_text(), re.MULTILINE):
+        module, _, name = target.rpartition(".")
+        names += [(target, name) for name in public_names(target)] if kind == "module" else [(module, name)]
+    return names
 
 
 def registered_modules() -> list[str]:

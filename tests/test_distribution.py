@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import airflow_provider_crux
-from tests.reference_page import sections
+from tests.reference_page import documented_names
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -235,7 +235,7 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
 def test_airflow_finds_the_installed_wheel_and_everything_in_the_reference_can_be_imported(
     fresh: Path, tmp_path: Path
 ) -> None:
-    names = list(sections())
+    names = documented_names()
     assert ("airflow_provider_crux.operators.orders", "CruxOrdersExportOperator") in names
     output = run(
         fresh,

@@ -210,7 +210,8 @@ class CruxHook(BaseHook):
         Open the file of an export that is done. If its presigned URL has expired, get a new one once.
 
         :param export: what :meth:`get_export` or :meth:`wait_for_export` returned.
-        :return: the file's bytes, in chunks; see :func:`airflow_provider_crux.hooks.files.open_file`.
+        :return: the file's bytes, in chunks; they are the whole file only if they end without an
+            error.
         :raises CruxUrlExpiredError: if the new URL has expired too.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """

@@ -61,6 +61,11 @@ class CruxAsyncHook(BaseHook):
     session, at most 50 connections and one token. The connection is read when a wait begins, and again when Crux
     Connect rejects a request (401, 403, 404), because somebody may have corrected it.
 
+    .. code-block:: python
+
+        async with CruxAsyncHook("crux_default") as hook:
+            export = await hook.get_export(export_uuid)
+
     :param crux_conn_id: id of the connection.
     """
 

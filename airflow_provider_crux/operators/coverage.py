@@ -42,7 +42,8 @@ class CruxExportCoverageOperator(BaseOperator):
     ``CruxOrdersExportOperator.partial(task_id="export").expand_kwargs(coverage.output)`` exports what is missing, and
     nothing else. So a DAG that runs again fills its own gaps. Let only one run be active at a time.
 
-    **XCom.** ``return_value`` is a list of ``{"interval_start": ..., "interval_end": ...}``, oldest first, in UTC.
+    **XCom.** ``return_value`` is a list of ``{"interval_start": ..., "interval_end": ...}``, oldest first, in UTC: at
+    most ``[core] max_map_length`` (default 1024); the next run returns the rest.
     ``coverage`` is ``{"since": ..., "until": ..., "covered_seconds": ..., "gaps": ..., "overlaps": ..., "files": ...,
     "rows": ..., "orders": ...}``: the numbers of gaps (before they are cut), of overlaps and of files that count, and
     the sums over these files; an order in two files counts twice.
@@ -54,11 +55,12 @@ class CruxExportCoverageOperator(BaseOperator):
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap; default False.
     :param start: the filters that the exports have, as :class:`~airflow_provider_crux.operators.orders.\
 CruxOrdersExportOperator` accepts them, as the next four; default: none. Templated.
-    :param limit: likewise.
-    :param sort: likewise.
-    :param line_item_status: likewise.
-    :param status_conjunction: likewise.
+    :param limit: likewise. Templated.
+    :param sort: likewise. Templated.
+    :param line_item_status: likewise. Templated.
+    :param status_conjunction: likewise. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    :raises AirflowFailException: in a run, for an invalid argument or, with ``fail_on_gap``, for a gap.
     """
 
     template_fields: Sequence[str] = ("path", *_INSTANTS, *_FILTERS)

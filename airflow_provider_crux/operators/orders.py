@@ -76,17 +76,20 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         forbids it. So may, with ``durable=False``, every retry of a task that failed while it waited. Non-retryable
         errors fail the task immediately.
 
-    :param interval_start: start of the interval: ISO 8601 text or a datetime, UTC without a time zone. Default: the
+    :param interval_start: start of the interval: ISO 8601 text, a datetime, a date, or a day in eight digits
+        (``20260102``), UTC without a time zone. Default: the
         run's parameter ``orders_interval_start``, if the DAG has one, else as above. The next six arguments also
-        default to the run's parameters, see :func:`~airflow_provider_crux.arguments.orders_export_params`.
-    :param interval_end: end of the interval, likewise.
-    :param lookback: length of the interval: it begins so long before its end, whatever the run's own period is.
+        default to the run's parameters, see :func:`~airflow_provider_crux.arguments.orders_export_params`. Templated.
+    :param interval_end: end of the interval, likewise. Templated.
+    :param lookback: length of the interval, above 0: it begins so long before its end, whatever the run's own period
+        is, unless ``interval_start`` is set.
     :param start: index of the first order; see :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this
-        and the next four.
-    :param limit: index of the order at which the results end, not a page size.
-    :param sort: ``{"key": ..., "dir": "asc" or "des"}``.
-    :param line_item_status: list of line item statuses.
-    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``.
+        and the next four. Templated.
+    :param limit: index of the order at which the results end, not a page size. Templated.
+    :param sort: ``{"key": ..., "dir": "asc" or "des"}``, or a :class:`~airflow_provider_crux.api.orders.Sort`.
+        Templated.
+    :param line_item_status: list of line item statuses. Templated.
+    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``; only together with ``line_item_status``. Templated.
     :param wait_for_completion: whether to wait until the export is done; default False.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
@@ -98,6 +101,12 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         none; default False. If the list cannot be read, the export is requested anyway.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    :raises AirflowFailException: in a run, for every error that a retry cannot fix.
+    :raises AirflowSkipException: with ``skip_if_no_orders``, if there is no order.
+    :raises CruxTransientError: if a retry may help.
+    :raises CruxAmbiguousError: if the response to the request was lost.
+    :raises CruxExportFailedError: while it waits, if the export failed.
+    :raises CruxExportTimeoutError: while it waits, if the export is late.
     """
 
     template_fields: Sequence[str] = (*_INTERVAL_ARGUMENTS, *_FILTERS, "crux_conn_id")

@@ -47,6 +47,9 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
+    :raises AirflowFailException: if the export failed or does not exist.
+    :raises AirflowSensorTimeout: if it is not done in time; Airflow does not retry this.
+    :raises CruxTransientError: after five consecutive failed polls.
     """
 
     template_fields: Sequence[str] = ("export_uuid", "crux_conn_id")

@@ -90,6 +90,10 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param timeout: seconds to wait for the export; default 3600.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    :raises AirflowFailException: in a run, for every error that a retry cannot fix.
+    :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
+    :raises CruxExportTimeoutError: if the export is late.
+    :raises CruxTransientError: if a retry may help.
     """
 
     template_fields: Sequence[str] = ("export_uuid", "path", "crux_conn_id")

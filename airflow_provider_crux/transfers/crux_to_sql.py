@@ -70,6 +70,11 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     :param timeout: seconds to wait for the export; default 3600.
     :param crux_conn_id: id of the Crux connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    :raises AirflowFailException: in a run, for every error that a retry cannot fix.
+    :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
+    :raises CruxExportTimeoutError: if the export is late.
+    :raises CruxTransientError: if a retry may help.
+    :raises AirflowException: if the database rejects something.
     """
 
     template_fields: Sequence[str] = ("export_uuid", "conn_id", "table", "crux_conn_id")
