@@ -4,9 +4,11 @@
 # our dependencies that pyproject.toml allows).
 #
 # First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
-# environments in turn: the lane "unit" runs the tests that need no scheduler, the lane "e2e" those that do. So only one
-# real Airflow runs at a time: if two compete for the cores, tests time out. It runs on each version of Airflow, on one
-# Python. The lane "e2e" ends first, and then takes unit tests from the other. LANES=e2e runs only the e2e tests.
+# environments in turn: the lane "no-e2e" runs the tests that need no real Airflow, the lane "e2e" those that do. So only
+# one real Airflow runs at a time: if two compete for the cores, tests time out. What depends on neither Airflow nor
+# Python (the slow ones among the first) does not run on the versions of Airflow between the oldest and the newest. The
+# lane "e2e" ends first; then it makes the targets in ALSO, and takes tests from the other lane. LANES=e2e runs only the
+# e2e tests.
 #
 # Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
 # cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
@@ -15,7 +17,8 @@ cd "$(dirname "$0")/.."
 
 newer_pythons=(3.13 3.12)
 newer_python=$(scripts/find_python.sh "${newer_pythons[@]}")
-read -ra lanes <<<"${LANES:-unit e2e,unit}"  # what each lane runs, one after the other
+read -ra lanes <<<"${LANES:-no-e2e e2e,also,no-e2e}"  # what each lane runs, one after the other
+read -ra also <<<"${ALSO:-}"
 
 # Every background job becomes a process group, so that one signal ends it with all its tests and their Airflow.
 set -m
@@ -23,12 +26,12 @@ trap 'kill -- $(jobs -pr | sed s/^/-/); wait; exit 130' INT TERM
 
 # Runs make for an environment: make_for ENVIRONMENT TARGET [VARIABLE=VALUE]
 make_for() {
+  local -A groups=([3.3.2]="${ALSO:+docs ui postgres celery}" [2.11.2]="${ALSO:+ui}")
   case $1 in
     newer-python) set -- "$@" AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON="$newer_python" COVERAGE= ;;
     # Old versions of aiohttp and urllib3 do not limit endless headers and compressed bodies, so without tests/faults.
-    lowest) set -- "$@" AIRFLOW=lowest \
-      ARGS="--ignore=tests/integration --ignore=tests/faults --ignore=tests/test_distribution.py" ;;
-    *) set -- "$@" AIRFLOW="$1" ;;
+    lowest) set -- "$@" AIRFLOW=lowest ARGS="--ignore=tests/faults --ignore=tests/test_distribution.py" ;;
+    *) set -- "$@" AIRFLOW="$1" GROUPS_TOO="${groups[$1]:-}" ;;
   esac
   make --no-print-directory "${@:2}"
 }
@@ -48,10 +51,18 @@ run() {
 lane() {
   local step environment
   for step in ${1//,/ }; do
+    if [[ $step == also ]]; then
+      for target in "${also[@]}"; do run 3.3.2 "make-$target" "$target"; done
+      continue
+    fi
     for environment in "${environments[@]}"; do
       [[ -e .matrix/$environment-install.log.failed ]] && continue
-      [[ $step == e2e && $environment =~ ^(lowest|newer-python)$ ]] && continue
-      run "$environment" "$step" test LANE="$step"
+      case $step-$environment in
+        e2e-lowest) ;;
+        e2e-newer-python) run "$environment" e2e test LANE=e2e ARGS=tests/integration ;;
+        no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6) run "$environment" no-e2e test LANE=unit ;;
+        *) run "$environment" "$step" test LANE="$step" ;;
+      esac
     done
   done
 }
@@ -87,7 +98,7 @@ done
 echo "== summary"
 for environment in "$@"; do
   [[ $environment == newer-python && -z $newer_python ]] && echo "$environment: skipped, no Python ${newer_pythons[*]}"
-  for step in install unit e2e; do
+  for step in install no-e2e e2e "${also[@]/#/make-}"; do
     log=.matrix/$environment-$step.log
     if [[ -e $log.failed ]]; then
       echo "$environment $step: FAILED, $(tail -n 100 "$log" | grep -E '^=+ .* in [0-9.]+s' || echo "see $log")"

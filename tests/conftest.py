@@ -17,6 +17,7 @@ os.environ |= {
 }
 
 import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,17 @@ def _airflow_home() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests() -> None:
     clear_masker()
+
+
+@pytest.fixture(autouse=True)
+def _only_slow_tests_start_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(map(request.node.get_closest_marker, ("slow", "e2e", "ui"))):
+        return
+
+    def fail(*args: object, **_: object) -> None:
+        raise AssertionError(f"this test starts a process, {args[1:]}: mark it with @pytest.mark.slow")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", fail)
 
 
 @pytest.fixture

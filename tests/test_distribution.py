@@ -26,6 +26,9 @@ from tests.reference_page import documented_names
 if TYPE_CHECKING:
     from email.message import Message
 
+# builds and installs the distributions
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 NAME = f"airflow_provider_crux-{airflow_provider_crux.__version__}"
 DIST_INFO = f"{NAME}.dist-info"

@@ -393,6 +393,7 @@ zones = st.sampled_from(ZONES.split())
 moments = st.datetimes(datetime(1995, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 
 
+@pytest.mark.slow
 @given(crons, zones, moments)
 @example("30 2 * * *", "Europe/Berlin", datetime(2026, 3, 27, tzinfo=UTC))  # 02:30 does not exist on the 29th
 @example("30 2 * * *", "Europe/Berlin", datetime(2026, 10, 23, tzinfo=UTC))  # and occurs twice on 25 October
@@ -405,6 +406,7 @@ def test_every_run_of_a_cron_exports_the_time_since_the_run_before_it(cron: str,
     assert periods[1:] == list(pairwise(ticks))  # each run has its own, and all of them adjoin
 
 
+@pytest.mark.slow
 @given(crons, zones, moments)
 @example("0 0 * * *", "Europe/Berlin", datetime(2026, 3, 27, tzinfo=UTC))
 @example("0 0 * * *", "Europe/Berlin", datetime(2026, 10, 23, tzinfo=UTC))
@@ -425,6 +427,7 @@ def test_a_cron_without_intervals_exports_those_of_the_same_cron_with_them(cron,
         assert last_complete_period(timetable, tick) == airflows_periods[tick]
 
 
+@pytest.mark.slow
 @given(crons, zones, moments)
 def test_a_manual_run_within_a_period_exports_the_last_complete_one(cron: str, zone: str, moment: datetime) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)
@@ -437,6 +440,7 @@ def test_a_manual_run_within_a_period_exports_the_last_complete_one(cron: str, z
 lengths = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=400))
 
 
+@pytest.mark.slow
 @given(crons, zones, moments, lengths, st.sampled_from(["interval", "instant", "absent", "partition", "given end"]))
 def test_with_lookback_an_interval_ends_where_it_ends_without(cron, zone, moment, lookback, kind) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)

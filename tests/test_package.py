@@ -59,6 +59,7 @@ def test_the_metadata_names_license_framework_and_python() -> None:
     assert meta["Requires-Python"] == ">=3.11"
 
 
+@pytest.mark.slow
 def test_airflow_lists_the_provider_and_its_connection_type_without_a_warning_about_it() -> None:
     for command, expected in (
         (("list",), "airflow-provider-crux"),
@@ -85,6 +86,7 @@ print(*sorted(name for name in set(sys.modules) - before if name.partition(".")[
     return process.stdout.splitlines()[-1].split()  # Airflow 3.0 logs to the lines before
 
 
+@pytest.mark.slow
 def test_what_airflow_reads_at_start_up_imports_nothing_but_our_own_light_modules() -> None:
     imported = modules_imported_by("""
 import sys
@@ -97,6 +99,7 @@ get_provider_info()
     assert [name for name in imported if not re.fullmatch(light, name)] == []
 
 
+@pytest.mark.slow
 def test_a_dag_file_that_imports_the_operators_imports_nothing_heavy() -> None:
     # What Airflow itself imports for any operator is not ours to save; its base class of hooks is light (Airflow 3.0
     # imports its masking with it).

@@ -1,8 +1,9 @@
 """Runs a sandbox: in a thread inside a ``with`` block, or in the foreground for the command line."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import FrameType
 
@@ -35,6 +36,8 @@ class SandboxServer(uvicorn.Server):
         self._listener = socket.create_server((HOST, port))
         self.sandbox = Sandbox(f"http://{HOST}:{self._listener.getsockname()[1]}", settings, clock)
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 create_app(self.sandbox),
@@ -59,16 +62,47 @@ class SandboxServer(uvicorn.Server):
         """Stop serving. Any thread may call it, even before the server runs."""
         self.sandbox.stop()
         self.should_exit = True
+        self._wake()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # pragma: no cover - in a process of its own
         """Stop at a signal."""
         self.sandbox.stop()
         super().handle_exit(sig, frame)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, then call ``on_ready``."""
         await super().startup(sockets=sockets)
         self._on_ready()
+
+    # A test waits for the end of its server, and uvicorn's own two functions take 0.15 seconds for that.
+
+    async def main_loop(self) -> None:
+        """Serve until stopped."""
+        self._loop = asyncio.get_running_loop()
+        tenths = 0
+        while not await self.on_tick(tenths):
+            tenths += 10
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving: immediately, unless a request is being processed."""
+        if self.server_state.tasks:
+            await super().shutdown(sockets=sockets)
+            return
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # the connections close
 
 
 @contextmanager

@@ -29,6 +29,9 @@ from tests.raw_server import (
     raw_server,
 )
 
+# waits for timeouts
+pytestmark = pytest.mark.slow
+
 SECRETS = (TOKEN, PASSWORD, SIGNATURE, "X-Amz")
 
 

@@ -14,6 +14,9 @@ import pytest
 from tests.faults.cases import compressed_body, compressed_zeros, large_body
 from tests.raw_server import TOKEN, Connection, Fault, raw_server
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 ALLOWED = 16
 """MiB: some chunks of what arrives, compressed and decompressed; each of these responses has 190 in total."""
 

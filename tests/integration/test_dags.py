@@ -30,6 +30,8 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
 from tests import daily_lookbacks
 
+pytestmark = pytest.mark.e2e
+
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 AIRFLOW_3 = AIRFLOW >= (3, 0)
 HERE = Path(__file__).parent

@@ -522,6 +522,7 @@ print(json.dumps([len(gaps), ti.coverage, [path for path in listed if path.start
 """
 
 
+@pytest.mark.slow
 def test_ten_thousand_manifests_are_listed_once_in_little_memory(folder: Lake, tmp_path: Path) -> None:
     # one folder for each day, as the example has it
     count, first = 9_497, datetime(2000, 1, 1, tzinfo=UTC)

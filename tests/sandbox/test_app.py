@@ -259,6 +259,7 @@ def test_a_content_length_greater_than_the_body_breaks_the_connection(sandbox: S
     assert len(sandbox.exports) == 1
 
 
+@pytest.mark.slow
 def test_a_delayed_response_comes_after_the_request_is_processed(http: requests.Session):
     with running_sandbox(SandboxSettings(response_seconds=3600)) as slow:
         http.headers["Authorization"] = f"Token {slow.settings.token}"

@@ -16,6 +16,9 @@ import requests
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-W", "error", "-m", "airflow_provider_crux.sandbox"]
 
 

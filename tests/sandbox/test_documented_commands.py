@@ -18,6 +18,9 @@ import pytest
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import Sandbox
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 BODY = {
     "start": 0,
     "limit": 25,

@@ -23,6 +23,7 @@ def statuses_of(number: int) -> set[str]:
     return {item.status for item in ALL_ORDERS[number].line_items}
 
 
+@pytest.mark.slow
 @given(st.lists(times, min_size=1, unique=True).map(sorted))
 def test_adjacent_intervals_lose_no_order(boundaries):
     ends = [FIRST_ORDER_AT, *boundaries, NOW + ORDER_SPACING]
@@ -48,6 +49,7 @@ def test_no_order_is_in_the_future_or_before_the_first():
     assert numbers(ExportQuery(end_date=FIRST_ORDER_AT - timedelta(seconds=1))) == []
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(STATUSES), min_size=1, unique=True))
 def test_or_returns_orders_with_any_of_the_statuses_and_and_those_with_all_of_them(statuses):
     any_of_them = numbers(ExportQuery(statuses=tuple(statuses)))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from tests.object_store import ObjectStore
     from tests.transfers.places import Place
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 LARGE = b"0123456789abcdef" * (20 * MIB // 16)  # three parts
 SMALL = b"\xef\xbb\xbfa,b\r\n1,2\r\n"
 

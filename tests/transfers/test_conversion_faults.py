@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.transfers.places import Place
     from tests.transfers.transfer import Transfer
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OLD = b"yesterday's"
 

@@ -164,6 +164,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS, st.sampled_from(["utf-8", "utf-8-sig"]), st.booleans())
 def test_odd_values_are_read_as_pythons_parser_reads_them(
@@ -188,6 +189,7 @@ def test_odd_values_are_read_as_pythons_parser_reads_them(
     assert (manifest["rows"], manifest["orders"]) == (len(expected) - 1, len({record[1] for record in expected[1:]}))
 
 
+@pytest.mark.slow
 def test_csv_needs_no_pyarrow(transfer: Transfer) -> None:
     """In a process of its own, in which pyarrow cannot be imported."""
     code = """

@@ -206,6 +206,7 @@ exports = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), exports)
 def test_any_sequence_of_exports_leads_to_the_same_table(

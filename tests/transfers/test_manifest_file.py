@@ -72,6 +72,7 @@ def test_it_says_what_the_file_contains_and_where_it_comes_from(
     assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
 
 
+@pytest.mark.slow
 @formats
 def test_orders_are_counted_whatever_their_order(
     transfer: Transfer, arguments: dict[str, Any], format_: str, compression: str | None

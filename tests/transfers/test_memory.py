@@ -12,6 +12,9 @@ import pytest
 
 from benchmarks.converting import measure
 
+# starts processes
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

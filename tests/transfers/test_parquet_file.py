@@ -39,6 +39,7 @@ def typed(row: dict[str, str]) -> tuple[Any, ...]:
     return tuple((types[name](value) if value else None) if name in types else value for name, value in row.items())
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_are_what_pythons_parser_reads(transfer: Transfer) -> None:
     """They include quoted commas, quotes and line breaks, and fill several row groups."""
     header, _, rows = write_csv(make_order(number) for number in range(5_100)).partition(b"\r\n")

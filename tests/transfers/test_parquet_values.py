@@ -102,6 +102,7 @@ def test_a_value_that_cannot_be_read_is_named_and_not_shown(transfer: Transfer, 
     assert CANARY not in texts_of(error.value) + logged()
 
 
+@pytest.mark.slow
 def test_a_row_in_a_later_row_group_has_its_number(transfer: Transfer) -> None:
     row = {"city": "x" * 10_000}
     with pytest.raises(AirflowFailException, match="column 'quantity' in row 4001 is not a whole number"):
@@ -200,6 +201,7 @@ AMOUNTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(AMOUNTS, min_size=1, max_size=4))
 def test_an_amount_is_read_or_rejected_as_by_a_simple_reference(transfer: Transfer, values: list[str]) -> None:
@@ -214,6 +216,7 @@ def test_an_amount_is_read_or_rejected_as_by_a_simple_reference(transfer: Transf
     assert column(transfer, "dropship_fee", *values) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1), min_size=1))
 def test_every_whole_number_of_18_digits_is_read(transfer: Transfer, values: list[int]) -> None:

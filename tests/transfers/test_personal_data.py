@@ -81,6 +81,7 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
     return parse(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
 
 
+@pytest.mark.slow
 @formats
 @pytest.mark.parametrize("personal_data", ["drop", "hash"])
 def test_no_personal_value_is_in_the_stored_bytes_or_written_elsewhere(

@@ -48,6 +48,7 @@ def test_columns_have_the_types_of_their_values(loading: Loading, database: Data
     assert row == {"quantity": None, "estimated_tax": 1234567890123.45, "name": "", "crux_requested_at": instant}
 
 
+@pytest.mark.slow
 def test_every_keyword_of_the_database_is_the_name_of_a_column_and_of_a_table(
     loading: Loading, database: Database
 ) -> None:

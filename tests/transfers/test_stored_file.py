@@ -59,6 +59,7 @@ def test_a_file_without_records_is_stored_unless_skip_if_empty_is_set(place: Pla
     assert place.content() == SMALL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["on_disk", "in_s3"], indirect=True)
 def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> None:
     code = """
