@@ -27,6 +27,8 @@ COVERAGE := $(if $(filter 3.3.2-no-e2e,$(AIRFLOW)-$(LANE)),$(if $(ARGS),,--cov -
 # the version that AIRFLOW=lowest stands for, see constraints/lowest.in
 EXPECTED_AIRFLOW_VERSION := $(if $(filter lowest,$(AIRFLOW)),2.11.0,$(AIRFLOW))
 
+PYTEST = COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest
+
 VENV := .venv/$(AIRFLOW)
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
@@ -46,8 +48,9 @@ install: $(READY) $(GROUPS_TOO:%=$(VENV)/.installed-%)
 unit:
 	@$(MAKE) --no-print-directory test LANE=unit WORKERS="--numprocesses=auto"
 
+# The whole suite: both lanes side by side; LANE or ARGS choose tests.
 test: $(READY)
-	COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest $(COVERAGE) $(SELECTION) $(WORKERS) $(ARGS)
+	@$(if $(LANE)$(ARGS),$(PYTEST) $(COVERAGE) $(SELECTION) $(WORKERS) $(ARGS),scripts/matrix.sh $(AIRFLOW))
 
 # Runs the suite in every environment; scripts/matrix.sh tells in which order.
 matrix:

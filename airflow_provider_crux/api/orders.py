@@ -268,7 +268,10 @@ class OrdersExportRequest:
 
     def as_json(self) -> dict[str, Any]:
         """Return the body: a new dict of JSON types, without the fields that are not set."""
-        body = {name: value for name, value in asdict(self).items() if value is not None}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        body = {name: value for name, value in values.items() if value is not None}
+        if isinstance(self.sort, Sort):
+            body["sort"] = asdict(self.sort)
         if self.line_item_status is not None:
             body["line_item_status"] = list(self.line_item_status)
         for name in ("start_date", "end_date"):

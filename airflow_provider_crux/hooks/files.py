@@ -24,7 +24,7 @@ from airflow_provider_crux.api.responses import file_url
 from airflow_provider_crux.hooks.http import (
     lower_case_headers,
     new_session,
-    request_options,
+    send_once,
     send_with_retries,
     translated_errors,
 )
@@ -66,12 +66,9 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
 
         def exchange() -> _OpenResponse:
             with file.translated_errors():
-                response = session.get(
-                    file.url,
-                    # identity: the bytes are counted and stored as they are served
-                    headers={"Accept-Encoding": "identity"},
-                    **request_options(session, settings),
-                )
+                # identity: the bytes are counted and stored as they are served
+                request = requests.Request("GET", file.url, headers={"Accept-Encoding": "identity"})
+                response = send_once(session, settings, request)
                 body = b""
                 if response.status_code != 200:
                     with response:

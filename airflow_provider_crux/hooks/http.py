@@ -17,13 +17,16 @@ import time
 from contextlib import contextmanager
 from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
+from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.request import getproxies
 
 import requests
 from airflow import __version__ as airflow_version
 from requests import exceptions
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, NewConnectionError
 
 from airflow_provider_crux import __version__
@@ -78,13 +81,12 @@ class HttpClient:
             body = None if request.body is None else json.dumps(request.body).encode()
             with (
                 translated_errors(request, peer=peer, secrets=secrets),
-                self.session.request(
-                    request.method,
-                    f"{self._settings.base_url}{request.path}",
-                    data=body,
-                    headers=request.headers,
-                    auth=no_auth,
-                    **request_options(self.session, self._settings),
+                send_once(
+                    self.session,
+                    self._settings,
+                    requests.Request(
+                        request.method, f"{self._settings.base_url}{request.path}", data=body, headers=request.headers
+                    ),
                 ) as response,
             ):
                 return ApiResponse(response.status_code, lower_case_headers(response), _read_body(response))
@@ -149,16 +151,22 @@ def new_session(settings: ConnectionSettings) -> requests.Session:
     return session
 
 
-def request_options(session: requests.Session, settings: ConnectionSettings) -> dict[str, Any]:
-    """Return how every request is sent: once, within the connection's timeouts; the caller reads the body."""
-    return {
-        "timeout": (settings.connect_timeout, settings.read_timeout),
-        "allow_redirects": False,
-        "stream": True,
-        # again here, because in requests the environment takes precedence over the session
-        "verify": settings.ca_bundle,
-        "proxies": dict(session.proxies),
-    }
+def send_once(session: requests.Session, settings: ConnectionSettings, request: requests.Request) -> requests.Response:
+    """
+    Send a request once, within the connection's timeouts, and follow no redirect; the caller reads the body.
+
+    requests' own ``Session.request`` reads all environment variables twice: a tenth of the time of an exchange.
+    """
+    request.auth = no_auth
+    prepared = session.prepare_request(request)
+    return session.send(
+        prepared,
+        timeout=(settings.connect_timeout, settings.read_timeout),
+        allow_redirects=False,
+        stream=True,
+        verify=settings.ca_bundle or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or True,
+        proxies=dict(session.proxies) or (getproxies() and get_environ_proxies(str(prepared.url))),
+    )
 
 
 def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
