@@ -4,11 +4,11 @@
 # our dependencies that pyproject.toml allows).
 #
 # First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
-# environments in turn: the lane "no-e2e" runs the tests that need no real Airflow, the lane "e2e" those that do. So only
-# one real Airflow runs at a time: if two compete for the cores, tests time out. What depends on neither Airflow nor
-# Python (the slow ones among the first) does not run on the versions of Airflow between the oldest and the newest. The
-# lane "e2e" ends first; then it makes the targets in ALSO, and takes tests from the other lane. LANES=e2e runs only the
-# e2e tests.
+# environments in turn. One runs the tests that start no scheduler: "no-e2e" those without Airflow's database, and
+# "integration" those with dag.test(). The other runs "e2e", the tests with a scheduler: only one at a time, because if
+# two compete for the cores, tests time out. Then it makes the targets in ALSO, and takes tests from the first lane.
+# LANES=e2e runs only the e2e tests. What depends on neither Airflow nor Python (the slow ones among the first) does not
+# run on the versions of Airflow between the oldest and the newest.
 #
 # Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
 # cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 
 newer_pythons=(3.13 3.12)
 newer_python=$(scripts/find_python.sh "${newer_pythons[@]}")
-read -ra lanes <<<"${LANES:-no-e2e e2e,also,no-e2e}"  # what each lane runs, one after the other
+read -ra lanes <<<"${LANES:-no-e2e,integration e2e,also,integration,no-e2e}"  # what each lane runs, one after the other
 read -ra also <<<"${ALSO:-}"
 
 # Every background job becomes a process group, so that one signal ends it with all its tests and their Airflow.
@@ -58,8 +58,8 @@ lane() {
     for environment in "${environments[@]}"; do
       [[ -e .matrix/$environment-install.log.failed ]] && continue
       case $step-$environment in
-        e2e-lowest) ;;
-        e2e-newer-python) run "$environment" e2e test LANE=e2e ARGS=tests/integration ;;
+        e2e-lowest | integration-lowest | e2e-newer-python) ;;
+        e2e-* | integration-*) run "$environment" "$step" test LANE=e2e ARGS="${ARGS:-tests/$step}" ;;
         no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6) run "$environment" no-e2e test LANE="$lane_between" ;;
         *) run "$environment" "$step" test LANE="$step" ;;
       esac
@@ -102,7 +102,7 @@ done
 echo "== summary"
 for environment in "$@"; do
   [[ $environment == newer-python && -z $newer_python ]] && echo "$environment: skipped, no Python ${newer_pythons[*]}"
-  for step in install no-e2e e2e "${also[@]/#/make-}"; do
+  for step in install no-e2e integration e2e "${also[@]/#/make-}"; do
     log=.matrix/$environment-$step.log
     if [[ -e $log.failed ]]; then
       echo "$environment $step: FAILED, $(tail -n 100 "$log" | grep -E '^=+ .* in [0-9.]+s' || echo "see $log")"

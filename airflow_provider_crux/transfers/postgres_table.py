@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -11,7 +12,7 @@ import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.columns import ColumnType
 from airflow_provider_crux.transfers.csv_file import ChunkReader
-from airflow_provider_crux.transfers.sql_table import Batches, SqlTable, scalar
+from airflow_provider_crux.transfers.sql_table import Batches, SqlTable, database_error, scalar
 from airflow_provider_crux.transfers.typed_rows import TypedRows, each_once
 
 _COPY_BYTES: Final = 256 * 1024
@@ -54,7 +55,7 @@ class PostgresTable(SqlTable):
         name = self.name.lower().rpartition(".")[2]
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
 
-    def _begin_new_table(self, cursor: Any) -> bool:
+    def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:
         # a third of the time of a merge: rows are written once, and the index is built at the end
         if self._exists(cursor):
             return False
@@ -62,7 +63,22 @@ class PostgresTable(SqlTable):
         if self._exists(cursor):  # another task has just created it
             return False
         cursor.execute(f"CREATE TABLE {self._table} ({self._definitions()})")
+        # nobody else sees this table until the transaction ends, so nothing needs to be staged
+        self._staging = self._table
+        self._stage(cursor, rows)
+        self._add_primary_key(cursor)
         return True
+
+    def _add_primary_key(self, cursor: Any) -> None:
+        statement = f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})"
+        cursor.execute("SAVEPOINT without_key")
+        with suppress(database_error(cursor.connection, "IntegrityError")):
+            cursor.execute(statement)
+            return
+        # Only now, because this costs as much as the index. Not in an except block: the database's error shows values.
+        cursor.execute("ROLLBACK TO SAVEPOINT without_key")
+        self._check_keys(cursor)
+        cursor.execute(statement)
 
     def _exists(self, cursor: Any) -> bool:
         # a query, because to_regclass() remembers for a while that there was no table

@@ -110,17 +110,13 @@ class SqlTable(ABC):
             try:
                 with self._transaction(connection) as cursor:
                     return self._load(cursor, rows)
-            except _database_error(connection) as error:
+            except database_error(connection) as error:
                 problem = self._describe_error(error)
         # here, because the database's own error may show values: it must not be the context of this one
         raise AirflowException(problem)
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
-        if self._create and self._begin_new_table(cursor):
-            # nobody else sees this table until the transaction ends, so nothing needs to be staged
-            self._staging = self._table
-            self._stage(cursor, rows)
-            self._add_primary_key(cursor)
+        if self._create and self._load_new_table(cursor, rows):
             return LoadedTable(self.name, rows.rows, rows.rows, 0)
         cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
         self._stage(cursor, rows)
@@ -131,20 +127,9 @@ class SqlTable(ABC):
         cursor.execute(f"DROP TABLE {self._staging}")
         return LoadedTable(self.name, rows.rows, inserted, merged - inserted)
 
-    def _begin_new_table(self, cursor: Any) -> bool:  # noqa: ARG002 - for PostgreSQL
-        """Create the table without its key if there is none; return whether it did."""
+    def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:  # noqa: ARG002 - for PostgreSQL
+        """Create the table and fill it without staging if there is none; return whether it did."""
         return False
-
-    def _add_primary_key(self, cursor: Any) -> None:
-        statement = f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})"
-        cursor.execute("SAVEPOINT without_key")
-        with suppress(_database_error(cursor.connection, "IntegrityError")):
-            cursor.execute(statement)
-            return
-        # Only now, because this costs as much as the index. Not in an except block: the database's error shows values.
-        cursor.execute("ROLLBACK TO SAVEPOINT without_key")
-        self._check_keys(cursor)
-        cursor.execute(statement)
 
     def _merge(self, cursor: Any) -> tuple[int, int]:
         """Merge the staged rows, and return how many were inserted, and inserted or updated."""
@@ -174,7 +159,7 @@ class SqlTable(ABC):
                 yield cursor
             connection.commit()
         except BaseException:
-            with suppress(_database_error(connection)):  # a connection that is lost has no transaction
+            with suppress(database_error(connection)):  # a connection that is lost has no transaction
                 connection.rollback()
             raise
 
@@ -272,7 +257,7 @@ def scalar(cursor: Any) -> int:
     return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
 
 
-def _database_error(connection: Any, name: str = "Error") -> type[Exception]:
+def database_error(connection: Any, name: str = "Error") -> type[Exception]:
     """Return a class of errors of a connection's driver, by default the base of all (PEP 249)."""
     driver = import_module(type(connection).__module__.partition(".")[0])
     error: type[Exception] = getattr(driver, name)
