@@ -19,6 +19,7 @@ os.environ |= {
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,10 +55,15 @@ def _only_slow_tests_start_processes(request: pytest.FixtureRequest, monkeypatch
     if any(map(request.node.get_closest_marker, ("slow", "e2e", "ui"))):
         return
 
-    def fail(*args: object, **_: object) -> None:
-        raise AssertionError(f"this test starts a process, {args[1:]}: mark it with @pytest.mark.slow")
+    start = subprocess.Popen.__init__
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", fail)
+    def start_or_fail(process: subprocess.Popen[Any], args: Any, *others: Any, **options: Any) -> None:
+        # imports may run small tools: platform runs file, ctypes runs ldconfig
+        if Path(args[0]).name.startswith("python"):
+            raise AssertionError(f"this test starts a process, {args}: mark it with @pytest.mark.slow")
+        start(process, args, *others, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start_or_fail)
 
 
 @pytest.fixture
