@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
     from tests.real_airflow.instance import AirflowInstance
 
+pytestmark = pytest.mark.e2e
+
 INTERVALS = int(os.environ.get("INTERVALS", "20"))
 KILLS_TRIGGERER = INTERVALS >= 100
 TIMEOUT_SECONDS = 300 + 15 * INTERVALS

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
+pytestmark = pytest.mark.e2e
+
 EXPORT_PATH = "/api/orders/export/"
 DATABASE_PASSWORD = "canary-of-a-database-0815-4711"
 
