@@ -64,7 +64,7 @@ def serve_s3() -> None:
     sys.stdin.read()
 
 
-def store(url: str, path: str, file_format: str = "csv") -> None:
+def store(url: str, path: str) -> None:
     """Download and store the file, and print speed and memory. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -81,10 +81,7 @@ def store(url: str, path: str, file_format: str = "csv") -> None:
 
     def save(chunks: Iterable[bytes]) -> StoredFile:
         return store_file(
-            chunks,
-            ObjectStoragePath(path),
-            options=FileOptions(file_format=file_format),
-            origin=ExportOrigin(export_uuid=export.uuid),
+            chunks, ObjectStoragePath(path), options=FileOptions(), origin=ExportOrigin(export_uuid=export.uuid)
         )
 
     export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)
@@ -109,7 +106,6 @@ def curl(url: str, path: str) -> float:
 def rows() -> list[Row]:
     """Measure and return the rows."""
     ours: list[dict[str, float]] = []
-    parquet: list[float] = []
     theirs: list[float] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -119,8 +115,6 @@ def rows() -> list[Row]:
         url, file = f"http://127.0.0.1:{port}/orders.csv", f"{folder}/orders.csv"
         for _ in range(ROUNDS):
             ours.append(run_python(*COMMAND, "store", url, f"file://{file}"))
-            Path(file).unlink()
-            parquet.append(run_python(*COMMAND, "store", url, f"file://{file}", "parquet")["MiB/s"])
             Path(file).unlink()
             theirs.append(curl(url, file))
             Path(file).unlink()
@@ -134,7 +128,6 @@ def rows() -> list[Row]:
             theirs,
             Goal(0.5, minimum=True),
         ),
-        Row("store 2 GiB of CSV as Parquet", "MiB/s", parquet, "`curl -o`", theirs, Goal(0.3, minimum=True)),
         Row(
             "store 2 GiB on a disk: memory above the idle process",
             "MiB",
