@@ -25,6 +25,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 
 # headings have the same anchors as where the repository is hosted
 myst_heading_anchors = 4
+# Without it, <img> is copied as it is: its file is missing on the site, and nothing warns.
+myst_enable_extensions = ["html_image"]
 
 # What only Airflow calls is left out.
 autodoc_default_options = {
@@ -34,14 +36,28 @@ autodoc_default_options = {
 }
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+# a default as it is written: its value may depend on the machine that builds the site
+autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
 python_display_short_literal_types = True
 # Without it, a name in the text that no longer exists would be no error.
 nitpicky = True
-# What is documented elsewhere, and types that only the source names.
-nitpick_ignore_regex = [(r"py:.*", r"(?!airflow_provider_crux\.(operators|sensors|transfers|hooks|exceptions)).*")]
+# Only these names may link nowhere, so a wrong name of our own is always an error.
+nitpick_ignore_regex = [
+    # Python's and Airflow's: no host is named, so their documentation is not linked
+    (r"py:class", r"datetime|timedelta|datetime\.datetime|collections\.abc\.\w+"),
+    (r"py:class", r"Connection|ObjectStoragePath|airflow\.sdk\.definitions\.param\.Param"),
+    (r"py:exc", r"AirflowException|AirflowFailException|AirflowSkipException|AirflowSensorTimeout"),
+    # ours that users do not import, which the docstrings name for readers of the source
+    (r"py:mod", r"airflow_provider_crux\.api(\.polling|\.redaction)?"),
+    (r"py:data", r"airflow_provider_crux\.(columns\.COLUMNS|api\.settings\.EXTRA_FIELDS)"),
+    (r"py:class", r"airflow_provider_crux\.api\.settings\.ConnectionSettings"),
+    (r"py:func", r"airflow_provider_crux\.api\.connection_test\.connection_test_flow"),
+]
 
 html_theme = "furo"
+# the theme's own style underlines the names of modules, as if they were links
+pygments_dark_style = "a11y-dark"
 html_title = f"airflow-provider-crux {release}"
 templates_path = ["_templates"]
 html_additional_pages = {"index": "to_readme.html"}

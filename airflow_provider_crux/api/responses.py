@@ -58,7 +58,7 @@ class Export:
 
     @property
     def state(self) -> ExportState:
-        """What :attr:`status` means, in upper or lower case; ``UNKNOWN`` for a word that is new to us."""
+        """What ``status`` means, in upper or lower case; ``UNKNOWN`` for a word that is new to us."""
         return _STATES.get(self.status.lower(), ExportState.UNKNOWN)
 
 

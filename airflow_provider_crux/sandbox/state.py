@@ -102,7 +102,7 @@ class Sandbox:
     """The state of one sandbox.
 
     A test calls it from one thread while the server runs in another. Each method is a single step on a list or a
-    dict and needs no lock, except :meth:`wait_for` and :meth:`record_response`, which share a condition.
+    dict and needs no lock, except :meth:`wait_for` and ``record_response``, which share a condition.
 
     :param url: the base URL of the API, without a trailing slash
     :param settings: users and lifetimes (default: those of :class:`SandboxSettings`)
