@@ -88,7 +88,7 @@ def orders_export_params() -> dict[str, Param]:
 
     :return: with the prefix ``orders_``, because a DAG has one set of parameters for all its tasks: ``interval_start``,
         ``interval_end``, ``line_item_status``, ``status_conjunction``, ``sort_key``, ``sort_dir``, ``start``,
-        ``limit``.
+        ``limit``. Each means the same as the operator's argument without the prefix.
     """
     instant: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
     index: dict[str, Any] = {"type": ["null", "integer"], "minimum": 0}

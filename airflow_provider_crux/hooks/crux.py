@@ -207,11 +207,10 @@ class CruxHook(BaseHook):
     @contextmanager
     def open_file(self, export: Export) -> Iterator[Iterator[bytes]]:
         """
-        Open the file of an export that is done. If its presigned URL has expired, get a new one once.
+        Open the file of an export in a ``with`` block. If its presigned URL has expired, get a new one once.
 
-        :param export: what :meth:`get_export` or :meth:`wait_for_export` returned.
-        :return: the file's bytes, in chunks; they are the whole file only if they end without an
-            error.
+        :param export: what :meth:`get_export` or :meth:`wait_for_export` returned; it must be done.
+        :return: the file's bytes, in chunks; they are the whole file only if they end without an error.
         :raises CruxUrlExpiredError: if the new URL has expired too.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """

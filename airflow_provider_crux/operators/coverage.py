@@ -34,10 +34,10 @@ class CruxExportCoverageOperator(BaseOperator):
     """
     Find the intervals that no stored file covers, and return them for ``CruxOrdersExportOperator`` to export.
 
-    It reads the manifests that ``CruxExportToObjectStorageOperator(manifest=True)`` stores beside its files, and sends
-    nothing to Crux Connect. A manifest counts if its file exists below ``path`` with the length that it says, and if
-    its request has the same filters. It covers its interval, but nothing after its own request: later orders are
-    missing from its file.
+    It reads the manifests that ``CruxExportToObjectStorageOperator(manifest=True)`` stores beside its files. It needs
+    no connection of the type ``crux``, and sends nothing to Crux Connect. A manifest counts if its file exists below
+    ``path`` with the length that it says, and if its request has the same filters. It covers its interval, but nothing
+    after its own request: later orders are missing from its file.
 
     ``CruxOrdersExportOperator.partial(task_id="export").expand_kwargs(coverage.output)`` exports what is missing, and
     nothing else. So a DAG that runs again fills its own gaps. Let only one run be active at a time.
@@ -48,10 +48,12 @@ class CruxExportCoverageOperator(BaseOperator):
     "rows": ..., "orders": ...}``: the numbers of gaps (before they are cut), of overlaps and of files that count, and
     the sums over these files; an order in two files counts twice.
 
-    :param path: the folder, for example ``s3://aws_lake@orders/``; everything below it is listed once. Templated.
-    :param since: start of the time to check: ISO 8601 text or a datetime, UTC without a time zone. Templated.
+    :param path: the folder: ``file:///...``, ``s3://conn_id@bucket/folder/``, ``gs://...``, or an
+        ``ObjectStoragePath``; everything below it is listed once. Templated.
+    :param since: start of the time to check: ISO 8601 text, a datetime, a date, or a day in eight digits
+        (``20260102``), UTC without a time zone. Templated.
     :param until: its end, likewise; default: now. What is in the future is not checked. Templated.
-    :param max_interval: length of the longest interval that is returned; default 7 days.
+    :param max_interval: length of the longest interval that is returned, one or more whole seconds; default 7 days.
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap; default False.
     :param start: the filters that the exports have, as :class:`~airflow_provider_crux.operators.orders.\
 CruxOrdersExportOperator` accepts them, as the next four; default: none. Templated.
@@ -61,6 +63,7 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
     :param status_conjunction: likewise. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for an invalid argument or, with ``fail_on_gap``, for a gap.
+    :raises Exception: in a run, what the storage raises.
     """
 
     template_fields: Sequence[str] = ("path", *_INSTANTS, *_FILTERS)

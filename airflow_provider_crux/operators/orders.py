@@ -66,7 +66,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     **XCom.** ``return_value`` is the UUID of the export, a str. ``export_request`` is the body of the request.
     ``export_interval`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ..., "requested_at": ...,
-    "request": ...}``, for the task that stores the file.
+    "request": ...}``, for the task that stores the file; ``requested_at`` is ``None`` if it is unknown.
 
     All filters, both ends and ``crux_conn_id`` are templated; ``lookback`` is not. A value may arrive as text or, with
     ``render_template_as_native_obj``, as an object. ``None``, an empty text and the text ``None`` (what a template
@@ -77,9 +77,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         errors fail the task immediately.
 
     :param interval_start: start of the interval: ISO 8601 text, a datetime, a date, or a day in eight digits
-        (``20260102``), UTC without a time zone. Default: the
-        run's parameter ``orders_interval_start``, if the DAG has one, else as above. The next six arguments also
-        default to the run's parameters, see :func:`~airflow_provider_crux.arguments.orders_export_params`. Templated.
+        (``20260102``), UTC without a time zone. Default: the run's parameter ``orders_interval_start``, if the DAG has
+        one, else as above. ``interval_end`` and the filters default to the run's parameters too, see
+        :func:`~airflow_provider_crux.arguments.orders_export_params`. Templated.
     :param interval_end: end of the interval, likewise. Templated.
     :param lookback: length of the interval, above 0: it begins so long before its end, whatever the run's own period
         is, unless ``interval_start`` is set.
@@ -91,7 +91,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param line_item_status: list of line item statuses. Templated.
     :param status_conjunction: ``and``, ``or``, ``only`` or ``all``; only together with ``line_item_status``. Templated.
     :param wait_for_completion: whether to wait until the export is done; default False.
-    :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
+    :param deferrable: with ``wait_for_completion``, wait in the triggerer, without a worker; default: Airflow's
+        ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
     :param durable: remember the export across tries; default True.

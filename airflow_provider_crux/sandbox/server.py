@@ -109,7 +109,7 @@ class SandboxServer(uvicorn.Server):
 def running_sandbox(
     settings: SandboxSettings | None = None, *, clock: Clock = system_clock, port: int = 0
 ) -> Iterator[Sandbox]:
-    """Run a sandbox in a thread until the end of the ``with`` block.
+    """Run a sandbox in a thread until the end of the ``with`` block. Needs the extra ``sandbox``.
 
     :param settings: users and lifetimes (default: those of ``SandboxSettings``)
     :param clock: returns the current time, for example a

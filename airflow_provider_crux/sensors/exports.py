@@ -40,9 +40,11 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     poll knows about the one before, they are tolerated until the sensor times out. For 60 seconds after the first poll
     the export may be unknown; after that, not found fails the task immediately, as a failed export does.
 
-    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and the other arguments are those of every sensor of
-    Airflow; the deferrable mode uses ``poke_interval`` and ``timeout`` too. With ``soft_fail`` an export that fails, is
-    not found or is late skips the task; with ``never_fail`` every error does.
+    ``poke_interval`` (default 60 seconds), ``timeout`` (default 7 days), ``mode``, ``soft_fail`` and the other
+    arguments are those of every sensor of Airflow; the deferrable mode uses ``poke_interval`` and ``timeout`` too. With
+    ``soft_fail`` an export that fails, is not found or is late skips the task; with ``never_fail`` every error does.
+
+    The sensor pushes no XCom.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.

@@ -70,7 +70,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
         before anything is downloaded. A task that may be retried or cleared needs True, or a path of its own for each
         try.
-    :param skip_if_empty: whether to store nothing, and skip the task, if the export has no orders; default False.
+    :param skip_if_empty: whether to store nothing, and skip the task, if the export has no orders; default False. Not
+        together with ``manifest``.
     :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
         that say which export a row comes from; needs the extra ``parquet``.
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
@@ -94,6 +95,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
     :raises CruxExportTimeoutError: if the export is late.
     :raises CruxTransientError: if a retry may help.
+    :raises Exception: in a run, what the storage raises.
     """
 
     template_fields: Sequence[str] = ("export_uuid", "path", "crux_conn_id")

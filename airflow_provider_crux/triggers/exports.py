@@ -22,9 +22,12 @@ class CruxExportTrigger(BaseTrigger):
     """
     Wait until an export is done, has failed, or is late. The trigger never requests one.
 
+    The tasks of this provider create it; use it in an operator of your own.
+
     It yields one event, ``{"export_uuid": ..., "state": ..., "requested_at": ...}``; the state is ``done``, ``failed``,
-    ``timed_out`` or ``unknown``. The task's log says what happened, the event does not. Airflow stores the arguments in
-    its database, so none is secret. Times are wall-clock times, because a trigger moves between processes and machines.
+    ``timed_out``, or ``unknown`` if the trigger could not get the status. The task's log says what happened, the event
+    does not. Airflow stores the arguments in its database, so none is secret. Times are wall-clock times, because a
+    trigger moves between processes and machines.
 
     :param crux_conn_id: id of the connection.
     :param export_uuid: the export.
@@ -33,7 +36,7 @@ class CruxExportTrigger(BaseTrigger):
     :param deadline: when it is late, in seconds since the epoch. The last poll comes after it.
     :param poll_interval: seconds between two polls; they vary by a tenth.
     :param first_poll_at: earliest time of the first poll, in seconds since the epoch; default: within one interval from
-        now.
+        now. It holds even if ``deadline`` is earlier.
     """
 
     def __init__(
