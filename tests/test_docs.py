@@ -7,15 +7,11 @@ import json
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_crux.api.settings import EXTRA_FIELDS
 from tests.reference_page import documented_names, public_modules, public_names
-
-if TYPE_CHECKING:
-    pass
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,6 +46,20 @@ def test_a_reader_searches_and_finds_the_page_and_the_reference(page: Page) -> N
     for module, name in documented_names():
         assert page.locator(f"[id='{module}.{name}']").count() == 1, name
     assert {urlsplit(url).scheme for url in requested} <= {"file", "data"}
+
+
+def test_a_search_for_a_class_leads_to_its_entry_in_the_reference(page: Page) -> None:
+    page.goto("search.html?q=CruxExportSensor")
+    entry = "airflow_provider_crux.sensors.exports.CruxExportSensor"
+    page.locator("#search-results").get_by_role("link", name=entry).click()
+    expect(page).to_have_url(re.compile(rf"/docs/reference\.html#{re.escape(entry)}$"))
+    expect(page.locator(f"[id='{entry}']")).to_be_in_viewport()
+
+
+def test_a_page_shows_its_screenshot(page: Page) -> None:
+    page.goto("docs/connection.html")
+    expect(page.get_by_alt_text("Airflow's form for a Crux Connect connection")).to_have_js_property("complete", True)
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
 
 
 @pytest.mark.parametrize(("scheme", "darkest", "lightest"), [("light", 200, 255), ("dark", 0, 60)])
