@@ -16,6 +16,7 @@ os.environ |= {
     "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
 }
 
+import gc
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 # No deadline, because the machine may be busy; the same examples every time, so that a green run stays green.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the objects that the imports made, because they live as long as the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

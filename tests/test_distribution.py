@@ -231,7 +231,10 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
     run(sys.executable, "-m", "venv", home / "venv", cwd=home)
     python = home / "venv/bin/python"
     constraints = ROOT / f"constraints/airflow-{INSTALLED_ON}.txt"
-    run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, distribution.wheel, cwd=home)
+    run(
+        *(python, "-m", "pip", "install", "--quiet", "--no-compile", "--constraint", constraints, distribution.wheel),
+        cwd=home,
+    )
     return python
 
 

@@ -114,9 +114,11 @@ def retired_words(
 
 
 def names_in(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of every identifier."""
+    """Yield the first line and the text of every identifier."""
+    known = set()
     for token in tokenize.generate_tokens(StringIO(source).readline):
-        if token.type == tokenize.NAME:
+        if token.type == tokenize.NAME and token.string not in known:
+            known.add(token.string)
             yield token.start[0], token.string
 
 

@@ -132,23 +132,28 @@ def test_many_threads_write_to_one_path_at_once(place: Place) -> None:
 
 def test_many_processes_write_to_one_path_at_once(on_disk: Place) -> None:
     code = """
-        path, lines = ObjectStoragePath(sys.argv[1]), [sys.argv[2].encode() + b"\\r\\n"] * 1000
-        print("ready", flush=True)
-        sys.stdin.readline()
-        for _ in range(20):
-            with atomic_write(path) as file:
-                for line in lines:
-                    file.write(line)
+        import multiprocessing
+
+        path, writers = ObjectStoragePath(sys.argv[1]), int(sys.argv[2])
+        fork = multiprocessing.get_context("fork")  # so that one process imports Airflow, instead of each
+        all_ready = fork.Barrier(writers, timeout=60)
+
+        def write_as(writer):
+            all_ready.wait()
+            for _ in range(20):
+                with atomic_write(path) as file:
+                    for _ in range(1000):
+                        file.write(b"%02d\\r\\n" % writer)
+
+        tasks = [fork.Process(target=write_as, args=(writer,)) for writer in range(writers)]
+        for task in tasks:
+            task.start()
+        for task in tasks:
+            task.join()
+        print([task.exitcode for task in tasks])
     """
-    tasks = [run(code, str(on_disk.path), f"{writer:02}") for writer in range(WRITERS)]
-    for task in tasks:
-        assert any(line.strip() == "ready" for line in task.stdout)
-    for task in tasks:
-        task.stdin.write("go\n")
-        task.stdin.flush()
-    for task in tasks:
-        task.communicate(timeout=120)
-    assert [task.returncode for task in tasks] == [0] * WRITERS
+    output, _ = run(code, str(on_disk.path), str(WRITERS)).communicate(timeout=120)
+    assert output.splitlines()[-1] == str([0] * WRITERS)
     assert on_disk.content() in [b"%02d\r\n" % writer * 1000 for writer in range(WRITERS)]
     assert on_disk.names() == [KEY]
 
