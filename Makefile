@@ -49,7 +49,7 @@ GROUPS_TOO ?=
 install: $(READY) $(GROUPS_TOO:%=$(VENV)/.installed-%)
 	@:
 
-# The tests to run while you work: half a minute.
+# The tests to run while you work: less than a minute.
 unit:
 	@$(MAKE) --no-print-directory test LANE=unit WORKERS="--numprocesses=auto"
 
