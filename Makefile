@@ -22,7 +22,7 @@ SELECTION := $(if $(LANE),-m '$(LANE_$(LANE))')
 
 # Measures line and branch coverage on 3.3.2 of the tests that run in this process; they cover all that the others do. The
 # goal is 100 %; the gate is a little lower because some lines depend on the version, or on when a timeout occurs. make test
-# does not measure it, because the tests then take a quarter longer.
+# without LANE does not measure it, because the tests then take a quarter longer.
 COVERAGE := $(if $(filter 3.3.2-no-e2e,$(AIRFLOW)-$(LANE)),$(if $(ARGS),,--cov --cov-report=term --cov-fail-under=99.5))
 
 # the version that AIRFLOW=lowest stands for, see constraints/lowest.in

@@ -19,7 +19,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__DAGS_FOLDER=$repository/dags_examples
 export AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY=1  # seconds, so that a failing demo does not wait ten minutes
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
-export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+export PYTHONUNBUFFERED=1
 export PYTHONIOENCODING=:replace  # do not fail on a terminal that shows only ASCII
 # This folder stays after the demo, so that you can open the files.
 orders=$repository/demo_output

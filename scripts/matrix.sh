@@ -31,7 +31,7 @@ make_for() {
     newer-python) set -- "$@" AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON="$newer_python" COVERAGE= ;;
     # Old versions of aiohttp and urllib3 do not limit endless headers and compressed bodies, so without tests/faults.
     lowest) set -- "$@" AIRFLOW=lowest ARGS="--ignore=tests/faults --ignore=tests/test_distribution.py" ;;
-    *) set -- "$@" AIRFLOW="$1" GROUPS_TOO="${groups[$1]:-}" ${alone:+COVERAGE=} ;;
+    *) set -- "$@" AIRFLOW="$1" GROUPS_TOO="${groups[$1]:-}" "${coverage[@]}" ;;
   esac
   make --no-print-directory "${@:2}"
 }
@@ -69,9 +69,8 @@ lane() {
 
 # One environment alone is make test: it runs everything, without coverage. Among others, the versions between the oldest
 # and the newest run the quick tests.
-lane_between=unit
-alone=
-(($# > 1)) || { lane_between=no-e2e; alone=yes; }
+lane_between=unit coverage=()
+(($# > 1)) || { lane_between=no-e2e; coverage=(COVERAGE=); }
 
 rm -rf .matrix
 mkdir .matrix
