@@ -10,9 +10,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.base_url import is_loopback
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid
-from airflow_provider_crux.api.settings import is_loopback, is_valid_token
+from airflow_provider_crux.api.settings import is_valid_token
 from airflow_provider_crux.exceptions import CruxInvalidResponseError
 
 
