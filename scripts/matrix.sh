@@ -84,6 +84,7 @@ for environment in "${environments[@]}"; do
   run "$environment" install install &
 done
 wait
+echo "== tests: this takes several minutes; to follow them, run tail -f .matrix/*.log"
 for lane in "${lanes[@]}"; do lane "$lane" & done
 wait
 
