@@ -33,10 +33,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Iterator[AirflowInstance]:
-    """Run a real Airflow with the example DAGs and those in `dags`, connected to the sandbox."""
+    """Run a real Airflow with the example DAGs and those in `dags`, connected to the sandbox.
+
+    They poll more often than by default; the default is tested in `test_waiting.py`.
+    """
     dag_files = [file for file in DAGS.glob("*.py") if MINIMUM_VERSIONS.get(file.name, (2, 11)) <= AIRFLOW_VERSION]
     env = {"AIRFLOW_VAR_CRUX_ORDERS_FOLDER": tmp_path_factory.mktemp("orders").as_uri()}
     with airflow_with_sandbox(
-        tmp_path_factory.mktemp("e2e"), [*dag_files, *EXAMPLES], sandbox, env, triggerer=True
+        tmp_path_factory.mktemp("e2e"), [*dag_files, *EXAMPLES], sandbox, env, triggerer=True, quick_polls=True
     ) as instance:
         yield instance

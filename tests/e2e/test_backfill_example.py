@@ -64,7 +64,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, s3: Obje
         "AIRFLOW_VAR_CRUX_ORDERS_FOLDER": f"s3://aws_loopback@{BUCKET}/lake",
     }
     dag_file = REPOSITORY / "dags_examples" / f"{EXAMPLE}.py"
-    with airflow_with_sandbox(tmp_path_factory.mktemp("e2e"), [dag_file], sandbox, env, triggerer=True) as instance:
+    folder = tmp_path_factory.mktemp("e2e")
+    with airflow_with_sandbox(folder, [dag_file], sandbox, env, triggerer=True, quick_polls=True) as instance:
         yield instance
 
 

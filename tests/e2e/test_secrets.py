@@ -130,6 +130,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> AirflowOutput:
     return AirflowOutput(contents, tables_while_deferred, CONNECTION_SECRETS | canary.issued_secrets)
 
 
+@pytest.fixture(scope="module")
+def leaks(output: AirflowOutput) -> dict[str, list[str]]:
+    """Search everything that Airflow wrote for all secrets; return what each place contains."""
+    return find_leaks(output.contents, output.secrets)
+
+
 def verbose_settings(home: Path) -> dict[str, str]:
     """Return settings with which Airflow writes as much as possible, and much of it encoded."""
     lineage = {"type": "file", "log_file_path": str(home / "lineage.jsonl"), "append": True}
@@ -213,9 +219,7 @@ def start_run(airflow: AirflowInstance, dag_id: str, conf: dict[str, str]) -> Da
     return airflow.dag_run(dag_id, airflow.trigger(dag_id, conf=conf))
 
 
-def test_airflow_writes_no_secret(output: AirflowOutput) -> None:
-    leaks = find_leaks(output.contents, output.secrets)
-
+def test_airflow_writes_no_secret(leaks: dict[str, list[str]]) -> None:
     assert {place: leaks[place] for place in leaks if place not in CONNECTION_COLUMNS} == {}
 
 
@@ -225,9 +229,9 @@ def test_database_holds_no_secret_while_tasks_are_deferred(output: AirflowOutput
     assert {place: leaks[place] for place in leaks if place not in CONNECTION_COLUMNS} == {}
 
 
-def test_search_finds_the_secrets_of_the_connections_where_they_belong(output: AirflowOutput) -> None:
-    leaks = find_leaks(output.contents, output.secrets)
-
+def test_search_finds_the_secrets_of_the_connections_where_they_belong(
+    output: AirflowOutput, leaks: dict[str, list[str]]
+) -> None:
     assert set(leaks) >= CONNECTION_COLUMNS
     assert any(leak.startswith("hash key: ") for leak in leaks["connection.extra"])
     # Workers and the triggerer logged in, and the sandbox issued URLs.

@@ -171,6 +171,18 @@ def runs(
     return runs
 
 
+@pytest.fixture(scope="module", autouse=True)
+def lost_machine(airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]) -> str:
+    """Kill all processes of a task; return the UUID of its export. Airflow notices it while the other tests run."""
+    run = runs["e2e_lost_machine"]
+    uuid = wait_for_export(airflow, sandbox, run.dag_id)
+    wait_for_polls(sandbox, uuid, 1)
+    task, supervisor = airflow.task_process(run, "export"), airflow.supervisor_process(run, "export")
+    supervisor.kill()  # first, because it would report the end of the task
+    task.kill()
+    return uuid
+
+
 def test_next_try_resumes_the_export_after_a_timeout(
     airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
 ) -> None:
@@ -196,25 +208,6 @@ def test_next_try_resumes_the_export_of_a_killed_task(
     assert_record_exists(airflow, run)
     airflow.task_process(run, "export").kill()
     wait_for_next_try(airflow, run)
-    sandbox.finish_export(uuid)
-
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == uuid
-    assert exports_of(sandbox, run.dag_id) == [uuid]
-    wait_for_removed_record(airflow, run)
-
-
-def test_next_try_resumes_the_export_of_a_lost_machine(
-    airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun]
-) -> None:
-    run = runs["e2e_lost_machine"]
-    uuid = wait_for_export(airflow, sandbox, run.dag_id)
-    wait_for_polls(sandbox, uuid, 1)
-    task, supervisor = airflow.task_process(run, "export"), airflow.supervisor_process(run, "export")
-    supervisor.kill()  # first, because it would report the end of the task
-    task.kill()
-    airflow.wait_for_task(run, "export", "running", try_number=2)
-    assert_record_exists(airflow, run)
     sandbox.finish_export(uuid)
 
     run = airflow.wait_for_run(run.dag_id, run.run_id)
@@ -432,6 +425,20 @@ def test_example_exports_and_stores_with_a_connection_that_only_a_secrets_backen
     assert "LocalFilesystemBackend" in airflow.environment["AIRFLOW__SECRETS__BACKEND"]
     assert "AIRFLOW_CONN_CRUX_DEFAULT" not in airflow.environment
     assert "crux_default" not in airflow.connection_ids()
+
+
+def test_next_try_resumes_the_export_of_a_lost_machine(
+    airflow: AirflowInstance, sandbox: Sandbox, runs: dict[str, DagRun], lost_machine: str
+) -> None:
+    run = runs["e2e_lost_machine"]
+    airflow.wait_for_task(run, "export", "running", try_number=2)
+    assert_record_exists(airflow, run)
+    sandbox.finish_export(lost_machine)
+
+    run = airflow.wait_for_run(run.dag_id, run.run_id)
+    assert airflow.xcom(run, "export") == lost_machine
+    assert exports_of(sandbox, run.dag_id) == [lost_machine]
+    wait_for_removed_record(airflow, run)
 
 
 def test_no_export_was_requested_twice(

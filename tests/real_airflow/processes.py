@@ -18,7 +18,8 @@ import psutil
 
 STARTUP_SECONDS = 120
 """Timeout from the first process to a healthy Airflow. It takes 15 to 25 s on two cores."""
-STOP_SECONDS = 15
+STOP_SECONDS = 5
+"""Timeout of a graceful end. The triggerer of Airflow 3.3 sometimes takes ten seconds, although nothing waits in it."""
 POLL_SECONDS = 0.1
 TAIL_LINES = 40
 
@@ -38,13 +39,25 @@ class AirflowTestError(Exception):
 
 
 class Component:
-    """One process of Airflow, or of a service it needs. It leads a session, so all its descendants can be ended."""
+    """
+    One process of Airflow, or of a service it needs. It leads a session, so all its descendants can be ended.
+
+    :param graceful: whether `stop` lets it end by itself.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        user: str | None = None,
+        *,
+        graceful: bool = True,
     ) -> None:
         self.name = name
         self.log = log
+        self.graceful = graceful
         self._command = list(command)
         self._environment = dict(environment)
         self._user = user
@@ -135,12 +148,12 @@ def wait_while(
 
 
 def stop(components: Sequence[Component]) -> None:
-    """Send SIGTERM to the components, and after STOP_SECONDS SIGKILL to all processes that are left."""
-    for component in components:
-        if component.process.poll() is None:
-            os.killpg(component.process.pid, signal.SIGTERM)
+    """Send SIGTERM to the graceful components, and after STOP_SECONDS SIGKILL to all processes that are left."""
+    ending = [component for component in components if component.graceful and component.process.poll() is None]
+    for component in ending:
+        os.killpg(component.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    for component in components:
+    for component in ending:
         with contextlib.suppress(subprocess.TimeoutExpired):
             component.process.wait(max(0.0, deadline - time.monotonic()))
     for component in components:

@@ -25,18 +25,24 @@ def airflow_with_sandbox(
     env: Mapping[str, str] | None = None,
     *,
     triggerer: bool = False,
+    quick_polls: bool = False,
     secrets_backend: bool = False,
     workers: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[AirflowInstance]:
     """Run Airflow in an empty `folder` with copies of these DAG files; connection `crux_default` is the sandbox.
 
     The connection is in the environment or, with `secrets_backend`, only in Airflow's secrets backend of local files.
+    With `quick_polls`, every wait for an export polls as in `airflow_local_settings.py`, whatever its DAG says.
     `env`, `triggerer` and `workers` are passed to `running_airflow`.
     """
     dags = folder / "dags"
     dags.mkdir()
     for file in dag_files:
         shutil.copy(file, dags)
+    if quick_polls:
+        config = folder / "home" / "config"
+        config.mkdir(parents=True)
+        shutil.copy(Path(__file__).parent / "airflow_local_settings.py", config)
     connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
     if secrets_backend:
         file = folder / "connections.json"

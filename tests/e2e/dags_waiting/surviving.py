@@ -39,7 +39,7 @@ with DAG("e2e_killed_map_index", schedule=None, start_date=START_DATE):
 # The retry delay is long enough for the test to observe it, and there are enough retries for a slow test.
 with DAG("e2e_timed_out", schedule=None, start_date=START_DATE):
     CruxOrdersExportOperator(
-        **arguments_for_day(5) | {"timeout": 2, "retries": 20, "retry_delay": timedelta(seconds=10)}
+        **arguments_for_day(5) | {"timeout": 2, "retries": 20, "retry_delay": timedelta(seconds=5)}
     )
 
 with DAG("e2e_cleared", schedule=None, start_date=START_DATE):
