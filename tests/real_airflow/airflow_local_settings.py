@@ -9,7 +9,7 @@ WAITING_OPERATORS = {"CruxOrdersExportOperator", "CruxExportToObjectStorageOpera
 
 
 def task_policy(task):
-    """Poll at least every two seconds. By default, the first poll comes within 30 s, at a random time."""
+    """Poll every two seconds. By default, the first poll comes within 30 s, at a random time."""
     if task.task_type not in WAITING_OPERATORS:
         return
     if task.is_mapped:
