@@ -12,7 +12,7 @@ def task_policy(task):
     """Poll every two seconds. By default, the first poll comes within 30 s, at a random time."""
     if task.task_type not in WAITING_OPERATORS:
         return
-    if task.is_mapped:
+    if hasattr(task, "partial_kwargs"):  # a mapped task
         task.partial_kwargs["poll_interval"] = POLL_SECONDS
     else:
         task.poll_interval = POLL_SECONDS
