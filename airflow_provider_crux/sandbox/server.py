@@ -34,7 +34,8 @@ class SandboxServer(uvicorn.Server):
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._listener = socket.create_server((HOST, port))
-        # asyncio sets it only on sockets that it creates; without it, a body waits 40 ms for the client's ACK of its headers
+        # asyncio does so only for sockets that it opens itself. Without it, a body waits 40 ms until the client has
+        # acknowledged the headers.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sandbox = Sandbox(f"http://{HOST}:{self._listener.getsockname()[1]}", settings, clock)
         self._on_ready = on_ready
