@@ -192,11 +192,8 @@ def test_next_try_resumes_the_export_after_a_timeout(
     assert_record_exists(airflow, run)
     sandbox.finish_export(uuid)
 
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == uuid
+    wait_for_resumed_run(airflow, sandbox, run, uuid)
     assert airflow.task_instance(run, "export").try_number > 1
-    assert exports_of(sandbox, run.dag_id) == [uuid]
-    wait_for_removed_record(airflow, run)
 
 
 def test_next_try_resumes_the_export_of_a_killed_task(
@@ -210,10 +207,7 @@ def test_next_try_resumes_the_export_of_a_killed_task(
     wait_for_next_try(airflow, run)
     sandbox.finish_export(uuid)
 
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == uuid
-    assert exports_of(sandbox, run.dag_id) == [uuid]
-    wait_for_removed_record(airflow, run)
+    wait_for_resumed_run(airflow, sandbox, run, uuid)
 
 
 def test_next_try_of_a_killed_map_index_resumes_its_own_export(
@@ -251,10 +245,7 @@ def test_task_that_is_cleared_after_it_failed_resumes_the_export(
     sandbox.finish_export(uuid)
     airflow.clear(run, "export")
 
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == uuid
-    assert exports_of(sandbox, run.dag_id) == [uuid]
-    wait_for_removed_record(airflow, run)
+    wait_for_resumed_run(airflow, sandbox, run, uuid)
 
 
 def test_task_that_is_cleared_after_it_succeeded_requests_another_export(
@@ -322,11 +313,8 @@ def test_next_triggerer_continues_the_wait_of_a_killed_one(
     assert airflow.task_state(run, "export") == "deferred"
     sandbox.finish_export(uuid)
 
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == uuid
+    wait_for_resumed_run(airflow, sandbox, run, uuid)
     assert airflow.task_instance(run, "export").try_number == 1
-    assert exports_of(sandbox, run.dag_id) == [uuid]
-    wait_for_removed_record(airflow, run)
 
 
 @pytest.mark.parametrize("dag_id", ["e2e_fails_on_worker", "e2e_fails_deferred"])
@@ -435,10 +423,7 @@ def test_next_try_resumes_the_export_of_a_lost_machine(
     assert_record_exists(airflow, run)
     sandbox.finish_export(lost_machine)
 
-    run = airflow.wait_for_run(run.dag_id, run.run_id)
-    assert airflow.xcom(run, "export") == lost_machine
-    assert exports_of(sandbox, run.dag_id) == [lost_machine]
-    wait_for_removed_record(airflow, run)
+    wait_for_resumed_run(airflow, sandbox, run, lost_machine)
 
 
 def test_no_export_was_requested_twice(
@@ -500,6 +485,14 @@ def wait_for_removed_record(airflow: AirflowInstance, run: DagRun, map_index: in
     """Wait until the Variable is gone. The task removes it after Airflow has recorded its success."""
     key = record_key(run, map_index)
     airflow.wait_while(lambda: f"the Variable {key} exists" if key in airflow.variable_keys() else "", RUN_SECONDS)
+
+
+def wait_for_resumed_run(airflow: AirflowInstance, sandbox: Sandbox, run: DagRun, uuid: str) -> None:
+    """Wait until the run succeeds; assert that it has this export, requested no other, and no longer remembers it."""
+    airflow.wait_for_run(run.dag_id, run.run_id)
+    assert airflow.xcom(run, "export") == uuid
+    assert exports_of(sandbox, run.dag_id) == [uuid]
+    wait_for_removed_record(airflow, run)
 
 
 def wait_for_next_try(airflow: AirflowInstance, run: DagRun, map_index: int = -1) -> None:

@@ -1,5 +1,5 @@
 """
-A cluster policy that shortens the waits of tests whose sandbox finishes exports at once.
+A cluster policy that shortens the waits for exports.
 
 `airflow_with_sandbox` copies this file to where Airflow looks for it.
 """
