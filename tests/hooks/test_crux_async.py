@@ -364,13 +364,13 @@ def test_missing_connection_is_named(connect, monkeypatch) -> None:
 def test_missing_connection_ends_the_trigger_with_an_event(logged) -> None:
     now = time.time()
     trigger = CruxExportTrigger(
-        crux_conn_id="crux_gone", export_uuid=UUID, requested_at=now, deadline=now + 60, poll_interval=0.01
+        crux_conn_id="crux_gone", export_uuid=UUID, accepted_at=now, deadline=now + 60, poll_interval=0.01
     )
 
     async def run() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
-    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown", "requested_at": now}]
+    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown"}]
     assert "Connection 'crux_gone' does not exist" in logged()
 
 
