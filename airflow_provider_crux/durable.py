@@ -62,7 +62,7 @@ class ExportStateStore:
     The record of one task instance.
 
     A record that is *settled* holds until the task instance is cleared: its export is done, or the task has failed and
-    told a person what to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
+    asked a person to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
 
     :param context: the task's context.
     :param request_fingerprint: of the request that this try sends.
@@ -167,10 +167,10 @@ class ExportStateStore:
             )
 
     def settle_intent(self, intent: Intent) -> None:
-        """Save that this try told a person to check: after a Clear, the task requests an export."""
+        """Save that this try asks a person to check: after a Clear, the task requests an export."""
         self._save_or_warn(
             {"export_uuid": None, "requested_at": intent.since},
-            "If this task is cleared, it tells the same again",
+            "If this task is cleared, it fails once more with the same message",
             settled=True,
         )
 

@@ -99,7 +99,7 @@ class ExportSubmission:
             if proves_not_processed(error):
                 self._store.discard_intent()
             elif self._at_most_one or isinstance(error, CruxPermanentError):
-                self._store.settle_intent(intent)  # there is no retry: the error tells a person to check
+                self._store.settle_intent(intent)  # there is no retry: the error asks a person to check
             raise
         self._store.save(export)
         self._log.info(
