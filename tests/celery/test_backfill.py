@@ -213,7 +213,9 @@ def kill_worker(airflow: AirflowInstance, sandbox: Sandbox, database: Database) 
         f"WHERE task_id = 'export_orders' AND task_instance.state = 'running' AND pid IN ({pids})"
     )
     saved = database.days(
-        "SELECT logical_date FROM task_state_store JOIN dag_run USING (dag_id, run_id) WHERE task_id = 'export_orders'"
+        "SELECT logical_date FROM task_state_store JOIN dag_run USING (dag_id, run_id) WHERE task_id = 'export_orders' "
+        # an intent has no UUID
+        "AND value::json ->> 'export_uuid' IS NOT NULL"
     )
     airflow.kill_component("worker-1")
     return KillSnapshot(requested, running, saved)

@@ -387,7 +387,7 @@ def test_example_waits_in_the_triggerer_stores_the_day_and_triggers_the_asset_da
     assert sha256(path.read_bytes()) == sha256(file)
     assert airflow.xcom(run, "export_orders") == uuid
     interval = airflow.xcom(run, "export_orders", "export_interval")
-    assert datetime.fromisoformat(interval.pop("requested_at")) >= sandbox.get_export(uuid).created_at
+    assert datetime.fromisoformat(interval.pop("requested_at")) <= sandbox.get_export(uuid).created_at
     assert interval == {"export_uuid": uuid, **exported_interval(EXAMPLE), "request": request_body(EXAMPLE)}
     assert airflow.xcom(run, "store_orders", "export_file") == {
         "path": path.as_uri(),
