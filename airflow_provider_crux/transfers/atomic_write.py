@@ -243,7 +243,7 @@ def _temporary_name(name: str) -> str:
 
 
 def _name_in_temporary(name: str) -> str:
-    """Return what stands for a file in the names of its temporary files: its name, unless theirs would be too long."""
+    """Return the part of a temporary name that names the file: its name, or a hash if that would be too long."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= _MAX_NAME_IN_TEMPORARY else hashlib.sha256(encoded).hexdigest()[:32]
 
