@@ -305,6 +305,23 @@ def test_url_of_this_machine_is_not_opened_if_the_api_is_elsewhere(scheme: str) 
         assert download(f"{server.url}{PATH}") == b"a,b\r\n"
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.1", "0.0.0.0", "0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "LOCALHOST", "localhost."),
+        # of these, urllib3 reads another host than the standard library does
+        *("%31%32%37.0.0.1", "127.0.0.1\\.files.example"),
+    ],
+)
+def test_url_of_this_machine_is_not_opened_however_it_is_spelled(host: str) -> None:
+    remote = replace(SETTINGS, base_url="https://api.cruxconnect.com", max_retries=0)
+    with raw_server(respond_with(complete())) as server:
+        url = f"{server.url}{PATH}".replace("http://127.0.0.1", f"https://{host}", 1)
+        with pytest.raises(CruxInvalidResponseError, match=r"leads to this machine|cannot be parsed"):
+            download(url, remote)
+        assert server.connections == 0
+
+
 def test_url_echoed_by_storage_is_masked() -> None:
     # as S3 responds to a signature that it rejects
     query = PATH.partition("?")[2].replace("%2f", "%2F").replace("&", "\n")
