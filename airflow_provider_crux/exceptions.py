@@ -70,7 +70,7 @@ class CruxPermissionDeniedError(CruxPermanentError):
 
 
 class CruxNotFoundError(CruxPermanentError):
-    """HTTP 404. Check the host; while waiting, check the export's UUID; for a file, request a new export."""
+    """HTTP 404. Check the host; while waiting, check the export's UUID."""
 
 
 class CruxUnsupportedMediaTypeError(CruxPermanentError):
@@ -78,11 +78,7 @@ class CruxUnsupportedMediaTypeError(CruxPermanentError):
 
 
 class CruxRequestRejectedError(CruxPermanentError):
-    """
-    HTTP 400, a redirect, or another status that rejects the request. Read the response that the message shows.
-
-    Also a file that is empty, does not begin with a CSV header, or whose length is unknown: check the network's proxy.
-    """
+    """HTTP 400, a redirect, or another status that rejects the request. Read the response that the message shows."""
 
 
 class CruxInvalidResponseError(CruxPermanentError):
@@ -110,7 +106,8 @@ class CruxUnavailableError(CruxTransientError):
     """
     HTTP 503, or no connection; except for an export request, also a lost response or another status of 500 or above.
 
-    Try again later.
+    For a file, also every other status, and a file that is empty, does not begin with a CSV header, or whose length is
+    unknown: storage may return anything in passing, and a download e-mails nobody. Try again later.
     """
 
 

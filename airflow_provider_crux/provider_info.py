@@ -18,6 +18,7 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "Crux Connect", "tags": ["service"]},
             {"integration-name": "Object storage", "tags": ["service"]},
+            {"integration-name": "SQL", "tags": ["software"]},
         ],
         "operators": [
             {
@@ -39,6 +40,11 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "Crux Connect",
                 "target-integration-name": "Object storage",
                 "python-module": "airflow_provider_crux.transfers.crux_to_object_storage",
+            },
+            {
+                "source-integration-name": "Crux Connect",
+                "target-integration-name": "SQL",
+                "python-module": "airflow_provider_crux.transfers.crux_to_sql",
             },
         ],
         "triggers": [

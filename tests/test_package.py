@@ -9,12 +9,16 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points, metadata, version
+from inspect import isabstract, isclass
 from pathlib import Path
 
 import airflow
 import jsonschema
 import pytest
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator
+from airflow.triggers.base import BaseTrigger
 
+import airflow_provider_crux
 from airflow_provider_crux.provider_info import get_provider_info
 
 
@@ -45,11 +49,25 @@ def named_modules() -> list[str]:
     return [*names, *(entry["python-module"] for entry in info["transfers"])]
 
 
-def test_every_module_that_the_provider_names_can_be_imported() -> None:
-    names = named_modules()
-    assert len(names) == 7
-    for name in names:
-        import_module(name)
+def modules_with_classes_for_users() -> list[str]:
+    """Return the modules on disk that define an operator, a sensor, a trigger or a hook, abstract ones left out."""
+    bases = (BaseOperator, BaseTrigger, BaseHook)
+    folders = ("operators", "sensors", "transfers", "triggers", "hooks")
+    names = [
+        f"airflow_provider_crux.{folder}.{path.stem}"
+        for folder in folders
+        for path in Path(airflow_provider_crux.__file__).with_name(folder).glob("[!_]*.py")
+    ]
+    return [
+        name
+        for name in names
+        for value in vars(import_module(name)).values()
+        if isclass(value) and value.__module__ == name and issubclass(value, bases) and not isabstract(value)
+    ]
+
+
+def test_the_provider_names_exactly_the_modules_from_which_users_import_classes() -> None:
+    assert sorted(named_modules()) == sorted(modules_with_classes_for_users())
 
 
 def test_the_metadata_names_license_framework_and_python() -> None:

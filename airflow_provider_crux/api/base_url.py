@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 PRODUCTION: Final = "https://api.cruxconnect.com"
 
 
+_NUMBER: Final = re.compile(r"0x[0-9a-f]+|[0-9]+")
+
+
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, so that nobody else can read unencrypted traffic to it."""
-    if host.lower() == "localhost":
-        return True
+    """
+    Tell whether a host is certainly this machine, so that nobody else can read unencrypted traffic to it.
+
+    The address decides, not its spelling: ``127.1`` and ``::ffff:127.0.0.1`` are loopback addresses. The unspecified
+    addresses ``0.0.0.0`` and ``::`` count too, because a connection to them does not leave the machine either. Of names
+    only ``localhost`` counts: for ``localhost.`` and ``a.localhost`` some resolvers ask a server.
+
+    :param host: without a port, an IPv6 address without brackets.
+    """
+    address = _address(host.lower())
+    return host.lower() == "localhost" if address is None else address.is_loopback or address.is_unspecified
+
+
+def may_be_loopback(host: str) -> bool:
+    """
+    Tell whether a host may lead to this machine, as far as its text can tell: it is resolved nowhere here.
+
+    :param host: without a port, an IPv6 address without brackets.
+    """
+    return is_loopback(host.removesuffix(".")) or "localhost" in host.lower()
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that resolvers read from a host, or ``None`` if it is a name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        if ":" in host:
+            address = ipaddress.IPv6Address(host)
+            return address.ipv4_mapped or address
+        return ipaddress.IPv4Address(_inet_aton(host))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _inet_aton(host: str) -> int:
+    """
+    Read an IPv4 address as the C library does: one to four numbers, decimal, octal or hexadecimal.
+
+    The last number fills the remaining bytes: ``127.1`` is ``127.0.0.1``.
+
+    :raises ValueError: if it is not one.
+    :raises OverflowError: if a number is too large.
+    """
+    parts = host.split(".")
+    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
+        raise ValueError("not an IPv4 address")
+    *first, last = (int(part, 16 if part.startswith("0x") else 8 if part.startswith("0") else 10) for part in parts)
+    return int.from_bytes(bytes(first) + last.to_bytes(4 - len(first), "big"), "big")
 
 
 def _split_host(host: str, schema: str | None) -> SplitResult:
@@ -60,6 +104,8 @@ def base_url(*, host: str | None, schema: str | None = None, port: int | None = 
         raise ValueError(f"port: {port} is not a port; use 443, or leave it empty")
     if port and parts.port and port != parts.port:
         raise ValueError(f"port: {port} is not the port {parts.port} in the host; use one of them")
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    # an address in its usual spelling, because aiohttp accepts no other
+    address = _address(parts.hostname or "")
+    name = parts.hostname if address is None else f"[{address}]" if address.version == 6 else str(address)
     number = parts.port or port
     return f"{parts.scheme}://{name}{f':{number}' if number else ''}{parts.path.rstrip('/')}"

@@ -41,13 +41,20 @@ class Peer:
 
     :param connection: how messages name the Airflow connection, for example ``connection 'crux_default'``.
     :param file_host: host and port that serve an export's file; ``None`` for the API.
+    :param proxied: whether a proxy is in between; only then a message about a file names one.
     """
 
     connection: str
     file_host: str | None = None
+    proxied: bool = False
 
     def __str__(self) -> str:
         return self.file_host or "Crux Connect"
+
+    @property
+    def file_advice(self) -> str:
+        """What to do if storage returns the same again and again."""
+        return "check the network's proxy" if self.proxied else "ask Crux Connect for the reason"
 
 
 _AMBIGUOUS: Final = (
@@ -74,7 +81,8 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
 }
 _FILE_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     403: (CruxUrlExpiredError, "The presigned URL has expired: request a new one"),
-    404: (CruxNotFoundError, "The file is gone: request a new export"),
+    404: (CruxUnavailableError, f"{_TRY_LATER}; if it fails again, the file is gone: request a new export"),
+    407: (CruxRequestRejectedError, "Check the user and the password of the proxy"),
     429: (CruxUnavailableError, _TRY_LATER),
     503: (CruxUnavailableError, _TRY_LATER),
 }
@@ -89,6 +97,21 @@ def may_have_been_processed(status: int) -> bool:
     return status not in NOT_PROCESSED and (status >= 500 or status == 408 or status < 200)
 
 
+def file_may_come_later(response: ApiResponse) -> bool:
+    """
+    Tell whether storage may serve a file later, at the same URL, although it does not now.
+
+    Storage, and balancers before it, may return any status in passing, and a download e-mails nobody. Only an expired
+    URL stays so, and what a proxy rejects.
+    """
+    return response.status not in (200, 403, 407) and not _has_expired_credentials(response)
+
+
+def _has_expired_credentials(response: ApiResponse) -> bool:
+    """Tell whether a URL was signed with temporary credentials, which expired before the URL did."""
+    return response.status == 400 and b"ExpiredToken" in response.body
+
+
 def error_for_status(
     request: ApiRequest, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()
 ) -> CruxError:
@@ -100,9 +123,7 @@ def error_for_status(
     :param peer: the server.
     :param secrets: what the excerpt of the response must not show.
     """
-    status = response.status
-    if peer.file_host and status == 400 and b"ExpiredToken" in response.body:
-        status = 403  # the URL was signed with temporary credentials, which expired before the URL did
+    status = 403 if peer.file_host and _has_expired_credentials(response) else response.status
     problem = (
         f"Could not {request.action}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
     )
@@ -113,8 +134,9 @@ def error_for_status(
         return _unavailable_or_ambiguous(request, problem)
     if 300 <= status < 400:
         problem += ". Redirects are not followed, so that secrets stay with this host"
-    where = "the network's proxy" if peer.file_host else f"the host of {peer.connection}"
-    return CruxRequestRejectedError(f"{problem}. Check {where}")
+    if peer.file_host:
+        return CruxUnavailableError(f"{problem}. {_TRY_LATER}; if it fails again, {peer.file_advice}")
+    return CruxRequestRejectedError(f"{problem}. Check the host of {peer.connection}")
 
 
 def _unavailable_or_ambiguous(request: ApiRequest, problem: str) -> CruxError:
@@ -176,7 +198,7 @@ def response_lost(request: ApiRequest, reason: str, *, peer: Peer, secrets: Coll
     if peer.file_host:
         return CruxUnavailableError(
             f"Could not {request.action}: the download from {peer} was incomplete ({detail}). Nothing was stored. "
-            "Try again; if it fails again, check the network and its proxy"
+            f"Try again; if it fails again, check the network{' and its proxy' if peer.proxied else ''}"
         )
     return _unavailable_or_ambiguous(request, f"Could not {request.action}: the response was lost ({detail})")
 
@@ -226,11 +248,11 @@ def invalid_file_url(reason: str) -> CruxInvalidResponseError:
     )
 
 
-def unverifiable_file(problem: str, *, peer: Peer) -> CruxRequestRejectedError:
+def unverifiable_file(problem: str, *, peer: Peer) -> CruxUnavailableError:
     """Return the error for a response of 200 whose body may not be the complete, unchanged file."""
-    return CruxRequestRejectedError(
+    return CruxUnavailableError(
         f"Could not {DOWNLOAD.action}: {peer} returned HTTP 200, but {problem}. Nothing was stored. "
-        "Check the network's proxy"
+        f"{_TRY_LATER}; if it fails again, {peer.file_advice}"
     )
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from airflow_provider_crux.api.errors import export_failed, export_timed_out
+from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.api.responses import Export, ExportState
@@ -22,6 +24,13 @@ POLL_INTERVAL: Final = 30.0
 
 TIMEOUT: Final = 60 * 60.0
 """Seconds until an export is late, unless the task says otherwise."""
+
+MAX_WAIT: Final = 366 * 24 * 60 * 60.0
+"""
+Longest ``poll_interval`` and ``timeout`` in seconds: a year.
+
+Airflow makes a timedelta of each, and adds it to the present; a larger number would fail there, after the request.
+"""
 
 NOT_FOUND_GRACE: Final = 60.0
 """Seconds after the response to the request in which Crux Connect may not know the export yet."""
@@ -35,10 +44,26 @@ _JITTER: Final = 0.1
 def violations(poll_interval: object, timeout: object) -> list[str]:
     """Return what is wrong with the arguments of a wait: sentences that name field, value and remedy."""
     return [
-        f"{name}: {value!r} is not a number of seconds above 0; use one, for example {example:g}"
+        f"{name}: {_shown(value)} is not a number of seconds above 0 and up to {MAX_WAIT:.0f} (a year); use one, "
+        f"for example {example:g}"
         for name, value, example in (("poll_interval", poll_interval, POLL_INTERVAL), ("timeout", timeout, TIMEOUT))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_WAIT
     ]
+
+
+def sensor_violations(poke_interval: object, timeout: object) -> list[str]:
+    """Return which argument of a sensor is too long, as :func:`violations` does. Airflow checks the rest."""
+    return [
+        f"{name}: {_shown(value)} is longer than a year; use at most {MAX_WAIT:.0f} seconds"
+        for name, value in (("poke_interval", poke_interval), ("timeout", timeout))
+        if (isinstance(value, timedelta) and value > timedelta(seconds=MAX_WAIT))
+        or (isinstance(value, int | float) and value > MAX_WAIT)
+    ]
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of a value, even of a number with thousands of digits."""
+    return describe(value).partition(" ")[2]
 
 
 @dataclass(frozen=True)

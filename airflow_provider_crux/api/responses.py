@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_crux.api import errors
-from airflow_provider_crux.api.base_url import is_loopback
+from airflow_provider_crux.api.base_url import is_loopback, may_be_loopback
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid
 from airflow_provider_crux.api.settings import is_valid_token
@@ -197,15 +197,14 @@ def file_url(export: Export, *, base_url: str) -> str:
         _ = parts.port
     except ValueError:
         raise errors.invalid_file_url("it cannot be parsed") from None
-    if not url.isprintable() or " " in url or not parts.hostname:
+    host = parts.hostname or ""
+    # of a host with a backslash or an escape, urllib3 reads another one: 127.0.0.1 of 127.0.0.1\.files.example
+    if not url.isprintable() or " " in url or not host.isascii() or not host or set(host) & set("\\%"):
         raise errors.invalid_file_url("it cannot be parsed")
     if "@" in parts.netloc:
         raise errors.invalid_file_url("it contains credentials")
-    if is_loopback(parts.hostname):
-        if not is_loopback(urlsplit(base_url).hostname or ""):
-            raise errors.invalid_file_url(f"it leads to this machine ({parts.hostname}), but the API is elsewhere")
-        if parts.scheme == "http":
-            return url
-    if parts.scheme != "https":
-        raise errors.invalid_file_url(f"it opens {parts.hostname!r} over {parts.scheme!r}, which is not encrypted")
+    if may_be_loopback(host) and not is_loopback(urlsplit(base_url).hostname or ""):
+        raise errors.invalid_file_url(f"it leads to this machine ({host}), but the API is elsewhere")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise errors.invalid_file_url(f"it opens {host!r} over {parts.scheme!r}, which is not encrypted")
     return url

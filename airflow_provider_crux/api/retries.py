@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_crux.api.errors import NOT_PROCESSED, Peer, may_have_been_processed
-from airflow_provider_crux.api.requests import ApiRequest, ApiResponse
+from airflow_provider_crux.api.errors import NOT_PROCESSED, Peer, file_may_come_later, may_have_been_processed
+from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
 from airflow_provider_crux.exceptions import CruxTransientError
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ def should_retry(request: ApiRequest, outcome: Outcome) -> bool:
     Tell whether to send the same request again.
 
     A transient error, 429 and 503 say that nothing was processed. After 500, 502, 504 and the like something may have
-    been: only an idempotent request is sent again.
+    been: only an idempotent request is sent again. A download is sent again after nearly every status.
     """
     if isinstance(outcome, CruxTransientError):
         return True
+    if request is DOWNLOAD:
+        return file_may_come_later(outcome)
     return outcome.status in NOT_PROCESSED or (request.idempotent and may_have_been_processed(outcome.status))
 
 

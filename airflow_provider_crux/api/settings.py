@@ -28,6 +28,9 @@ _FALSE: Final = frozenset({"false", "no", "n", "off", "0"})
 
 _FORM_PREFIX: Final = "extra__crux__"
 
+# what Airflow's API shows in place of every secret that it knows, also within another text, and stores if it comes back
+_AIRFLOW_MASK: Final = "***"
+
 T = TypeVar("T")
 
 
@@ -229,9 +232,16 @@ def connection_name(conn_id: str) -> str:
     return f"connection {conn_id!r}"
 
 
+def _reject_mask(name: str, value: object) -> None:
+    # the rest of the value is not shown, because it may be half a secret
+    if _AIRFLOW_MASK in str(value):
+        raise ValueError(f"{name}: it contains {_AIRFLOW_MASK}, which is Airflow's mask, not a value: enter it again")
+
+
 def _read_secret(login: str | None, password: str | None) -> str:
     if not password:
         raise ValueError("password: it is empty; enter an API token, or a login and its password")
+    _reject_mask("password", password)
     if login:
         return password
     token = password.strip()
@@ -254,6 +264,7 @@ def _set_extras(extra: object) -> dict[str, Any]:
 
 
 def _parse_extra(name: str, value: object) -> Any:
+    _reject_mask(f"extra {name}", value)
     try:
         return EXTRA_FIELDS[name].parse(value)
     except ValueError as error:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 from airflow.providers.common.compat.sdk import mask_secret
+from requests.utils import get_environ_proxies, select_proxy
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.csv_records import has_csv_header
@@ -58,7 +59,7 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
     :return: the bytes as served, in chunks of at most 256 KiB. If they end without an error, they are the whole file.
     :raises CruxInvalidResponseError: if the export has no URL, or one that must not be opened; nothing was sent to it.
     :raises CruxUrlExpiredError: if the URL has expired.
-    :raises CruxUnavailableError: if storage cannot respond; while reading, if the connection was cut.
+    :raises CruxUnavailableError: if storage does not return the file; while reading, if the connection was cut.
     :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`. No message shows the URL.
     """
     file = _PresignedFile(file_url(export, base_url=settings.base_url), settings)
@@ -102,7 +103,8 @@ class _PresignedFile:
             self.url = str(requests.Request("GET", url).prepare().url)
         except requests.RequestException:
             raise errors.invalid_file_url("no request can be made from it") from None
-        self.peer = Peer(settings.name, file_host=urlsplit(self.url).netloc)
+        proxied = settings.proxy is not None or select_proxy(self.url, get_environ_proxies(self.url)) is not None
+        self.peer = Peer(settings.name, file_host=urlsplit(self.url).netloc, proxied=proxied)
         self.url_secrets = tuple({*secrets_in_url(url), *secrets_in_url(self.url)})
         # a proxy on the way may echo its password
         self.secrets = (*self.url_secrets, *settings.secrets)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.deferral import ExportWaitMixin, fail_without_retry
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, sensor_violations
+from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxExportFailedError,
@@ -40,15 +41,18 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     poll knows about the one before, they are tolerated until the sensor times out. For 60 seconds after the first poll
     the export may be unknown; after that, not found fails the task immediately, as a failed export does.
 
-    ``poke_interval`` (default 60 seconds), ``timeout`` (default 7 days), ``mode``, ``soft_fail`` and the other
-    arguments are those of every sensor of Airflow; the deferrable mode uses ``poke_interval`` and ``timeout`` too. With
-    ``soft_fail`` an export that fails, is not found or is late skips the task; with ``never_fail`` every error does.
+    ``mode``, ``soft_fail`` and the other arguments are those of every sensor of Airflow. With ``soft_fail`` an export
+    that fails, is not found or is late skips the task; with ``never_fail`` every error does.
 
     The sensor pushes no XCom.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
+    :param poke_interval: seconds, or a timedelta, between two polls, a year at most; default 60.
+    :param timeout: seconds, or a timedelta, until the sensor times out, a year at most; default: Airflow's
+        ``[sensors] default_timeout``, 7 days.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
+    :raises CruxInvalidRequestError: when the DAG is parsed, if ``poke_interval`` or ``timeout`` is too long.
     :raises AirflowFailException: if the export failed or does not exist.
     :raises AirflowSensorTimeout: if it is not done in time; Airflow does not retry this.
     :raises CruxTransientError: after five consecutive failed polls.
@@ -61,11 +65,18 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         self,
         *,
         export_uuid: str,
+        poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # before Airflow makes timedeltas of them
+        if problems := sensor_violations(poke_interval, timeout):
+            raise InvalidArgumentsError(f"Task {kwargs.get('task_id')!r}: {'; '.join(problems)}")
+        if timeout is not None:  # Airflow 2 has no None for its default
+            kwargs["timeout"] = timeout
+        super().__init__(poke_interval=poke_interval, **kwargs)
         self.export_uuid = export_uuid
         self.deferrable = deferrable
         self.crux_conn_id = crux_conn_id

@@ -7,6 +7,7 @@ What its bytes are is the caller's decision.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -34,6 +36,12 @@ _LOCAL: Final = frozenset({"", "file", "local"})
 _PART_BYTES: Final = 8 * 1024 * 1024
 
 _ABANDONED_AFTER: Final = timedelta(days=1)
+
+# S3, Google Cloud Storage and Azure limit the whole key, file systems (with rare exceptions) each name in a path.
+_MAX_KEY_BYTES: Final = 1024
+_MAX_NAME_BYTES: Final = 255
+_MAX_NAME_IN_TEMPORARY: Final = 100
+"""Bytes of a name that a temporary name contains; for a longer one it contains a hash, which always fits."""
 
 
 def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> AbstractContextManager[SupportsWrite[bytes]]:
@@ -55,6 +63,33 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
         return _write_then_rename(path, overwrite)
     write = _multipart_upload if path.protocol in _OBJECT_STORES else _write_then_move
     return write(path, overwrite)
+
+
+def check_name_length(path: ObjectStoragePath) -> None:
+    """
+    Check that a file can have this path, before anybody downloads its content.
+
+    :param path: the target.
+    :raises CruxInvalidRequestError: if a name in it is too long; in an object store, if its key is.
+    """
+    if path.protocol in _OBJECT_STORES:
+        what, names, limit = "key", [path.path.partition("/")[2]], _MAX_KEY_BYTES
+    else:
+        limit = _max_name_bytes(Path(path.path)) if path.protocol in _LOCAL else _MAX_NAME_BYTES
+        what, names = "name", path.path.split("/")
+    length = max(len(os.fsencode(name)) for name in names)
+    if length > limit:
+        raise CruxInvalidRequestError(
+            f"path: {str(path)!r} has a {what} of {length} bytes, and the storage allows {limit}; use a shorter {what}"
+        )
+
+
+def _max_name_bytes(path: Path) -> int:
+    """Return the limit of the file system that has, or will have, the folder of a path."""
+    for folder in path.parents:
+        with suppress(OSError, ValueError):  # the folder does not exist yet, or the file system tells no limit
+            return os.pathconf(folder, "PC_NAME_MAX")
+    return _MAX_NAME_BYTES
 
 
 def already_exists(path: object) -> CruxInvalidRequestError:
@@ -119,8 +154,9 @@ def _write_then_rename(path: ObjectStoragePath, overwrite: bool) -> Iterator[Sup
             file.flush()
             os.fsync(file.fileno())
             if overwrite:
-                with suppress(FileNotFoundError):
-                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+                # again: the umask may have removed permissions, and a person may have changed the mode meanwhile
+                if (mode := _mode(target)) is not None:
+                    temporary.chmod(mode)
                 temporary.replace(target)
             else:
                 try:
@@ -138,14 +174,24 @@ def _open_locked(target: Path) -> tuple[Path, BinaryIO]:
     """Open a temporary file whose lock tells other writers that it is in use."""
     while True:
         temporary = target.with_name(_temporary_name(target.name))
-        # not with tempfile, whose files only their owner can read, whatever the umask says
-        file = temporary.open("xb")
+        # Nobody may read it who must not read the file that it replaces. Not with tempfile: only the owner can read its
+        # files, whatever the umask says.
+        mode = _mode(target)
+        file = open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode))  # noqa: SIM115
         with suppress(OSError):  # a file system without locks
             # it waits for another writer that takes the file for an abandoned one and is about to remove it
             fcntl.flock(file, fcntl.LOCK_EX)
         if temporary.exists():
             return temporary, file
         file.close()  # another writer removed it between the two steps
+
+
+def _mode(path: Path) -> int | None:
+    """Return the permissions of a file; ``None`` if it does not exist."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def _remove_if_abandoned(temporary: Path) -> None:
@@ -193,10 +239,16 @@ def _remove_if_old(fs: Any, temporary: str) -> None:
 
 
 def _temporary_name(name: str) -> str:
-    return f".{name}.{secrets.token_hex(8)}.part"
+    return f".{_name_in_temporary(name)}.{secrets.token_hex(8)}.part"
+
+
+def _name_in_temporary(name: str) -> str:
+    """Return the part of a temporary name that names the file: its name, or a hash if that would be too long."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _MAX_NAME_IN_TEMPORARY else hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def _leftovers(names: Iterable[str], name: str) -> list[str]:
     """Return the temporary files for this name: those that killed tasks left contain people's addresses."""
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.part")
+    pattern = re.compile(rf"\.{re.escape(_name_in_temporary(name))}\.[0-9a-f]{{16}}\.part")
     return [candidate for candidate in names if pattern.fullmatch(candidate)]

@@ -22,7 +22,7 @@ from airflow_provider_crux.paths import (
     placeholder_problems,
     uses_interval,
 )
-from airflow_provider_crux.transfers.atomic_write import already_exists, atomic_write
+from airflow_provider_crux.transfers.atomic_write import already_exists, atomic_write, check_name_length
 from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
 from airflow_provider_crux.transfers.stored_file import (
     CSV,
@@ -153,6 +153,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             is_folder = str(path).endswith("/") or target.is_dir()
         if is_folder:
             raise CruxInvalidRequestError(f"path: {str(path)!r} is a folder; use the path of a file")
+        check_name_length(_manifest_path(target) if self.manifest else target)
         if not self.overwrite and target.exists():
             raise already_exists(path)
         return target
@@ -208,7 +209,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             provider_version=__version__,
             **asdict(stored),
         )
-        with atomic_write(target.with_name(f"{target.name}{SUFFIX}")) as file:
+        with atomic_write(_manifest_path(target)) as file:
             file.write(manifest.as_json())
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
@@ -216,3 +217,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         from airflow_provider_crux.transfers.lineage import stored_file_lineage
 
         return None if self._stored is None else stored_file_lineage(self._stored, self.hook.settings.base_url)
+
+
+def _manifest_path(target: ObjectStoragePath) -> ObjectStoragePath:
+    return target.with_name(f"{target.name}{SUFFIX}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -77,10 +78,19 @@ def test_a_request_for_a_status_is_never_ambiguous(status: int) -> None:
     ("status", "error_class", "remedy"),
     [
         (403, exceptions.CruxUrlExpiredError, "The presigned URL has expired: request a new one"),
-        (404, exceptions.CruxNotFoundError, "The file is gone: request a new export"),
+        (
+            404,
+            exceptions.CruxUnavailableError,
+            "Try again later; if it fails again, the file is gone: request a new export",
+        ),
+        (407, exceptions.CruxRequestRejectedError, "Check the user and the password of the proxy"),
         *((status, exceptions.CruxUnavailableError, "Try again later") for status in (408, 429, 500, 502, 503, 504)),
         *(
-            (status, exceptions.CruxRequestRejectedError, "Check the network's proxy")
+            (
+                status,
+                exceptions.CruxUnavailableError,
+                "Try again later; if it fails again, ask Crux Connect for the reason",
+            )
             for status in (204, 206, 301, 302, 307, 400, 401, 405, 410, 416)
         ),
     ],
@@ -111,6 +121,18 @@ def test_a_download_that_was_cut_off_stores_nothing_and_may_be_tried_again() -> 
     error = errors.response_lost(DOWNLOAD, f"reset {SECRET}", peer=FILE_HOST, secrets=[SECRET])
     assert isinstance(error, exceptions.CruxUnavailableError)
     assert "the download from files.example:443 was incomplete (reset ***). Nothing was stored" in str(error)
+
+
+def test_a_message_about_a_file_names_a_proxy_only_if_there_is_one() -> None:
+    response = ApiResponse(status=307, headers={}, body=b"")
+    for proxied in (False, True):
+        peer = replace(FILE_HOST, proxied=proxied)
+        for error in (
+            errors.error_for_status(DOWNLOAD, response, peer=peer),
+            errors.response_lost(DOWNLOAD, "reset", peer=peer),
+            errors.unverifiable_file("with an empty file", peer=peer),
+        ):
+            assert ("proxy" in str(error)) is proxied
 
 
 def test_a_url_signed_with_credentials_that_expired_has_expired_too() -> None:

@@ -182,6 +182,13 @@ def test_a_remote_api_cannot_lead_to_this_machine(url: str, base_url: str) -> No
     assert "secret-path" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["localhost.", "a.localhost", "localhost.localdomain"])
+def test_a_name_that_may_lead_to_this_machine_is_not_opened_over_http(name: str) -> None:
+    assert file_url(done_export(f"https://{name}/"), base_url=LOCAL) == f"https://{name}/"
+    with pytest.raises(CruxInvalidResponseError, match="not encrypted"):
+        file_url(done_export(f"http://{name}/"), base_url=LOCAL)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -93,6 +93,28 @@ def test_an_unusable_field_is_named_with_its_connection_and_without_a_secret(fie
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("password", {"password": "***"}),
+        ("password", {"login": "ada", "password": "hunter2 ***"}),
+        ("extra ca_bundle", {"extra": {"ca_bundle": "/certs/***.pem"}}),
+        ("extra hash_key", {"extra": {"hash_key": "hunter2-***-hunter2"}}),
+        ("extra hash_key", {"extra": {"extra__crux__hash_key": "***"}}),
+        ("extra proxy", {"extra": {"proxy": "http://ada:***@hunter2.example:3128"}}),
+        ("extra max_retries", {"extra": {"max_retries": "***"}}),
+    ],
+)
+def test_a_value_with_airflows_mask_is_rejected(field: str, fields) -> None:
+    """Airflow 3 stores the mask of another connection's password when a person edits the description in the form."""
+    with pytest.raises(CruxInvalidConnectionError) as caught:
+        read(**fields)
+    assert str(caught.value) == (
+        f"Cannot use connection 'crux_eu': {field}: it contains ***, which is Airflow's mask, not a value: enter it "
+        "again"
+    )
+
+
 def test_every_unusable_field_is_named_at_once() -> None:
     with pytest.raises(CruxInvalidConnectionError) as caught:
         read(host="ftp://x", password=None, extra={"max_retries": "x", "proxy": "?"})

@@ -202,7 +202,7 @@ def rejected(
     download = Outcome(
         download_error,
         f"HOST returned HTTP {status} (",
-        sent_again or download_error is errors.CruxUrlExpiredError,  # with a new URL
+        sent_again or issubclass(download_error, errors.CruxTransientError),
     )
     return same_for_all(outcome, download=download)
 
@@ -222,11 +222,12 @@ def retry_after(status: int, delay: tuple[float, float], header: str, shown: str
     )
 
 
-UNVERIFIABLE_FILE: Final = Outcome(errors.CruxRequestRejectedError, "HOST returned HTTP 200, but ")
+UNVERIFIABLE_FILE: Final = Outcome(errors.CruxUnavailableError, "HOST returned HTTP 200, but ")
 NO_HEADER: Final = replace(
     UNVERIFIABLE_FILE, message=f"{UNVERIFIABLE_FILE.message}with a file that does not begin with a CSV header. "
 )
 REJECTED: Final = errors.CruxRequestRejectedError
+UNAVAILABLE: Final = errors.CruxUnavailableError
 REDIRECT: Final = "redirect to another host"
 SLOW_BODY: Final = "an endless body, one byte at a time"
 
@@ -371,7 +372,9 @@ CASES: Final = (
         "HTTP 204",
         send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
         invalid_response(
-            "its body is not a JSON object", status=204, download=Outcome(REJECTED, "HOST returned HTTP 204 (")
+            "its body is not a JSON object",
+            status=204,
+            download=Outcome(UNAVAILABLE, "HOST returned HTTP 204 (", sent_again=True),
         ),
     ),
     Case(
@@ -459,12 +462,12 @@ CASES: Final = (
     ),
     # -- 3xx
     *(
-        Case(f"HTTP {status}, {REDIRECT}", respond(status), rejected(status, REJECTED, REJECTED))
+        Case(f"HTTP {status}, {REDIRECT}", respond(status), rejected(status, REJECTED, UNAVAILABLE))
         for status in (301, 302, 303, 307, 308)
     ),
     # -- 4xx
-    Case("HTTP 400 that repeats the request's headers", repeat_request, rejected(400, REJECTED, REJECTED)),
-    Case("HTTP 401", respond(401), rejected(401, errors.CruxAuthenticationError, REJECTED)),
+    Case("HTTP 400 that repeats the request's headers", repeat_request, rejected(400, REJECTED, UNAVAILABLE)),
+    Case("HTTP 401", respond(401), rejected(401, errors.CruxAuthenticationError, UNAVAILABLE)),
     Case(
         "HTTP 401 once, connection with a login",
         reject_first,
@@ -481,8 +484,8 @@ CASES: Final = (
         with_login=True,
     ),
     Case("HTTP 403", respond(403), rejected(403, errors.CruxPermissionDeniedError, errors.CruxUrlExpiredError)),
-    Case("HTTP 404", respond(404), rejected(404, errors.CruxNotFoundError, errors.CruxNotFoundError)),
-    Case("HTTP 415", respond(415), rejected(415, errors.CruxUnsupportedMediaTypeError, REJECTED)),
+    Case("HTTP 404", respond(404), rejected(404, errors.CruxNotFoundError, UNAVAILABLE)),
+    Case("HTTP 415", respond(415), rejected(415, errors.CruxUnsupportedMediaTypeError, UNAVAILABLE)),
     retry_after(429, (7, 8), "7"),
     retry_after(503, (7, 8), "7"),
     retry_after(503, (0, 1), "Wed, 21 Oct 2015 07:28:00 GMT"),

@@ -151,7 +151,7 @@ def test_redirect_target_receives_nothing(operation: Operation, status: int, con
     with raw_server(lambda connection: connection.respond(200)) as target:
         location = f"Location: {target.url}{operation.path}"
         with raw_server(lambda connection: connection.respond(status, b"", location), operation.path) as server:
-            connect(host=server.url, **operation.credentials)
+            connect(host=server.url, extra={"max_retries": 0}, **operation.credentials)
             outcome = operation.outcome(server.file_url, tmp_path)
             assert "Redirects are not followed" in str(outcome)
             assert server.count_requests(operation.path) == 1

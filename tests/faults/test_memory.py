@@ -54,7 +54,7 @@ def test_long_response_is_not_kept_in_memory(fault: Fault, tmp_path: Path) -> No
         "export": "CruxInvalidResponseError",
         "poll": "CruxInvalidResponseError",
         "poll (triggerer)": "CruxInvalidResponseError",
-        "download": "str" if fault is large_body else "CruxRequestRejectedError",
+        "download": "str" if fault is large_body else "CruxUnavailableError",
     }
     for operation, (mebibytes, _) in growth.items():
         assert mebibytes < ALLOWED, operation

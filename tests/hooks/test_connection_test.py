@@ -55,6 +55,15 @@ def test_valid_token_takes_one_poll(connect, requests_mock) -> None:
     assert request.headers["Authorization"] == f"Token {TOKEN}"
 
 
+@pytest.mark.parametrize("name", ["hash_key", "ca_bundle"])
+def test_airflows_mask_in_an_extra_is_rejected_before_anything_is_sent(connect, requests_mock, name: str) -> None:
+    connect(password=TOKEN, extra={name: "/certs/***.example-0123456789"})
+    works, message = result_of_test()
+    assert not works
+    assert message.startswith(f"Cannot use this connection: extra {name}: it contains ***, which is Airflow's mask")
+    assert requests_mock.call_count == 0
+
+
 def test_valid_login_takes_one_login(connect, requests_mock) -> None:
     connect(login="ada", password=PASSWORD)
     requests_mock.post(LOGIN, json={"auth_token": TOKEN})

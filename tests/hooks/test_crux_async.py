@@ -105,6 +105,15 @@ def test_response_says_when_its_request_was_sent(sandbox: Sandbox, uuid: str, mo
     assert before < sent_at[0] < time.time()
 
 
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0.0.0.0", "[::ffff:127.0.0.1]"])
+def test_an_unusual_address_of_this_machine_works_for_worker_and_triggerer(
+    sandbox: Sandbox, uuid: str, host: str, connect
+) -> None:
+    connect(host=sandbox.url.replace("127.0.0.1", host), password=sandbox.settings.token)
+    assert CruxHook().get_export(uuid).state is ExportState.DONE
+    assert asyncio.run(poll(uuid)).state is ExportState.DONE
+
+
 def test_all_waits_share_one_login_for_each_token(sandbox: Sandbox, uuid: str, login) -> None:
     async def scenario() -> None:
         async with CruxAsyncHook("crux_default") as hook:

@@ -21,7 +21,6 @@ from airflow_provider_crux.exceptions import (
     CruxError,
     CruxInvalidConnectionError,
     CruxInvalidResponseError,
-    CruxNotFoundError,
     CruxRequestRejectedError,
     CruxUnavailableError,
     CruxUrlExpiredError,
@@ -151,8 +150,8 @@ def test_redirect_is_not_followed() -> None:
     with storage(complete()) as (target, received_by_target):
         response = f"HTTP/1.1 307 There\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
         with storage(response.encode()) as (url, received):
-            with pytest.raises(CruxRequestRejectedError, match="Redirects"):
-                download(url)
+            with pytest.raises(CruxUnavailableError, match="Redirects"):
+                download(url, replace(SETTINGS, max_retries=0))
             assert len(received) == 1
         assert received_by_target == []
 
@@ -164,17 +163,14 @@ def test_expired_url_is_not_retried(url: str, sandbox: Sandbox, delays: list[flo
     assert delays == []
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, CruxNotFoundError), (206, CruxRequestRejectedError)])
-def test_permanent_error_is_not_retried(
-    url: str, sandbox: Sandbox, delays: list[float], status: int, error: type[CruxError]
-) -> None:
-    sandbox.respond_next(SANDBOX_FILES, status)
-    with pytest.raises(error):
+def test_rejection_by_a_proxy_is_not_retried(url: str, sandbox: Sandbox, delays: list[float]) -> None:
+    sandbox.respond_next(SANDBOX_FILES, 407)
+    with pytest.raises(CruxRequestRejectedError, match="Check the user and the password of the proxy"):
         download(url)
     assert delays == []
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [204, 206, 307, 400, 404, 408, 410, 429, 500, 502, 503, 504])
 def test_transient_error_is_retried(delays: list[float], caplog, status: int) -> None:
     with storage(rejection(status, b"Retry-After: 7\r\n"), complete()) as (url, received):
         with caplog.at_level(logging.INFO):
@@ -187,6 +183,16 @@ def test_transient_error_is_retried(delays: list[float], caplog, status: int) ->
         f"Could not download the export's file: {host} returned HTTP {status}. Retrying in {delays[0]:.1f} s"
         in caplog.text
     )
+
+
+def test_file_that_is_still_not_found_after_all_retries_may_be_gone(delays: list[float]) -> None:
+    with storage(rejection(404)) as (url, received):
+        with pytest.raises(
+            CruxUnavailableError, match=r"HTTP 404 .*if it fails again, the file is gone: request a new"
+        ):
+            download(url)
+        assert len(received) == 4
+    assert len(delays) == 3
 
 
 def test_connection_sets_the_number_of_retries() -> None:
@@ -233,13 +239,13 @@ def test_silence_within_a_file_is_an_error() -> None:
 @pytest.mark.parametrize("headers", [b"", b"Content-Length: many\r\n", b"Content-Length: -1\r\n"])
 def test_file_without_length_is_rejected(headers: bytes) -> None:
     response = b"HTTP/1.1 200 OK\r\n%sConnection: close\r\n\r\na,b\n" % headers
-    with storage(response) as (url, _), pytest.raises(CruxRequestRejectedError, match="without the file's length"):
+    with storage(response) as (url, _), pytest.raises(CruxUnavailableError, match="without the file's length"):
         download(url)
 
 
 def test_encoding_that_was_not_requested_is_rejected() -> None:
     response = complete(b"nope", b"Content-Encoding: gzip\r\n")
-    with storage(response) as (url, _), pytest.raises(CruxRequestRejectedError, match="Content-Encoding"):
+    with storage(response) as (url, _), pytest.raises(CruxUnavailableError, match="Content-Encoding"):
         download(url)
 
 
@@ -273,7 +279,7 @@ def test_body_without_a_csv_header_is_rejected_before_the_caller_gets_any_of_it(
     path, origin = ObjectStoragePath(f"file://{tmp_path}/orders.csv"), ExportOrigin(export_uuid=UUID)
     with (
         storage(complete(body)) as (url, received),
-        pytest.raises(CruxRequestRejectedError, match=rf"{problem}\. Nothing was stored\. Check the network's proxy"),
+        pytest.raises(CruxUnavailableError, match=rf"{problem}\. Nothing was stored\. Try again later; .* ask Crux"),
         open_file(export_with(url), SETTINGS) as chunks,
     ):
         store(chunks, path, options=FileOptions(), origin=origin)
@@ -303,6 +309,23 @@ def test_url_of_this_machine_is_not_opened_if_the_api_is_elsewhere(scheme: str) 
             download(f"{server.url}{PATH}".replace("http", scheme, 1), remote)
         assert server.connections == 0
         assert download(f"{server.url}{PATH}") == b"a,b\r\n"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.1", "0.0.0.0", "0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "LOCALHOST", "localhost."),
+        # of these, urllib3 reads another host than the standard library does
+        *("%31%32%37.0.0.1", "127.0.0.1\\.files.example"),
+    ],
+)
+def test_url_of_this_machine_is_not_opened_however_it_is_spelled(host: str) -> None:
+    remote = replace(SETTINGS, base_url="https://api.cruxconnect.com", max_retries=0)
+    with raw_server(respond_with(complete())) as server:
+        url = f"{server.url}{PATH}".replace("http://127.0.0.1", f"https://{host}", 1)
+        with pytest.raises(CruxInvalidResponseError, match=r"leads to this machine|cannot be parsed"):
+            download(url, remote)
+        assert server.connections == 0
 
 
 def test_url_echoed_by_storage_is_masked() -> None:
@@ -374,6 +397,20 @@ def test_password_echoed_by_the_proxy_is_masked(requests_mock) -> None:
         download("https://files.example/a", settings)
 
 
+@pytest.mark.parametrize("variables", [("HTTP_PROXY",), ("HTTP_PROXY", "NO_PROXY"), ()], ids=" ".join)
+@pytest.mark.parametrize("of_connection", [False, True], ids=["", "of the connection"])
+def test_error_names_a_proxy_only_if_there_is_one(variables: tuple[str, ...], of_connection: bool, monkeypatch) -> None:
+    values = {"NO_PROXY": "127.0.0.1"}
+    with raw_server(respond_with(rejection(307))) as proxy, storage(complete(b"")) as (url, _):
+        for name in variables:
+            monkeypatch.setenv(name, values.get(name, proxy.url))
+        settings = replace(SETTINGS, proxy=proxy.url if of_connection else None, max_retries=0)
+        with pytest.raises(CruxUnavailableError) as caught:
+            download(url, settings)
+        assert ("check the network's proxy" in str(caught.value)) is bool(proxy.connections)
+        assert bool(proxy.connections) is (of_connection or variables == ("HTTP_PROXY",))
+
+
 def test_connection_takes_precedence_over_the_environment(requests_mock, monkeypatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/other.pem")
     monkeypatch.setenv("HTTPS_PROXY", "http://other.example:3128")
@@ -385,12 +422,12 @@ def test_connection_takes_precedence_over_the_environment(requests_mock, monkeyp
         read_timeout=4,
     )
     requests_mock.get("https://files.example/a", status_code=404)
-    with pytest.raises(CruxNotFoundError):
+    with pytest.raises(CruxUnavailableError):
         download("https://files.example/a", settings)
     request = requests_mock.last_request
     assert (request.verify, request.timeout) == ("/etc/ours.pem", (3, 4))
     assert request.proxies["https"] == "http://ours.example:3128"
-    with pytest.raises(CruxNotFoundError):
+    with pytest.raises(CruxUnavailableError):
         download("https://files.example/a")
     request = requests_mock.last_request
     assert (request.verify, request.proxies["https"]) == ("/etc/other.pem", "http://other.example:3128")

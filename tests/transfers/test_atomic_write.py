@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
@@ -230,6 +231,24 @@ def test_a_replaced_file_keeps_its_mode(on_disk: Place, mode: int) -> None:
     assert file.stat().st_mode & 0o7777 == mode
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_from_its_beginning_a_temporary_file_has_the_mode_of_the_file_that_it_replaces(
+    on_disk: Place, mode: int, monkeypatch
+) -> None:
+    modes: list[int] = []
+    real = fcntl.flock
+
+    def lock(file: BinaryIO, operation: int) -> None:
+        modes.append(Path(file.name).stat().st_mode & 0o7777)
+        real(file, operation)
+
+    write(on_disk.path, b"old")
+    Path(on_disk.path.path).chmod(mode)
+    monkeypatch.setattr(fcntl, "flock", lock)
+    write(on_disk.path, SMALL)
+    assert modes == [mode]
+
+
 @pytest.mark.parametrize("existing", [True, False], ids=["target", "no target"])
 def test_the_file_that_a_symbolic_link_leads_to_is_replaced(on_disk: Place, tmp_path: Path, existing: bool) -> None:
     link, target = Path(on_disk.path.path), tmp_path / "elsewhere" / "today.csv"
@@ -384,6 +403,43 @@ def test_the_temporary_file_of_a_running_task_stays(on_disk: Place) -> None:
         file.write(SMALL)
     assert on_disk.content() == SMALL
     assert on_disk.names() == [KEY]
+
+
+# With the ending of a temporary file, all but the first are longer than the 255 bytes that a file system allows.
+LONG_NAMES = ["a" * 219, "a" * 233, "a" * 251 + ".csv", "ü" * 125 + "a.csv"]
+long_names = pytest.mark.parametrize("name", LONG_NAMES, ids=[f"{len(name.encode())} bytes" for name in LONG_NAMES])
+
+
+@long_names
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_may_have_the_longest_name_that_the_disk_allows(tmp_path: Path, name: str, overwrite: bool) -> None:
+    path = ObjectStoragePath(f"file://{tmp_path}/{name}")
+    write(path, SMALL, overwrite=overwrite)
+    write(path, SMALL + SMALL)
+    assert (tmp_path / name).read_bytes() == SMALL + SMALL
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@long_names
+def test_a_file_may_have_the_longest_name_that_another_file_system_allows(tmp_path: Path, name: str) -> None:
+    # a disk as fsspec knows it, so that the provider does not know that it is one
+    path = SimpleNamespace(protocol="sftp", path=f"{tmp_path}/{name}", fs=LocalFileSystem())
+    write(path, b"old")
+    write(path, SMALL)
+    assert (tmp_path / name).read_bytes() == SMALL
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_killed_task_leaves_a_temporary_file_that_the_next_one_removes_whatever_the_length_of_its_name(
+    tmp_path: Path,
+) -> None:
+    path, other = (ObjectStoragePath(f"file://{tmp_path}/{letter * 255}") for letter in "ab")
+    kill_while_writing(path)
+    (leftover,) = tmp_path.iterdir()
+    write(other, SMALL)
+    assert leftover.exists()
+    write(path, SMALL)
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, other.name}
 
 
 def test_a_full_disk_keeps_the_existing_file(on_disk: Place) -> None:

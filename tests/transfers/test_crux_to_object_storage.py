@@ -162,12 +162,30 @@ def test_a_body_that_is_no_export_is_not_stored(
     target.parent.mkdir()
     target.write_text("yesterday's")
     held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(body))}, body)
-    with pytest.raises(AirflowFailException, match=r"HTTP 200, but with .* Nothing was stored"):
-        make_operator(done_uuid, target, overwrite=True, skip_if_empty=True).execute(context)
+    operator = make_operator(done_uuid, target, overwrite=True, skip_if_empty=True)
+    with pytest.raises(CruxUnavailableError, match=r"HTTP 200, but with .* Nothing was stored"):
+        operator.execute(context)
     assert target.read_text() == "yesterday's"
     assert files_beside(target) == [target]
     assert context["ti"].pushed == {}
     assert statuses(held_sandbox, FILE_PATH) == [200]
+    # storage that returns it once, so the next try succeeds
+    operator.execute(context)
+    assert target.read_bytes() == file_content(done_uuid)
+
+
+@pytest.mark.parametrize("status", [204, 307, 404])
+def test_a_try_after_a_status_that_storage_returned_once_succeeds(
+    held_sandbox: Sandbox, done_uuid: str, target: Path, context, status: int
+) -> None:
+    held_sandbox.respond_next(FILE_PATH, status)
+    operator = make_operator(done_uuid, target)
+    with pytest.raises(CruxUnavailableError, match=f"HTTP {status} .*Try again later; if it fails again") as caught:
+        operator.execute(context)
+    assert "proxy" not in str(caught.value)
+    assert files_beside(target) == []
+    operator.execute(context)
+    assert target.read_bytes() == file_content(done_uuid)
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -17,7 +17,7 @@ from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.manifest import Manifest
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers import crux_to_object_storage
-from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse
+from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse, statuses
 
 if TYPE_CHECKING:
     from tests.object_store import ObjectStore
@@ -127,6 +127,46 @@ def test_an_interval_without_orders_has_a_file_and_a_manifest(transfer: Transfer
     for arguments, *_ in FORMATS.values():
         transfer.run(csv_file(), manifest=True, overwrite=True, **arguments)
         assert (read(transfer.target)["rows"], read(transfer.target)["orders"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"), [("ü" * 120 + "a", True), ("a" * 255, False)], ids=["with a manifest", "without"]
+)
+def test_the_longest_name_is_stored(transfer: Transfer, name: str, manifest: bool) -> None:
+    transfer.target = transfer.target.with_name(name)
+    transfer.content(manifest=manifest)
+    assert transfer.names == [name, f"{name}.manifest.json"][: 1 + manifest]
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [("ü" * 121, True), ("a" * 256, False), (f"{'a' * 256}/orders.csv", True)],
+    ids=["of the manifest", "of the file", "of a folder"],
+)
+@pytest.mark.parametrize("existing", [True, False], ids=["", "folder"])
+def test_a_name_that_is_too_long_is_rejected_before_the_download(
+    transfer: Transfer, name: str, manifest: bool, existing: bool
+) -> None:
+    if existing:
+        transfer.target.parent.mkdir()
+    with pytest.raises(AirflowFailException, match=r"path: .* has a name of 25\d bytes, and the storage allows 255"):
+        transfer.run(path=f"file://{transfer.target.parent}/{name}", manifest=manifest)
+    assert transfer.names == []
+    assert statuses(transfer.sandbox, FILE_PATH) == []
+
+
+def test_a_key_that_is_too_long_for_an_object_store_is_rejected_before_the_download(
+    transfer: Transfer, s3: ObjectStore
+) -> None:
+    key = "/".join(["ü" * 100] * 5) + "/orders"[: 1024 - 1004 - len(".manifest.json")]
+    assert len(f"{key}.manifest.json".encode()) == 1024
+    path = f"s3://aws_loopback@exports/{key}"
+    with pytest.raises(AirflowFailException, match="has a key of 1025 bytes, and the storage allows 1024"):
+        transfer.run(path=f"{path}a", manifest=True)
+    assert s3.names() == []
+    assert statuses(transfer.sandbox, FILE_PATH) == []
+    transfer.run(path=path, manifest=True)
+    assert s3.names() == [key, f"{key}.manifest.json"]
 
 
 def test_it_is_replaced_with_its_file(transfer: Transfer) -> None:
