@@ -40,7 +40,7 @@ class VariableRecord:
 
     def __init__(self, task_instance: Any) -> None:
         self.key = variable_key(task_instance)
-        self._is_first_try = task_instance.try_number == 1
+        self._is_first_try = task_instance.try_number <= 1
 
     def get(self, _: str) -> Any:
         """
@@ -116,7 +116,7 @@ def delete_variable(context: Context) -> None:
     if context.get("task_state_store") is not None:
         return
     record = VariableRecord(context["ti"])
-    if _AIRFLOW_2:
+    if _AIRFLOW_2 and not context.get("test_mode"):  # `airflow tasks test` commits nothing
         _delete_after_commit(record)
     else:
         record.delete(_PREFIX)

@@ -158,6 +158,13 @@ def test_the_variable_is_removed_after_success_below_airflow_3_3_alone(make_cont
     assert set(variables) == {"unrelated"}
 
 
+def test_the_variable_is_removed_at_once_in_a_run_that_airflow_does_not_store(make_context, variables) -> None:
+    """``airflow tasks test`` of Airflow 2 calls the callbacks, and never stores a success."""
+    variables[VARIABLE] = "{}"
+    delete_variable(make_context(test_mode=True))
+    assert variables == {}
+
+
 # The operator removes the Variable in its on_success_callback, beside those of the DAG's author.
 
 
