@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.manifest import Manifest
 from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
@@ -207,6 +210,22 @@ def test_a_file_that_lacks_orders_has_no_manifest(
     assert (transfer.target.read_bytes(), transfer.names) == (NEW, ["orders.csv"])
     with pytest.raises(AirflowFailException, match=r"^1 gap below"):
         find_gaps(transfer, make_context, fail_on_gap=True)
+
+
+def test_a_file_that_another_task_stores_meanwhile_keeps_its_manifest(transfer: Transfer, monkeypatch) -> None:
+    download = CruxHook.open_file
+
+    @contextmanager
+    def other_task_stores(hook: CruxHook, export: Any) -> Iterator[Any]:
+        with download(hook, export) as chunks:
+            monkeypatch.setattr(CruxHook, "open_file", download)
+            transfer.run(OLD, manifest=True)
+            yield chunks
+
+    monkeypatch.setattr(CruxHook, "open_file", other_task_stores)
+    with pytest.raises(AirflowFailException, match="already exists"):
+        transfer.run(manifest=True)
+    assert (transfer.target.read_bytes(), read(transfer.target)["rows"]) == (OLD, 1)
 
 
 def test_a_warning_about_missing_orders_means_no_manifest_too(transfer: Transfer, logged) -> None:
