@@ -89,12 +89,14 @@ def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
     Cut periods into pieces.
 
     :param periods: the periods.
-    :param longest: length of the longest piece, above 0; only the last piece of a period is shorter.
+    :param longest: length of the longest piece, above 0; only the last piece of a period is shorter. Instead of a last
+        piece below :data:`MIN_GAP`, the one before is longer, unless ``longest`` is below that too.
     """
+    rest = MIN_GAP if longest >= MIN_GAP else timedelta(microseconds=1)
     for start, end in periods:
         while start < end:
-            # not the sum first: it may be later than any date
-            piece_end = end if end - start <= longest else start + longest
+            # not a sum first: it may be longer than all of time
+            piece_end = end if end - start - rest < longest else start + longest
             yield start, piece_end
             start = piece_end  # noqa: PLW2901 - the rest of the period
 

@@ -61,7 +61,8 @@ class CruxExportCoverageOperator(BaseOperator):
     :param since: start of the time to check: ISO 8601 text, a datetime, a date, or a day in eight digits
         (``20260102``), UTC without a time zone. Templated.
     :param until: its end, likewise; default: now. What is in the future is not checked. Templated.
-    :param max_interval: length of the longest interval that is returned, one or more whole seconds; default 7 days.
+    :param max_interval: length of the longest interval that is returned, one or more whole seconds; default 7 days. The
+        last one of a gap is up to a minute longer, if a shorter one would follow.
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap of a minute or more; default False.
     :param skip_if_no_orders: whether to list the orders of each interval first, without an e-mail, and to leave out
         those without orders; default False. An interval whose list cannot be read is a gap. Nothing remembers the

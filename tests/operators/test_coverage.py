@@ -355,6 +355,15 @@ def test_the_seconds_since_the_last_file_are_no_gap_yet(folder: Lake, find_gaps)
     assert (gaps, coverage["gaps"], coverage["short_gaps"]) == ([], 0, 1)
 
 
+@pytest.mark.parametrize(("rest", "count"), [(1, 1), (59, 1), (60, 2)])
+def test_some_seconds_more_than_the_longest_interval_are_not_exported_alone(
+    folder: Lake, find_gaps, rest: int, count: int
+) -> None:
+    end = DAYS[1] + timedelta(seconds=rest)
+    gaps, _ = find_gaps(folder.url, until=end, max_interval=timedelta(days=1))
+    assert (gaps[0][0], gaps[-1][1], len(gaps)) == (DAYS[0], end, count)
+
+
 # The end of the stretch.
 
 
