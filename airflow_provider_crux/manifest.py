@@ -12,11 +12,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 SUFFIX: Final = ".manifest.json"
 """What follows the path of a file in the path of its manifest."""
 
 _VERSION: Final = 1
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+def api_host(base_url: str) -> str:
+    """
+    Return the host of an API as a manifest names it: with its port, unless that is the one of the scheme.
+
+    :param base_url: of a connection.
+    """
+    parts = urlsplit(base_url)
+    return parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +69,7 @@ class Manifest:
 
     :param version: of the manifest's schema; 1.
     :param export_uuid: the export.
+    :param host: of the API that it came from, see :func:`api_host`.
     :param request: the body of its request; ``None`` if unknown, as the next three.
     :param interval_start: start of its interval.
     :param interval_end: end of its interval.
@@ -74,6 +88,7 @@ class Manifest:
 
     version: int
     export_uuid: str
+    host: str
     request: Mapping[str, Any] | None
     interval_start: str | None
     interval_end: str | None
@@ -120,6 +135,8 @@ class Manifest:
         counts = (manifest.rows, manifest.bytes, *(() if manifest.orders is None else (manifest.orders,)))
         if any(type(count) is not int or count < 0 for count in counts):
             raise ValueError("rows, orders or bytes is not a whole number")
+        if type(manifest.host) is not str or not manifest.host:
+            raise ValueError("host is not a text")
         if not isinstance(manifest.request, Mapping | None):
             raise ValueError("request is not an object")  # noqa: TRY004 - as for every other fault
         _ = manifest.period
@@ -134,10 +151,11 @@ class Manifest:
         """
         The stretch of time of which the file holds all orders; ``None`` if it is unknown or empty.
 
-        An interval that ended after the request lacks the orders that came in between.
+        An interval that ended after the request lacks the orders that came in between. So nothing is known to be
+        complete if the time of the request is unknown.
         """
         start, end = parse_utc(self.interval_start), parse_utc(self.interval_end)
-        requested_at = parse_utc(self.requested_at or self.stored_at)
+        requested_at = parse_utc(self.requested_at)
         if start is None or end is None or requested_at is None:
             return None
         end = min(end, requested_at.replace(microsecond=0))

@@ -6,7 +6,10 @@ A placeholder is in single braces, because Jinja's are double: ``s3://lake/dt={i
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.arguments import none_if_unset
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.manifest import SUFFIX
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -134,13 +138,20 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
     return opened
 
 
+def manifest_path(file: ObjectStoragePath) -> ObjectStoragePath:
+    """Return the path of the manifest of a file."""
+    return file.with_name(f"{file.name}{SUFFIX}")
+
+
 def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
     """
     Return the length of every file below a folder, by name; nothing if the folder does not exist.
 
-    What cannot be listed is an error: it must not look like a file that is missing.
+    What cannot be listed is an error: it must not look like a file that is missing. On a local disk, a symbolic link to
+    a folder is followed, because files are stored through it; each folder is listed once.
 
     :raises CruxInvalidRequestError: if it cannot be opened, or is a file.
+    :raises OSError: if it cannot be listed, or a symbolic link leads nowhere.
     """
     fs, root = folder.fs, folder.path.rstrip("/") or "/"
     fs.invalidate_cache()
@@ -162,19 +173,45 @@ def _has_own_find(fs: Any) -> bool:
 
 
 def _walk(fs: Any, root: str) -> Iterator[dict[str, Any]]:
-    """Yield what ``find`` of fsspec returns, which leaves out every folder that it cannot list."""
-    folders = [root]
+    """Yield what ``find`` of fsspec returns, which leaves out every folder that it cannot list or that is linked."""
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+    is_local = isinstance(fs, LocalFileSystem)
+    folders, listed = [root], set()
     while folders:
         folder = folders.pop()
+        # links can lead to the same folder twice, or back to one above
+        identity = os.path.realpath(folder) if is_local else folder
+        if identity in listed:
+            continue
+        listed.add(identity)
         try:
             entries = fs.ls(folder, detail=True)
         except FileNotFoundError:  # or it was removed meanwhile
+            if is_local:
+                _check_link(folder)
             continue
         for entry in entries:
-            if entry["type"] != "directory":
+            if entry["type"] != "directory" and not (entry.get("islink") and _is_linked_folder(entry["name"])):
                 yield entry
             elif entry["name"].rstrip("/") != folder.rstrip("/"):
                 folders.append(entry["name"])
+
+
+def _is_linked_folder(link: str) -> bool:
+    # not os.path.isdir, for which a folder that cannot be reached is none
+    try:
+        return stat.S_ISDIR(os.stat(link).st_mode)  # noqa: PTH116 - as fsspec does it
+    except FileNotFoundError:
+        _check_link(link)
+        return False
+
+
+def _check_link(path: str) -> None:
+    """Reject a symbolic link that leads nowhere, as to a disk that is not mounted: its files are not missing."""
+    if os.path.islink(path):  # noqa: PTH114 - as above
+        message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
+        raise FileNotFoundError(errno.ENOENT, message, path)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """
 Load the orders of a long time, and export again whatever is missing whenever the DAG runs again.
 
+Intervals without orders are left out: Crux Connect lists them first, which e-mails nobody.
+
 The files are Parquet, below ``history`` in the folder that the Airflow variable ``crux_orders_folder`` names. Personal
 data is hashed: set the extra ``hash_key`` of the connection. **Each export e-mails the user to whom the token
 belongs.**
@@ -42,9 +44,12 @@ with DAG(
         since="{{ params.since }}",
         until="{{ params.until }}",
         max_interval=timedelta(days=7),
+        skip_if_no_orders=True,
     )
     export = CruxOrdersExportOperator.partial(
         task_id="export_orders",
+        # Lists an interval again whose list could not be read before.
+        skip_if_no_orders=True,
         # One request after the other: a long time is many exports.
         max_active_tis_per_dag=1,
     ).expand_kwargs(gaps.output)
@@ -67,6 +72,7 @@ with DAG(
         # Not now: that is a little later than the end of the last file.
         until="{{ ti.xcom_pull(task_ids='find_gaps', key='coverage')['until'] }}",
         fail_on_gap=True,
+        skip_if_no_orders=True,
         # If there was no gap, the tasks before are skipped.
         trigger_rule="none_failed",
     )

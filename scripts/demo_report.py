@@ -121,7 +121,7 @@ def report_backfill(day: str, database: str, url: str, folder: str) -> None:
     (gap,) = _xcom(database, BACKFILL, "find_gaps", "return_value")
     if gap != {"interval_start": since.isoformat(), "interval_end": until.isoformat()}:
         sys.exit(f"The task find_gaps returned the gap {gap}; expected {since} to {until}")
-    posts = [request for request in _sandbox_requests(url) if request["method"] == "POST"]
+    posts = [request for request in _sandbox_requests(url) if request["path"] == "/api/orders/export/"]
     _check_intervals(posts[1:], [(since, until)])
     print(
         f"   Done. The task find_gaps found one gap, from {since.date()} to {until.date()}, and one export fills it.\n"
@@ -176,6 +176,9 @@ def _report_coverage(database: str, path: Path, since: datetime, until: datetime
         "until": until.isoformat(),
         "covered_seconds": int((until - since).total_seconds()),
         "gaps": 0,
+        "short_gaps": 0,
+        "empty_intervals": 0,
+        "empty_seconds": 0,
         "overlaps": 0,
         "files": 1,
         "rows": table.num_rows,

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+HOST = "127.0.0.1:9"
+"""The host over which the exports came."""
+
 
 def manifest(start: datetime, end: datetime, **changes: Any) -> dict[str, Any]:
     """Return what docs/manifest.schema.json describes."""
@@ -14,6 +17,7 @@ def manifest(start: datetime, end: datetime, **changes: Any) -> dict[str, Any]:
     return {
         "version": 1,
         "export_uuid": "b9888421-594c-4d2f-9f0d-3b138a16c845",
+        "host": HOST,
         "request": {**changes.pop("filters", {}), **dates},
         "interval_start": dates["start_date"],
         "interval_end": dates["end_date"],

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest
-from airflow_provider_crux.coverage import Period, cover, cut, same_filters
+from airflow_provider_crux.coverage import Period, cover, cut, find_missing, same_filters
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -62,6 +62,43 @@ def test_pieces_hold_the_same_seconds_and_are_as_long_as_possible(numbers: list[
 
 def test_pieces_may_be_longer_than_all_of_time() -> None:
     assert list(cut([(at(0), at(9))], timedelta.max)) == [(at(0), at(9))]
+
+
+@given(PERIODS, st.integers(1, 30), st.integers(1, 9), st.integers(0, 6))
+@example([(0, 5), (5, 23)], 4, 3, 2)  # all but the last second has no orders
+def test_each_second_of_a_gap_is_exported_or_has_no_orders_or_is_left_for_later(
+    numbers: list[tuple[int, int]], longest: int, most: int, orders: int
+) -> None:
+    """Orders are in the seconds that a number divides; 0 is none at all."""
+    gaps = cover(at(0), at(23), [(at(start), at(end)) for start, end in numbers]).gaps
+    listed: list[Period] = []
+
+    def may_have_orders(interval: Period) -> bool:
+        listed.append(interval)
+        return any(orders and second % orders == 0 for second in seconds([interval]))
+
+    pieces = list(cut(gaps, SECOND * longest))
+    missing = find_missing(gaps, SECOND * longest, most=most, may_have_orders=may_have_orders)
+    assert sorted([*missing.pieces, *missing.empty]) == listed == pieces[: len(listed)]
+    assert all(map(may_have_orders, missing.pieces))
+    assert not any(map(may_have_orders, missing.empty))
+    del listed[len(missing.pieces) + len(missing.empty) :]
+    # It lists all, or stops at the last that it returns.
+    assert missing.has_more == (len(listed) < len(pieces))
+    assert len(missing.pieces) == most if missing.has_more else len(missing.pieces) <= most
+    assert sorted(seconds([*missing.gaps, *missing.empty])) == seconds(gaps)
+    assert all(before[1] < after[0] for before, after in pairwise(missing.gaps))
+    everything = find_missing(gaps, SECOND * longest, most=most)
+    assert (everything.pieces, everything.empty, everything.gaps) == (tuple(pieces[:most]), (), gaps)
+
+
+@given(st.lists(st.integers(0, 200), max_size=9))
+def test_a_gap_below_one_minute_is_short(ends: list[int]) -> None:
+    points = [at(end) for end in sorted(ends)]
+    coverage = cover(at(0), at(200), [(point, point + SECOND) for point in points])
+    assert sorted([*coverage.short_gaps, *coverage.long_gaps]) == list(coverage.gaps)
+    assert all(end - start < 60 * SECOND for start, end in coverage.short_gaps)
+    assert all(end - start >= 60 * SECOND for start, end in coverage.long_gaps)
 
 
 def request(**filters: Any) -> dict[str, Any]:

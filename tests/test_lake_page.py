@@ -79,7 +79,7 @@ def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones
     assert Manifest.from_json(text.encode()).period is not None
     manifest = lake.manifest("2026-01-02")
     assert list(example) == list(manifest)
-    varying = ("export_uuid", "path", "requested_at", "stored_at", "bytes", "sha256")
+    varying = ("export_uuid", "host", "path", "requested_at", "stored_at", "bytes", "sha256")
     assert {name: value for name, value in example.items() if name not in varying} == {
         name: value for name, value in manifest.items() if name not in varying
     }

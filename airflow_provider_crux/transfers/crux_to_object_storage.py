@@ -13,10 +13,11 @@ from airflow_provider_crux import __version__
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.deferral import InvalidArgumentsError
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.manifest import SUFFIX, ExportOrigin, Manifest, parse_utc
+from airflow_provider_crux.manifest import ExportOrigin, Manifest, api_host, parse_utc
 from airflow_provider_crux.paths import (
     INSTANTS,
     fill_placeholders,
+    manifest_path,
     open_path,
     path_errors,
     placeholder_problems,
@@ -83,9 +84,10 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
         ``crux_interval_end``, which Parquet always has; default False.
     :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
-        False.
+        False. Whenever the file is replaced, an older manifest is removed first.
     :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare.
+        lists, where that follows the filters, and log both numbers; default ``None``: do not compare. If they differ,
+        no manifest is stored, so ``CruxExportCoverageOperator`` returns the interval.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -153,7 +155,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             is_folder = str(path).endswith("/") or target.is_dir()
         if is_folder:
             raise CruxInvalidRequestError(f"path: {str(path)!r} is a folder; use the path of a file")
-        check_name_length(_manifest_path(target) if self.manifest else target)
+        check_name_length(manifest_path(target) if self.manifest else target)
         if not self.overwrite and target.exists():
             raise already_exists(path)
         return target
@@ -188,7 +190,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         if not stored.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
-        if self.manifest:
+        difference = self._orders_difference(origin, stored.orders)
+        if self.manifest and difference is None:
             self._store_manifest(target, origin, stored)
         if self.do_xcom_push:
             names = ("path", "bytes", "rows", "sha256", "format")
@@ -196,20 +199,23 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
         self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
-        self._check_orders(origin, stored.orders)
+        if self.manifest and difference:
+            self.log.warning("No manifest is stored beside %s: its file may be incomplete", stored.path)
+        self._report_difference(difference)
         return stored.path
 
     def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:
-        """Store the manifest after its file, so that there is none without one."""
+        """Store the manifest of a complete file, after that file, so that there is none without one."""
         manifest = Manifest.of(
             origin,
             stored_at=datetime.now(UTC),
+            host=api_host(self.hook.settings.base_url),
             compression=self._options.stored_compression,
             personal_data=self.personal_data,
             provider_version=__version__,
             **asdict(stored),
         )
-        with atomic_write(_manifest_path(target)) as file:
+        with atomic_write(manifest_path(target)) as file:
             file.write(manifest.as_json())
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
@@ -217,7 +223,3 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         from airflow_provider_crux.transfers.lineage import stored_file_lineage
 
         return None if self._stored is None else stored_file_lineage(self._stored, self.hook.settings.base_url)
-
-
-def _manifest_path(target: ObjectStoragePath) -> ObjectStoragePath:
-    return target.with_name(f"{target.name}{SUFFIX}")

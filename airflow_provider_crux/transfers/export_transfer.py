@@ -147,25 +147,31 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                 }
 
     def _check_orders(self, origin: ExportOrigin, orders: int | None) -> None:
-        """Compare the number of orders in the file with the number that Crux Connect lists."""
+        """Compare the number of orders in the file with the number that Crux Connect lists, and report a difference."""
+        self._report_difference(self._orders_difference(origin, orders))
+
+    def _report_difference(self, problem: str | None) -> None:
+        if problem and self.check_count == "fail":
+            raise AirflowFailException(problem)
+        if problem:
+            self.log.warning(problem)
+
+    def _orders_difference(self, origin: ExportOrigin, orders: int | None) -> str | None:
+        """Return what is wrong with the number of orders in the file; ``None`` if nothing is known to be wrong."""
         if self.check_count is None:
-            return
+            return None
         if orders is None or origin.request is None:
             self.log.warning(
                 "Could not check the number of orders of export %s: its request, or the column order_uuid of its file, "
                 "is unknown",
                 origin.export_uuid,
             )
-            return
+            return None
         try:
-            problem = self._count_problem(OrdersExportRequest.from_json(origin.request), origin, orders)
+            return self._count_problem(OrdersExportRequest.from_json(origin.request), origin, orders)
         except CruxError as error:  # never an alarm on a doubt
             self.log.warning("Could not check the number of orders of export %s: %s", origin.export_uuid, error)
-            return
-        if problem and self.check_count == "fail":
-            raise AirflowFailException(problem)
-        if problem:
-            self.log.warning(problem)
+            return None
 
     def _count_problem(self, request: OrdersExportRequest, origin: ExportOrigin, orders: int) -> str | None:
         listed = self.hook.count_orders(request)

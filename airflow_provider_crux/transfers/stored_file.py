@@ -23,6 +23,7 @@ from airflow_provider_crux.columns import (
 )
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.manifest import ExportOrigin
+from airflow_provider_crux.paths import manifest_path
 from airflow_provider_crux.transfers.atomic_write import atomic_write
 from airflow_provider_crux.transfers.csv_file import FileCounts, convert_csv, copy_csv, parse_header
 
@@ -143,7 +144,7 @@ def store(
     count_orders: bool = False,
 ) -> StoredFile:
     """
-    Store a file in one pass.
+    Store a file in one pass. An older manifest beside it is removed before the file is replaced.
 
     :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
     :param path: the target.
@@ -178,6 +179,7 @@ def store(
             counts = write(sink)
         if skip_if_empty and not counts.rows:
             raise _DiscardEmpty
+        _remove_manifest(path, overwrite=overwrite)
     return StoredFile(
         path=str(path),
         bytes=sink.size,
@@ -186,6 +188,21 @@ def store(
         format=options.file_format,
         orders=counts.orders,
     )
+
+
+def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
+    """
+    Remove the manifest of the file that is about to be replaced.
+
+    Before, not after: whenever the task ends, a file without a manifest is only exported again, but an older manifest
+    would describe another file, which may have the same length and lack orders.
+    """
+    fs, manifest = path.fs, manifest_path(path).path
+    fs.invalidate_cache()
+    if overwrite or not fs.exists(path.path):  # a file that another task has just stored keeps its manifest
+        with suppress(FileNotFoundError):
+            if fs.exists(manifest):
+                fs.rm_file(manifest)
 
 
 def plan_file(

@@ -42,12 +42,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def s3(running_s3: ObjectStore) -> ObjectStore:  # noqa: F811 - the fixture
+def s3(running_s3: ObjectStore, sandbox: Sandbox) -> ObjectStore:  # noqa: F811 - the fixture
     """Return an S3 server whose bucket has all orders but those of the last 30 days."""
     running_s3.client.create_bucket(Bucket=BUCKET)
-    file = "lake/history/earlier.parquet"
+    file, host = "lake/history/earlier.parquet", sandbox.url.removeprefix("http://")
     running_s3.client.put_object(Bucket=BUCKET, Key=file, Body=b"12345678")
-    content = json.dumps(manifest(SINCE, STARTS[0], requested_at=STARTS[0].isoformat(), bytes=8))
+    content = json.dumps(manifest(SINCE, STARTS[0], requested_at=STARTS[0].isoformat(), bytes=8, host=host))
     running_s3.client.put_object(Bucket=BUCKET, Key=f"{file}.manifest.json", Body=content.encode())
     return running_s3
 

@@ -120,46 +120,74 @@ def test_each_example_runs_unchanged(sandbox, run, example: str, monkeypatch, tm
         assert b"order_uuid" in file.read_bytes()
 
 
-def test_the_backfill_example_requests_only_what_is_missing(
-    connect, run, monkeypatch, tmp_path: Path, *, logged, caplog
-) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", tmp_path.as_uri())
-    dates = pendulum.interval(LOGICAL_DATE, LOGICAL_DATE.add(months=1)).range("days")
-    days = {"since": "2025-03-01", "until": "2025-03-31"}
+BACKFILL_DATES = pendulum.interval(LOGICAL_DATE, LOGICAL_DATE.add(months=1)).range("days")
 
-    def load(state: str = "success") -> list[tuple[str, str]]:
-        """Run the example, and return the days that it requested."""
+
+@pytest.fixture
+def backfill(connect, run, monkeypatch, tmp_path: Path):
+    """Return a sandbox, and a function that runs the example for these days and returns those that it requested."""
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", tmp_path.as_uri())
+
+    def load(since: str, until: str, state: str = "success") -> list[tuple[str, str]]:
         before = len(request_bodies(sandbox))
-        run(BACKFILL_EXAMPLE, logical_date=next(dates), state=state, run_conf=days)
+        days = {"since": since, "until": until}
+        run(BACKFILL_EXAMPLE, logical_date=next(BACKFILL_DATES), state=state, run_conf=days)
         bodies = request_bodies(sandbox)[before:]
-        return [(body["start_date"][:10], body["end_date"][:10]) for body in bodies]
+        # Airflow runs mapped tasks in any order.
+        return sorted((body["start_date"][:10], body["end_date"][:10]) for body in bodies)
 
     with running_sandbox() as sandbox:
-        connect(host=sandbox.url, password=TOKEN, extra={"hash_key": "a key of this test"})
-        sandbox.respond_next("/api/orders/export/", 400)
-        weeks = [("2025-03-01", "2025-03-08"), ("2025-03-08", "2025-03-15"), ("2025-03-15", "2025-03-22")]
-        weeks += [("2025-03-22", "2025-03-29"), ("2025-03-29", "2025-03-31")]
-        # Airflow runs mapped tasks in any order.
-        assert sorted(load(state="failed")) == weeks
-        files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")]
-        assert len(files) == len(weeks) - 1
-        (missing,) = [week for week in weeks if f"history/dt={week[0]}/000000.parquet" not in files]
-        start, end = (f"{day}T00:00:00+00:00" for day in missing)
-        assert f"1 gap below '{tmp_path.as_uri()}/history/': {start} to {end}. Export" in logged() + caplog.text
+        connect(host=sandbox.url, password=TOKEN, extra={"hash_key": "a key of this test", "max_retries": 0})
+        yield sandbox, load
 
-        assert load() == [missing]
-        assert load() == []
 
-        (tmp_path / "history" / "dt=2025-03-08" / "000000.parquet").unlink()
-        shutil.rmtree(tmp_path / "history" / "dt=2025-03-22")
-        assert sorted(load()) == [weeks[1], weeks[3]]
-        assert load() == []
+def test_the_backfill_example_requests_only_what_is_missing(
+    backfill, monkeypatch, tmp_path: Path, *, logged, caplog
+) -> None:
+    sandbox, load_days = backfill
+    load = functools.partial(load_days, "2025-03-01", "2025-03-31")
+    sandbox.respond_next("/api/orders/export/", 400)
+    weeks = [("2025-03-01", "2025-03-08"), ("2025-03-08", "2025-03-15"), ("2025-03-15", "2025-03-22")]
+    weeks += [("2025-03-22", "2025-03-29"), ("2025-03-29", "2025-03-31")]
+    assert load(state="failed") == weeks
+    files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")]
+    assert len(files) == len(weeks) - 1
+    (missing,) = [week for week in weeks if f"history/dt={week[0]}/000000.parquet" not in files]
+    start, end = (f"{day}T00:00:00+00:00" for day in missing)
+    assert f"1 gap below '{tmp_path.as_uri()}/history/': {start} to {end}. Export" in logged() + caplog.text
 
-        # Whoever cannot know what is stored requests nothing.
-        (tmp_path / "other").mkdir()
-        (tmp_path / "other" / "history").write_text("not a folder")
-        monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", (tmp_path / "other").as_uri())
-        assert load(state="failed") == []
+    assert load() == [missing]
+    assert load() == []
+
+    (tmp_path / "history" / "dt=2025-03-08" / "000000.parquet").unlink()
+    shutil.rmtree(tmp_path / "history" / "dt=2025-03-22")
+    assert load() == [weeks[1], weeks[3]]
+    assert load() == []
+
+    # Whoever cannot know what is stored requests nothing.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "history").write_text("not a folder")
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", (tmp_path / "other").as_uri())
+    assert load(state="failed") == []
+
+
+def test_the_backfill_example_e_mails_nobody_for_an_interval_without_orders(backfill, tmp_path: Path) -> None:
+    sandbox, load_days = backfill
+    # the first order of the sandbox is that of January 1
+    load = functools.partial(load_days, "2016-12-10", "2017-01-08")
+    weeks = [("2016-12-31", "2017-01-07"), ("2017-01-07", "2017-01-08")]
+    assert load() == weeks
+    assert load() == []
+    assert load() == []
+
+    # The list of the first week cannot be read once, so it is a gap: the export lists again, and is skipped.
+    sandbox.respond_next("/api/orders/", 500)
+    assert load() == []
+    shutil.rmtree(tmp_path / "history" / "dt=2017-01-07")
+    sandbox.respond_next("/api/orders/", 500)
+    assert load() == weeks[1:]
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    assert len(sandbox.exports) == 3
 
 
 def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(

@@ -1,4 +1,4 @@
-"""The object store of the tests in this folder, and one task instance of the export operator."""
+"""The object store and the lake of the tests in this folder, and one task instance of the export operator."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.object_store import running_s3, s3
+from tests.operators.lake import connection, find_gaps, folder, lake
 from tests.operators.task_instance import StateStore, Task
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
 
-__all__ = ["running_s3", "s3"]
+__all__ = ["connection", "find_gaps", "folder", "lake", "running_s3", "s3"]
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import jsonschema
 import pytest
@@ -18,77 +19,13 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Objec
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
-from tests.manifests import manifest
+from tests.manifests import HOST, manifest
 from tests.object_store import BUCKET, ObjectStore
+from tests.operators.lake import DAYS, SINCE, UNTIL, Lake
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+pytestmark = pytest.mark.usefixtures("connection")
 
-DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 32)]
-SINCE, UNTIL = "2026-01-01", "2026-01-31"
 FILTERS: dict[str, Any] = {"start": 2, "limit": 9, "line_item_status": ["rejected", "allocated"]}
-
-
-class Lake(NamedTuple):
-    """
-    The folder of the stored files.
-
-    :param url: as the task gets it.
-    :param put: stores a file by name.
-    """
-
-    url: str
-    put: Callable[[str, bytes], object]
-
-    def store(self, start: datetime, end: datetime, *, file: str | None = None, **changes: Any) -> str:
-        """Store a file and its manifest, as the transfer does, and return the name of the file."""
-        name = file or f"dt={start:%Y-%m-%d}/{start:%H%M%S}.parquet"
-        content = manifest(start, end, **changes)
-        self.put(name, b"12345678")
-        self.put(f"{name}.manifest.json", json.dumps(content).encode())
-        return name
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Lake:
-    """Return a folder on the local disk, which does not exist until something is stored."""
-    root = tmp_path / "lake"
-
-    def put(name: str, content: bytes) -> None:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-
-    return Lake(root.as_uri(), put)
-
-
-@pytest.fixture(params=["folder", "s3", "bucket"])
-def lake(request: pytest.FixtureRequest) -> Lake:
-    """Return a folder on the local disk, one in a bucket, or the bucket itself."""
-    if request.param == "folder":
-        return request.getfixturevalue("folder")
-    store: ObjectStore = request.getfixturevalue("s3")
-    prefix = "orders/" if request.param == "s3" else ""
-    return Lake(
-        f"s3://aws_loopback@{BUCKET}/{prefix}",
-        lambda name, content: store.client.put_object(Bucket=BUCKET, Key=f"{prefix}{name}", Body=content),
-    )
-
-
-@pytest.fixture
-def find_gaps(make_context):
-    """Return a function that executes the task, and returns the intervals as pairs and the XCom ``coverage``."""
-
-    def execute(path: object, **arguments: Any) -> tuple[list[tuple[datetime, datetime]], dict[str, Any]]:
-        context = make_context()
-        operator = CruxExportCoverageOperator(
-            **{"task_id": "find_gaps", "path": path, "since": SINCE, "until": UNTIL} | arguments
-        )
-        intervals = operator.execute(context)
-        assert all(list(interval) == ["interval_start", "interval_end"] for interval in intervals)
-        pairs = [tuple(map(datetime.fromisoformat, interval.values())) for interval in intervals]
-        return pairs, context["ti"].pushed.get("coverage", {})
-
-    return execute
 
 
 def test_the_manifests_of_these_tests_are_as_published() -> None:
@@ -119,6 +56,9 @@ def test_what_no_file_covers_is_returned_in_pieces_oldest_first(lake: Lake, find
         "until": "2026-01-31T00:00:00+00:00",
         "covered_seconds": 12 * 86400,
         "gaps": 2,
+        "short_gaps": 0,
+        "empty_intervals": 0,
+        "empty_seconds": 0,
         "overlaps": 1,
         "files": 4,
         "rows": 22,
@@ -152,6 +92,45 @@ def test_files_beside_the_folder_do_not_count(lake: Lake, find_gaps) -> None:
 def test_an_object_storage_path_is_accepted(folder: Lake, find_gaps) -> None:
     folder.store(DAYS[0], DAYS[30])
     assert find_gaps(ObjectStoragePath(folder.url))[0] == []
+
+
+# Symbolic links, through which the transfer stores files.
+
+
+def test_a_folder_that_is_a_symbolic_link_is_listed(folder: Lake, find_gaps, tmp_path: Path) -> None:
+    for name in ("elsewhere", "lake", "further"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lake" / "year").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "month").symlink_to("../further")
+    folder.store(DAYS[0], DAYS[15], file="year/a.csv")
+    folder.store(DAYS[15], DAYS[30], file="year/month/b.csv")
+    gaps, coverage = find_gaps(folder.url, fail_on_gap=True)
+    assert (gaps, coverage["files"]) == ([], 2)
+
+
+def test_links_in_a_circle_or_to_the_same_folder_count_a_file_once(folder: Lake, find_gaps, tmp_path: Path) -> None:
+    folder.store(DAYS[0], DAYS[30], file="year/a.csv")
+    for name, target in {"year/up": "..", "year/itself": ".", "other": "year", "year/file.csv": "a.csv"}.items():
+        (tmp_path / "lake" / name).symlink_to(target)
+    (tmp_path / "link").symlink_to("lake")
+    for url in (folder.url, f"{tmp_path.as_uri()}/link"):
+        gaps, coverage = find_gaps(url)
+        assert (gaps, coverage["files"], coverage["overlaps"]) == ([], 1, 0)
+
+
+@pytest.mark.parametrize("link", ["lake", "lake/year", "lake/year/a.csv"])
+def test_a_link_that_leads_nowhere_is_an_error(find_gaps, tmp_path: Path, link: str) -> None:
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "unmounted")
+    with pytest.raises(FileNotFoundError, match=rf"leads nowhere; mount the disk.*{link}'"):
+        find_gaps(f"{tmp_path.as_uri()}/lake")
+
+
+def test_a_linked_folder_that_cannot_be_reached_is_an_error(folder: Lake, find_gaps, tmp_path: Path) -> None:
+    folder.store(DAYS[0], DAYS[30])
+    (tmp_path / "lake" / "year").symlink_to("year")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        find_gaps(folder.url)
 
 
 # What looks like "no file": each gap is an e-mail, so it must be an error.
@@ -242,6 +221,9 @@ BROKEN: dict[str, bytes | dict[str, Any]] = {
     "rows_nan": DAY | {"rows": float("nan")},
     "orders_list": DAY | {"orders": [3]},
     "bytes_boolean": DAY | {"bytes": True},
+    "without_host": {name: value for name, value in DAY.items() if name != "host"},
+    "host_empty": DAY | {"host": ""},
+    "host_list": DAY | {"host": [HOST]},
     "request_text": DAY | {"request": "everything"},
     "start_number": DAY | {"interval_start": 20260101},
     "start_local": DAY | {"interval_start": "2026-01-01T00:00:00"},
@@ -269,6 +251,7 @@ def test_a_broken_manifest_does_not_count_and_does_not_fail_the_task(
     [
         {"interval_start": None, "interval_end": None, "request": None},  # no export operator upstream
         {"request": None},
+        {"requested_at": None},
         {"requested_at": "2025-12-31T23:00:00+00:00"},  # before its own interval
         {"interval_end": "2026-01-01T00:00:00.000Z"},
     ],
@@ -286,7 +269,6 @@ def test_a_manifest_without_an_interval_does_not_count(
     ("requested_at", "stored_at"),
     [
         ("2026-01-09T12:30:00.750000+00:00", "2026-01-10T00:00:00+00:00"),
-        (None, "2026-01-09T12:30:00.750000+00:00"),
         ("2026-01-09T13:30:00+01:00", "2026-01-10T00:00:00+00:00"),
     ],
 )
@@ -309,6 +291,79 @@ def test_files_of_other_filters_do_not_cover(folder: Lake, find_gaps) -> None:
     assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[10]), (DAYS[20], DAYS[30])], 1)
 
 
+def test_files_of_other_hosts_do_not_cover_and_are_counted_in_one_warning(
+    folder: Lake, find_gaps, connect, logged
+) -> None:
+    folder.store(DAYS[0], DAYS[10], file="sandbox.csv", host="127.0.0.1:8001")
+    folder.store(DAYS[5], DAYS[20], file="production.csv", host="api.cruxconnect.com")
+    folder.store(DAYS[10], DAYS[20], file="again.csv", host="127.0.0.1:8001")
+    folder.store(DAYS[20], DAYS[30], file="own.csv")
+    folder.store(DAYS[0], DAYS[30], file="others.csv", host="elsewhere", filters=FILTERS)
+    gaps, coverage = find_gaps(folder.url, max_interval=MONTH)
+    assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[20])], 1)
+    warning = (
+        "Not counted: 3 files of other hosts ('127.0.0.1:8001', 'api.cruxconnect.com'); only files from "
+        f"{HOST} count, the host of connection 'crux_default'"
+    )
+    assert logged().count(warning) == 1
+    # the same folder for another host
+    connect("sandbox", host="http://127.0.0.1", port=8001, password="token")
+    assert find_gaps(folder.url, max_interval=MONTH, crux_conn_id="sandbox")[1]["covered_seconds"] == 20 * 86400
+
+
+def test_the_port_of_the_scheme_makes_no_other_host(folder: Lake, find_gaps, connect) -> None:
+    connect("sandbox", host="http://127.0.0.1:80", password="token")
+    folder.store(DAYS[0], DAYS[30], host="127.0.0.1")
+    assert find_gaps(folder.url, crux_conn_id="sandbox")[0] == []
+
+
+def test_without_its_connection_the_task_fails_immediately(folder: Lake, find_gaps) -> None:
+    with pytest.raises(AirflowFailException, match="Connection 'no_such' does not exist"):
+        find_gaps(folder.url, crux_conn_id="no_such")
+
+
+# Gaps that are not worth an e-mail.
+
+
+def test_days_that_end_one_second_early_are_logged_and_counted_but_not_returned(
+    folder: Lake, find_gaps, logged
+) -> None:
+    for day, next_day in pairwise(DAYS):
+        folder.store(day, next_day - timedelta(seconds=1))
+    gaps, coverage = find_gaps(folder.url, fail_on_gap=True)
+    assert gaps == []
+    assert [coverage[name] for name in ("gaps", "short_gaps", "covered_seconds")] == [0, 30, 30 * 86399]
+    text = "Not to export: 30 gaps below one minute: 2026-01-01T23:59:59+00:00 to 2026-01-02T00:00:00+00:00; "
+    assert text in logged()
+
+
+def test_a_gap_of_one_minute_is_returned(folder: Lake, find_gaps) -> None:
+    minute = timedelta(minutes=1)
+    folder.store(DAYS[0] + minute, DAYS[9])
+    folder.store(DAYS[9] + minute - timedelta(seconds=1), DAYS[30] - minute + timedelta(seconds=1))
+    gaps, coverage = find_gaps(folder.url)
+    assert gaps == [(DAYS[0], DAYS[0] + minute)]
+    assert [coverage[name] for name in ("gaps", "short_gaps")] == [1, 2]
+    with pytest.raises(AirflowFailException, match=r"^1 gap below 'file:.*2026-01-01T00:01:00\+00:00\. Export"):
+        find_gaps(folder.url, fail_on_gap=True)
+
+
+def test_the_seconds_since_the_last_file_are_no_gap_yet(folder: Lake, find_gaps) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    folder.store(DAYS[0], now - timedelta(seconds=9), requested_at=now.isoformat())
+    gaps, coverage = find_gaps(folder.url, until=None, fail_on_gap=True)
+    assert (gaps, coverage["gaps"], coverage["short_gaps"]) == ([], 0, 1)
+
+
+@pytest.mark.parametrize(("rest", "count"), [(1, 1), (59, 1), (60, 2)])
+def test_some_seconds_more_than_the_longest_interval_are_not_exported_alone(
+    folder: Lake, find_gaps, rest: int, count: int
+) -> None:
+    end = DAYS[1] + timedelta(seconds=rest)
+    gaps, _ = find_gaps(folder.url, until=end, max_interval=timedelta(days=1))
+    assert (gaps[0][0], gaps[-1][1], len(gaps)) == (DAYS[0], end, count)
+
+
 # The end of the stretch.
 
 
@@ -324,9 +379,9 @@ def test_the_future_is_never_checked(folder: Lake, find_gaps, until: str | None)
 
 def test_both_ends_are_truncated_to_the_second_in_utc(folder: Lake, find_gaps) -> None:
     gaps, _ = find_gaps(
-        folder.url, since="2026-01-01T01:00:00.9+01:00", until=datetime(2026, 1, 1, 0, 0, 59, 999999, tzinfo=UTC)
+        folder.url, since="2026-01-01T01:00:00.9+01:00", until=datetime(2026, 1, 1, 0, 1, 59, 999999, tzinfo=UTC)
     )
-    assert gaps == [(DAYS[0], DAYS[0] + timedelta(seconds=59))]
+    assert gaps == [(DAYS[0], DAYS[0] + timedelta(seconds=119))]
 
 
 def test_a_stretch_without_length_has_no_gap(folder: Lake, find_gaps) -> None:
@@ -344,6 +399,7 @@ PARAMS = {
     "sort": {"key": "date", "dir": "desc"},
     "statuses": ["rejected", "allocated"],
     "conjunction": "and",
+    "connection": "crux_default",
 }
 
 
@@ -370,6 +426,7 @@ def test_templates_rendered_as_text_or_native_objects_give_the_same(
             sort="{{ params.sort }}",
             line_item_status="{{ params.statuses }}",
             status_conjunction="{{ params.conjunction }}",
+            crux_conn_id="{{ params.connection }}",
         )
     context = make_context(dag=dag, params=PARAMS)
     operator.render_template_fields(context)
@@ -458,6 +515,7 @@ INVALID = [
         ({"max_interval": timedelta(days=-1)}, "max_interval: "),
         ({"max_interval": timedelta(milliseconds=1500)}, "max_interval: "),
         ({"max_interval": 7}, "max_interval: 7 is not a timedelta"),
+        ({"crux_conn_id": ""}, "crux_conn_id: '' is not the id of a connection; use one"),
         ({"since": None, "path": "", "start": -1}, "path: '' is not a path; use the folder"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,9 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.manifest import Manifest
+from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers import crux_to_object_storage
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse, statuses
@@ -56,6 +60,7 @@ def test_it_says_what_the_file_contains_and_where_it_comes_from(
     assert manifest == {
         "version": 1,
         "export_uuid": transfer.export_uuid,
+        "host": transfer.sandbox.url.removeprefix("http://"),
         **INTERVAL,
         "path": f"file://{transfer.target}",
         "format": format_,
@@ -202,6 +207,83 @@ def test_it_is_written_after_the_file(transfer: Transfer, monkeypatch) -> None:
     assert read(transfer.target)["rows"] == 1
 
 
+# An older manifest never vouches for another file, also not for one of the same length.
+
+OLD, NEW = csv_file({"city": "Rome"}), csv_file({"city": "Oslo"})
+
+
+def find_gaps(transfer: Transfer, make_context, **arguments: Any) -> list[dict[str, str]]:
+    """Return what the coverage task returns for the day of the export."""
+    operator = CruxExportCoverageOperator(
+        task_id="check", path=transfer.target.parent.as_uri(), since="2026-01-04", until="2026-01-05", **arguments
+    )
+    return operator.execute(make_context())
+
+
+def test_a_task_that_is_killed_before_its_manifest_leaves_no_older_one(
+    transfer: Transfer, make_context, monkeypatch
+) -> None:
+    transfer.run(OLD, manifest=True)
+    assert find_gaps(transfer, make_context) == []
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crux_to_object_storage, "atomic_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.run(NEW, manifest=True, overwrite=True)
+    assert (transfer.target.read_bytes(), transfer.names) == (NEW, ["orders.csv"])
+    assert len(find_gaps(transfer, make_context)) == 1
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_file_that_lacks_orders_has_no_manifest(
+    transfer: Transfer, make_context, *, overwrite: bool, manifest: bool
+) -> None:
+    """Crux Connect lists 15 orders, and this file has one."""
+    transfer.run(OLD, manifest=True)
+    if not overwrite:
+        transfer.target.unlink()  # its manifest stays
+    with pytest.raises(AirflowFailException, match="contains 1 orders, but Crux Connect lists 15"):
+        transfer.run(NEW, manifest=manifest, overwrite=overwrite, check_count="fail")
+    assert (transfer.target.read_bytes(), transfer.names) == (NEW, ["orders.csv"])
+    with pytest.raises(AirflowFailException, match=r"^1 gap below"):
+        find_gaps(transfer, make_context, fail_on_gap=True)
+
+
+def test_a_file_that_another_task_stores_meanwhile_keeps_its_manifest(transfer: Transfer, monkeypatch) -> None:
+    download = CruxHook.open_file
+
+    @contextmanager
+    def other_task_stores(hook: CruxHook, export: Any) -> Iterator[Any]:
+        with download(hook, export) as chunks:
+            monkeypatch.setattr(CruxHook, "open_file", download)
+            transfer.run(OLD, manifest=True)
+            yield chunks
+
+    monkeypatch.setattr(CruxHook, "open_file", other_task_stores)
+    with pytest.raises(AirflowFailException, match="already exists"):
+        transfer.run(manifest=True)
+    assert (transfer.target.read_bytes(), read(transfer.target)["rows"]) == (OLD, 1)
+
+
+def test_a_warning_about_missing_orders_means_no_manifest_too(transfer: Transfer, logged) -> None:
+    transfer.run(OLD, manifest=True, check_count="warn")
+    assert transfer.names == ["orders.csv"]
+    assert "orders.csv: its file may be incomplete" in logged()
+    transfer.run(manifest=True, overwrite=True, check_count="warn")
+    assert read(transfer.target)["orders"] == 15
+
+
+def test_an_older_manifest_in_s3_is_removed_with_its_object(transfer: Transfer, s3: ObjectStore) -> None:
+    path = "s3://aws_loopback@exports/[a-b]*/orders.csv"
+    s3.client.put_object(Bucket="exports", Key="[a-b]*/orders.csv.manifest.json", Body=b"older")
+    s3.client.put_object(Bucket="exports", Key="a/orders.csv.manifest.json", Body=b"of another file")
+    transfer.run(NEW, path=path, overwrite=True)
+    assert sorted(s3.names()) == ["[a-b]*/orders.csv", "a/orders.csv.manifest.json"]
+
+
 @formats
 def test_a_failed_task_leaves_the_old_file_and_its_manifest(
     transfer: Transfer, arguments: dict[str, Any], format_: str, compression: str | None
@@ -258,6 +340,8 @@ def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> 
         {"orders": "3"},
         {"bytes": None},
         {"request": []},
+        {"host": ""},
+        {"host": None},
         {"interval_start": "2026-01-04"},
         {"interval_start": "2026-01-04T00:00:00"},
         {"stored_at": "yesterday"},
@@ -283,5 +367,5 @@ def test_the_schema_is_valid_and_describes_every_field() -> None:
 
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert all(descriptions(SCHEMA))
-    assert len(descriptions(SCHEMA)) == 16 + 7 + 2
+    assert len(descriptions(SCHEMA)) == 17 + 7 + 2
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
