@@ -46,9 +46,9 @@ class CruxInvalidRequestError(CruxPermanentError, ValueError):
 
 class CruxIntervalError(CruxPermanentError, ValueError):
     """
-    The interval is missing, empty or reversed, or the DAG's timetable raises an error. Nothing was sent.
+    The interval is missing, empty or reversed, the run's period has not ended, or the DAG's timetable raises an error.
 
-    Set ``interval_start`` and ``interval_end``, or ``lookback``.
+    Nothing was sent. Set ``interval_start`` and ``interval_end``, or ``lookback``.
     """
 
 

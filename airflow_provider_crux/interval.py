@@ -1,29 +1,23 @@
 """
 Which interval a run exports.
 
-First the decision, which is pure. Then what Airflow knows about a run, computed by Airflow's own timetables; every
-difference between its versions is here and nowhere else.
+First the decision, which is pure. Then what Airflow knows about a run; `timetables.py` computes the periods of its
+schedule. Every difference between the runs of Airflow's versions is in these two modules.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.api.orders import describe, whole_second
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.exceptions import CruxIntervalError
+from airflow_provider_crux.timetables import Period, last_complete_period, period_starting_at, schedule_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from airflow.timetables.base import Timetable
-
-Period = tuple[datetime, datetime]
-"""Start and end of a stretch of time, each with a time zone."""
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -57,15 +51,22 @@ class Run:
     What Airflow knows about a run.
 
     :param period: the run's own period: its data interval, if it has length; else the period of its partition; else the
-        schedule's last complete period that ended by ``reference``; ``None`` if there is none of these.
-    :param reference: the end of the interval, if given; else the end of the data interval; else the instant from which
-        the run may start; else now.
-    :param schedule: the schedule as a person names it, for error messages.
+        schedule's last complete period that ended by the end of the interval or data interval, or by ``reference``;
+        ``None`` if there is none of these.
+    :param reference: the end of the interval, if given; else the end of the data interval, unless it is after
+        ``started``; else the instant from which the run may start; else ``started``.
+    :param started: when the run started, or now if that is unknown.
+    :param schedule: the schedule as a person names it, for error messages; likewise the next two.
+    :param is_partition: whether the run is for a partition.
+    :param no_period: why there is no period, unless it is the kind of schedule.
     """
 
     period: Period | None
     reference: datetime
+    started: datetime
     schedule: str
+    is_partition: bool = False
+    no_period: str | None = None
 
 
 def parse_instant(name: str, value: object) -> datetime:
@@ -114,6 +115,7 @@ def truncate_instant(name: str, moment: datetime) -> datetime:
 def export_interval(
     run: Run,
     *,
+    now: datetime,
     interval_start: datetime | None = None,
     interval_end: datetime | None = None,
     lookback: timedelta | None = None,
@@ -122,25 +124,33 @@ def export_interval(
     Decide which interval a run exports.
 
     The end is ``interval_end``; else the end of the run's own period; else, with ``lookback``, the reference instant.
-    The start is ``interval_start``; else, with ``lookback``, that long before the end; else the start of the same
-    period.
+    With ``lookback``, a period that had not ended when the run started does not count: compared with ``now``, a retry
+    could export another interval than the try before it. The start is ``interval_start``; else, with ``lookback``, that
+    long before the end; else the start of the same period.
 
     :param run: what Airflow knows about it.
+    :param now: the time of the request. Only ``interval_end`` may be after it.
     :param interval_start: ``None`` if it is not given.
     :param interval_end: likewise.
     :param lookback: length of the interval; ``None`` for that of the run's own period.
-    :raises CruxIntervalError: if there is no interval, or an empty or reversed one.
+    :raises CruxIntervalError: if there is no interval, an empty or reversed one, or a period that has not ended.
     """
     if interval_start is not None and interval_end is not None:
         return Interval(interval_start, interval_end)
     if run.period is None and lookback is None:
+        reason = f": {run.no_period}" if run.no_period else ""
         raise CruxIntervalError(
             f"There is no interval to export: this run has no data interval with length, and its schedule "
-            f"({run.schedule}) has no period of its own. Set interval_start and interval_end, or lookback, for example "
-            "timedelta(days=1), or use a schedule with data intervals, for example CronDataIntervalTimetable"
+            f"({run.schedule}) has no period of its own{reason}. Set interval_start and interval_end, or lookback, for "
+            "example timedelta(days=1), or use a schedule with data intervals, for example CronDataIntervalTimetable"
         )
     start, end = run.period or (run.reference, run.reference)
-    end = interval_end or end
+    if interval_end is not None:
+        end = interval_end
+    elif lookback is not None and end > run.started:
+        end = run.reference
+    elif end > max(now, run.started):  # the scheduler's clock can be ahead
+        raise _period_has_not_ended(run, start, end)
     if lookback is not None:
         try:
             start = end - lookback
@@ -151,23 +161,24 @@ def export_interval(
     return Interval(interval_start or start, end)
 
 
-def _with_length(period: Period | None) -> Period | None:
-    return period if period is not None and period[0] < period[1] else None
+def _period_has_not_ended(run: Run, start: datetime, end: datetime) -> CruxIntervalError:
+    remedy = f"run_offset=-1 in its schedule ({run.schedule}), or " if run.is_partition else ""
+    return CruxIntervalError(
+        f"The period of this run, from {start.isoformat()} to {end.isoformat()}, has not ended: an export would miss "
+        f"the orders that are still to come. Set {remedy}lookback, for example timedelta(days=1), to export the time "
+        "before the run; or set interval_start and interval_end; or clear the task after the end of the period"
+    )
 
 
 # From here on: Airflow.
 
 _ASSET_RUN_TYPES: Final = ("asset_triggered", "dataset_triggered")
-# by name, because they are two classes in Airflow 3, and have another name in Airflow 2
-_ASSET_OR_TIME: Final = ("AssetOrTimeSchedule", "DatasetOrTimeSchedule")
-
-# A period of any cron ends within this time: 29 February on a given weekday can be 40 years apart.
-_MAX_SEARCH: Final = timedelta(days=100 * 366)
 
 
 def interval_from_context(
     context: Mapping[str, Any],
     *,
+    now: datetime | None = None,
     interval_start: datetime | None = None,
     interval_end: datetime | None = None,
     lookback: timedelta | None = None,
@@ -176,36 +187,58 @@ def interval_from_context(
     Return the interval that a task exports; see :func:`export_interval`.
 
     :param context: the task's context. It is not read if both ends are given.
+    :param now: the time of the request; default: the time of the call.
     """
     if interval_start is not None and interval_end is not None:
         return Interval(interval_start, interval_end)
-    run = run_from_context(context, reference=interval_end)
-    return export_interval(run, interval_start=interval_start, interval_end=interval_end, lookback=lookback)
+    now = now or datetime.now(UTC)
+    run = run_from_context(context, now=now, reference=interval_end)
+    return export_interval(run, now=now, interval_start=interval_start, interval_end=interval_end, lookback=lookback)
 
 
-def run_from_context(context: Mapping[str, Any], *, reference: datetime | None = None) -> Run:
+def run_from_context(context: Mapping[str, Any], *, now: datetime, reference: datetime | None = None) -> Run:
     """
     Gather what Airflow knows about the run of a task.
 
     :param context: the task's context. It lacks the keys of the data interval if the run has none.
-    :param reference: the reference instant, if it is given.
+    :param now: the time of the request.
+    :param reference: the end of the interval, if it is given.
     """
-    end = context.get("data_interval_end")
+    started = _started(context["dag_run"], now)
     # Airflow 2.11 has no run_after; there every run has a data interval
-    reference = reference or end or getattr(context["dag_run"], "run_after", None) or datetime.now(UTC)
+    due = getattr(context["dag_run"], "run_after", None) or started
+    started = max(started, due)
+    instant = reference or context.get("data_interval_end") or due
     timetable = context["dag"].timetable
     schedule = schedule_name(timetable)
+    period, no_period = None, None
     try:
-        period = _own_period(context, timetable, reference)
+        period = _own_period(context, timetable, instant)
     except NotImplementedError:  # Airflow's word for a timetable whose manual runs have no data interval
-        period = None
+        pass
+    except CruxIntervalError as error:
+        no_period = str(error)
     except Exception as error:
         # of whatever kind: a timetable may be anybody's, and Airflow's own raise where the clocks change
         raise CruxIntervalError(
-            f"The schedule ({schedule}) gives no period that ends by {reference.isoformat()}: {type(error).__name__}: "
+            f"The schedule ({schedule}) gives no period that ends by {instant.isoformat()}: {type(error).__name__}: "
             f"{excerpt(str(error))}. Set interval_start and interval_end"
         ) from error
-    return Run(period=period, reference=reference, schedule=schedule)
+    return Run(
+        period=period,
+        reference=due if reference is None and instant > started else instant,
+        started=started,
+        schedule=schedule,
+        is_partition=bool(context.get("partition_date")),
+        no_period=no_period,
+    )
+
+
+def _started(dag_run: Any, now: datetime) -> datetime:
+    started: datetime | None = getattr(dag_run, "start_date", None)
+    if started is None or (started > now and _run_type(dag_run) == "manual"):
+        return now  # dag.test() gives the logical date as the start, even one in the future
+    return started
 
 
 def _own_period(context: Mapping[str, Any], timetable: Any, reference: datetime) -> Period | None:
@@ -226,108 +259,3 @@ def _own_period(context: Mapping[str, Any], timetable: Any, reference: datetime)
 def _run_type(dag_run: Any) -> str:
     run_type = getattr(dag_run, "run_type", "")
     return str(getattr(run_type, "value", run_type))
-
-
-def schedule_name(timetable: Any) -> str:
-    """Return how a person names a schedule: the kind of timetable, and its summary if it has one."""
-    summary = getattr(timetable, "summary", None) or getattr(timetable, "expression", None)
-    name = type(timetable).__name__
-    return f"{name} {summary}" if summary and summary != name else name
-
-
-def last_complete_period(timetable: Any, moment: datetime) -> Period | None:
-    """
-    Return the last complete period of a schedule that ended at or before an instant.
-
-    For crons: the data interval of the last run due by then or, if such runs have no data interval with length, the
-    time since the run before it. For a time difference: that difference before the instant. For any other timetable:
-    the data interval it gives a manual run.
-
-    :param timetable: of the DAG, or as the DAG's file wrote it.
-    :param moment: with a time zone.
-    :return: ``None`` if the schedule has no periods.
-    """
-    from airflow.timetables.interval import DeltaDataIntervalTimetable
-    from airflow.timetables.trigger import DeltaTriggerTimetable
-
-    at = _pendulum(moment)
-    core = _core_timetable(timetable)
-    if _is_cron(core):
-        return _last_complete_cron_period(core, at)
-    period = core.infer_manual_data_interval(run_after=at)
-    if period.start == period.end and isinstance(core, DeltaTriggerTimetable):
-        # its runs have no data interval, but the same rhythm as those of the timetable that has
-        period = DeltaDataIntervalTimetable.deserialize(core.serialize()).infer_manual_data_interval(run_after=at)
-    return _with_length((period.start, period.end))
-
-
-def period_starting_at(timetable: Any, moment: datetime) -> Period | None:
-    """
-    Return the period of a cron schedule that begins at an instant, such as a partition date.
-
-    :return: ``None`` if the schedule is no cron.
-    """
-    core = _core_timetable(timetable)
-    if not _is_cron(core):
-        return None
-    return moment, next(_cron_runs(core, _pendulum(moment)))[1]
-
-
-def _pendulum(moment: datetime) -> Any:
-    import pendulum
-
-    return pendulum.instance(moment).in_timezone("UTC")
-
-
-def _core_timetable(timetable: Any) -> Timetable:
-    """Return the timetable as the scheduler knows it; of Airflow's own that follows assets or time, the time's."""
-    from airflow.timetables.base import Timetable
-
-    is_asset_or_time = type(timetable).__name__ in _ASSET_OR_TIME and type(timetable).__module__.startswith("airflow.")
-    time_side = timetable.timetable if is_asset_or_time else timetable
-    if isinstance(time_side, Timetable):
-        return time_side
-    # From Airflow 3.2 on a DAG's file, and so a task, has the SDK's description of a timetable.
-    from airflow.serialization.decoders import decode_timetable
-    from airflow.serialization.encoders import encode_timetable
-
-    core: Timetable = decode_timetable(encode_timetable(time_side))
-    return core
-
-
-def _is_cron(core: Timetable) -> bool:
-    from airflow.timetables import trigger
-    from airflow.timetables.interval import CronDataIntervalTimetable
-
-    # 2.11 has no timetable of several crons
-    multiple = getattr(trigger, "MultipleCronTriggerTimetable", trigger.CronTriggerTimetable)
-    return isinstance(core, CronDataIntervalTimetable | trigger.CronTriggerTimetable | multiple)
-
-
-def _cron_runs(core: Timetable, after: Any) -> Iterator[Period]:
-    """Yield the data intervals of the runs that a scheduler creates after an instant, in order."""
-    from airflow.timetables.base import DataInterval, TimeRestriction
-
-    unrestricted = TimeRestriction(earliest=None, latest=None, catchup=True)
-    last = DataInterval.exact(after)
-    while (  # pragma: no branch - a cron always has a next run; the types do not know
-        run := core.next_dagrun_info(last_automated_data_interval=last, restriction=unrestricted)
-    ) is not None and run.data_interval is not None:
-        if run.data_interval.end <= last.end:  # pragma: no cover - at some changes of the clocks, on Airflow 2
-            # it would go back and forth forever
-            raise ValueError(f"its runs do not advance past {last.end.isoformat()}")
-        last = run.data_interval
-        yield last.start, last.end
-
-
-def _last_complete_cron_period(core: Timetable, at: Any) -> Period | None:
-    # Forward from ever further back, as the scheduler goes: when the clocks change, the previous time of a cron can be
-    # the very same instant, or a later one. The first run after an instant that is not the schedule's own can be an
-    # hour off, so it is skipped.
-    back = timedelta(minutes=1)
-    while back < _MAX_SEARCH:
-        due = takewhile(lambda period: period[1] <= at, _cron_runs(core, at - back))
-        for previous, last in deque(pairwise(islice(due, 1, None)), maxlen=1):
-            return last if last[0] < last[1] else (previous[1], last[1])
-        back *= 2
-    return None  # pragma: no cover - Airflow runs no cron that is due less than twice in a century

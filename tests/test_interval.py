@@ -9,12 +9,13 @@ from typing import Any
 
 import pendulum
 import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.simple import ContinuousTimetable, NullTimetable, OnceTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
-from dateutil.relativedelta import relativedelta
-from hypothesis import assume, example, given, reject
+from dateutil.relativedelta import MO, relativedelta
+from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 
 from airflow_provider_crux.exceptions import CruxIntervalError
@@ -23,12 +24,11 @@ from airflow_provider_crux.interval import (
     Run,
     export_interval,
     interval_from_context,
-    last_complete_period,
     parse_instant,
-    period_starting_at,
     run_from_context,
-    schedule_name,
 )
+from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.timetables import last_complete_period, period_starting_at, schedule_name
 
 
 def utc(*parts: int) -> datetime:
@@ -42,9 +42,12 @@ def at(day: int, hour: int = 0) -> datetime:
 # The decision.
 
 
-def make_run(period: tuple[datetime, datetime] | None = None) -> Run:
-    """Return a run whose reference instant is noon of the tenth."""
-    return Run(period=period, reference=at(10, 12), schedule="NullTimetable Never")
+NOON = at(10, 12)
+
+
+def make_run(period: tuple[datetime, datetime] | None = None, **facts: Any) -> Run:
+    """Return a run whose reference instant is noon of the tenth, when it starts."""
+    return Run(period=period, reference=NOON, schedule="NullTimetable Never", **({"started": NOON} | facts))
 
 
 PERIOD = (at(9), at(10))
@@ -70,13 +73,13 @@ THREE_DAYS = {"lookback": timedelta(days=3)}
     ],
 )
 def test_which_interval_a_run_exports(period, arguments, start, end) -> None:
-    assert export_interval(make_run(period), **arguments) == Interval(start, end)
+    assert export_interval(make_run(period), now=NOON, **arguments) == Interval(start, end)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"interval_start": at(1)}, {"interval_end": at(1)}])
 def test_a_run_without_an_interval_names_its_schedule_and_the_three_remedies(arguments) -> None:
     with pytest.raises(CruxIntervalError) as caught:
-        export_interval(make_run(), **arguments)
+        export_interval(make_run(), now=NOON, **arguments)
     for part in ("NullTimetable Never", "interval_start and interval_end", "lookback", "CronDataIntervalTimetable"):
         assert part in str(caught.value)
 
@@ -84,14 +87,51 @@ def test_a_run_without_an_interval_names_its_schedule_and_the_three_remedies(arg
 @pytest.mark.parametrize(("end", "problem"), [(at(2), "is empty"), (at(1), "is reversed")])
 def test_an_empty_or_reversed_interval_is_rejected_with_both_ends(end, problem) -> None:
     with pytest.raises(CruxIntervalError, match=problem) as caught:
-        export_interval(make_run(), interval_start=at(2), interval_end=end)
+        export_interval(make_run(), now=NOON, interval_start=at(2), interval_end=end)
     assert at(2).isoformat() in str(caught.value)
     assert end.isoformat() in str(caught.value)
 
 
 def test_a_lookback_before_the_year_1_is_rejected_with_its_length() -> None:
     with pytest.raises(CruxIntervalError, match=r"^lookback: 999999 days.*outside the years 1 to 9999; use a shorter"):
-        export_interval(make_run(PERIOD), lookback=timedelta(days=999999))
+        export_interval(make_run(PERIOD), now=NOON, lookback=timedelta(days=999999))
+
+
+TODAY = (at(10), at(11))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"interval_start": at(1)}])
+@pytest.mark.parametrize("is_partition", [True, False])
+def test_a_period_that_has_not_ended_is_an_error_that_names_the_remedies_of_this_run(is_partition, arguments) -> None:
+    run = make_run(TODAY, is_partition=is_partition)
+    with pytest.raises(CruxIntervalError, match="has not ended") as caught:
+        export_interval(run, now=at(11) - timedelta(seconds=1), **arguments)
+    for part in (at(10).isoformat(), at(11).isoformat(), "lookback", "interval_start and interval_end"):
+        assert part in str(caught.value)
+    assert ("run_offset=-1 in its schedule (NullTimetable Never)" in str(caught.value)) == is_partition
+
+
+@pytest.mark.parametrize(
+    ("facts", "arguments", "start", "end"),
+    [
+        # it has ended at the time of the request, by this machine's clock or by the scheduler's
+        ({"now": at(11)}, {}, at(10), at(11)),
+        ({"started": at(11)}, {}, at(10), at(11)),
+        ({"started": at(11)}, THREE_DAYS, at(8), at(11)),
+        # an end that is given may be in the future
+        ({}, {"interval_end": at(12)}, at(10), at(12)),
+        ({}, {"interval_end": at(12), **THREE_DAYS}, at(9), at(12)),
+        ({}, {"interval_start": at(1), "interval_end": at(12)}, at(1), at(12)),
+        # with lookback it does not count, not even for a retry after its end
+        ({}, THREE_DAYS, at(7, 12), NOON),
+        ({}, {"interval_start": at(1), **THREE_DAYS}, at(1), NOON),
+        ({"now": at(11)}, THREE_DAYS, at(7, 12), NOON),
+    ],
+)
+def test_which_interval_a_run_exports_whose_period_ends_after_its_start(facts, arguments, start, end) -> None:
+    facts = {"now": NOON} | facts
+    now = facts.pop("now")
+    assert export_interval(make_run(TODAY, **facts), now=now, **arguments) == Interval(start, end)
 
 
 def test_an_interval_within_one_second_is_empty() -> None:
@@ -171,7 +211,6 @@ def make_context(
 
 
 DAILY_CRON = CronTriggerTimetable("@daily", timezone="UTC")
-NOON = at(10, 12)
 
 
 AFTERNOON = utc(2026, 1, 10, 13, 37)
@@ -344,7 +383,7 @@ def test_an_interval_with_both_ends_does_not_need_a_run() -> None:
 )
 def test_the_clock_says_nothing_about_a_run_for_an_asset_or_another_partition(dag_run) -> None:
     context = make_context(DAILY_CRON, **dag_run)
-    assert run_from_context(context).period is None
+    assert run_from_context(context, now=NOON).period is None
     with pytest.raises(CruxIntervalError, match="There is no interval to export"):
         interval_from_context(context)
 
@@ -355,11 +394,139 @@ def test_a_partition_date_begins_the_period_that_is_exported() -> None:
 
 
 def test_the_reference_is_the_end_of_the_data_interval_or_else_when_the_run_may_start_or_else_now() -> None:
-    assert run_from_context(make_context(DAILY_CRON, data_interval=(at(3), at(4)))).reference == at(4)
-    assert run_from_context(make_context(DAILY_CRON)).reference == at(10, 12)
-    before = datetime.now(UTC)
-    assert before <= run_from_context(make_context(DAILY_CRON, run_after=None)).reference <= datetime.now(UTC)
-    assert run_from_context(make_context(DAILY_CRON), reference=at(1)).reference == at(1)
+    def reference(given: datetime | None = None, **run: Any) -> datetime:
+        return run_from_context(make_context(DAILY_CRON, **run), now=at(20), reference=given).reference
+
+    assert reference(data_interval=(at(3), at(4))) == at(4)
+    assert reference() == NOON
+    assert reference(run_after=None) == at(20)
+    assert reference(at(1)) == at(1)
+    # an end of the data interval that was in the future
+    assert reference(data_interval=(at(3), at(21))) == NOON
+    assert reference(data_interval=(at(21), at(21)), run_after=None) == at(20)
+    assert reference(at(22), data_interval=(at(3), at(21))) == at(22)
+
+
+def test_the_time_of_the_request_is_now_unless_it_is_given() -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    context = make_context(NullTimetable(), data_interval=(tomorrow - timedelta(days=7), tomorrow))
+    with pytest.raises(CruxIntervalError, match="has not ended"):
+        interval_from_context(context)
+    assert interval_from_context(context, now=tomorrow).end == tomorrow.replace(microsecond=0)
+
+
+# What each run of the partition of 10 January knows, and what it exports at noon of the tenth: with Airflow's default,
+# run_offset=0, its scheduled run is due when the partition begins, and so is the run of a backfill whatever the offset.
+PARTITION = {"partition_key": "2026-01-10", "partition_date": at(10)}
+SCHEDULED = {"run_type": "scheduled", "run_after": at(10), "start_date": at(10) + timedelta(seconds=3)}
+
+
+def partition_context(**run: Any) -> dict[str, Any]:
+    return make_context(DAILY_CRON, partition_key="2026-01-10", **run) | PARTITION
+
+
+@pytest.mark.parametrize(
+    ("run", "end_with_lookback"),
+    [
+        (SCHEDULED, at(10)),
+        (SCHEDULED | {"run_type": "backfill", "start_date": at(10, 11)}, at(10)),
+        ({"run_type": "manual", "run_after": at(10, 11), "start_date": at(10, 11)}, at(10, 11)),
+    ],
+)
+def test_a_partition_that_has_not_ended_is_exported_only_with_lookback_from_when_the_run_was_due(
+    run, end_with_lookback
+) -> None:
+    context = partition_context(**run)
+    with pytest.raises(CruxIntervalError, match="run_offset=-1 in its schedule"):
+        interval_from_context(context, now=NOON)
+    interval = Interval(end_with_lookback - timedelta(days=3), end_with_lookback)
+    assert interval_from_context(context, now=NOON, **THREE_DAYS) == interval
+    # a retry after the partition's end
+    assert interval_from_context(context, now=at(11, 1), **THREE_DAYS) == interval
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"run_type": "scheduled", "run_after": at(11), "start_date": at(11)},  # run_offset=-1
+        SCHEDULED | {"run_type": "backfill", "start_date": at(20)},
+        SCHEDULED | {"start_date": at(20)},  # cleared, or started late
+        {"run_type": "manual", "run_after": at(20), "start_date": at(20)},
+    ],
+)
+def test_a_partition_that_had_ended_when_the_run_started_is_exported(run) -> None:
+    context = partition_context(**run)
+    assert interval_from_context(context, now=at(20)) == Interval(at(10), at(11))
+    assert interval_from_context(context, now=at(20), **THREE_DAYS) == Interval(at(8), at(11))
+
+
+def test_a_task_that_waited_for_the_end_of_its_partition_exports_it() -> None:
+    assert interval_from_context(partition_context(**SCHEDULED), now=at(11)) == Interval(at(10), at(11))
+
+
+@pytest.mark.parametrize("interval", [(at(20), at(21)), (at(21), at(21))])
+@pytest.mark.parametrize("start_date", [NOON, at(21)])  # the second is what dag.test() says
+def test_a_data_interval_in_the_future_is_exported_only_with_lookback_from_when_the_run_was_due(
+    interval, start_date
+) -> None:
+    context = make_context(DAILY_CRON, data_interval=interval, start_date=start_date)
+    with pytest.raises(CruxIntervalError, match="has not ended") as caught:
+        interval_from_context(context, now=NOON)
+    assert "run_offset" not in str(caught.value)
+    assert interval_from_context(context, now=NOON, **THREE_DAYS) == Interval(at(7, 12), NOON)
+
+
+@pytest.mark.parametrize("due", [{"run_after": at(11)}, {"run_after": None, "start_date": at(11)}])  # Airflow 3, 2.11
+def test_a_scheduled_run_exports_its_interval_although_this_machines_clock_is_slow(due) -> None:
+    context = make_context(DAILY_CRON, data_interval=TODAY, run_type="scheduled", **due)
+    slow = at(11) - timedelta(minutes=2)
+    assert interval_from_context(context, now=slow) == Interval(*TODAY)
+    assert interval_from_context(context, now=slow, **THREE_DAYS) == Interval(at(8), at(11))
+
+
+@pytest.fixture
+def error_and_end(sandbox, make_context):
+    """
+    Return a function that executes a task of a run, and then the same task with a lookback of a day.
+
+    It returns the error of the first, which requests nothing, and the end of the interval that the second requests.
+    """
+
+    def execute(schedule: Any, dag_run: dict[str, Any], **facts: Any) -> tuple[str, datetime]:
+        with DAG("d", schedule=schedule, start_date=at(1)) as dag:
+            export = CruxOrdersExportOperator(task_id="export", retries=3)
+            with_lookback = CruxOrdersExportOperator(task_id="with_lookback", lookback=timedelta(days=1))
+        context = make_context(dag=dag, dag_run=SimpleNamespace(**dag_run), params={}, **facts)
+        with pytest.raises(AirflowFailException) as caught:
+            export.execute(context)
+        assert sandbox.requests == []
+        with_lookback.execute(context)
+        (request,) = sandbox.requests
+        start, end = (datetime.fromisoformat(request["body"][name]) for name in ("start_date", "end_date"))
+        assert end - start == timedelta(days=1)
+        return str(caught.value), end
+
+    return execute
+
+
+def test_a_partition_that_has_not_ended_fails_the_task_before_anything_is_sent(error_and_end) -> None:
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    this_year, next_year = (midnight.replace(year=midnight.year + n, month=1, day=1) for n in (0, 1))
+    dag_run = {"run_type": "scheduled", "run_after": this_year, "partition_key": "this year"}
+    error, end = error_and_end(CronTriggerTimetable("@yearly", timezone="UTC"), dag_run, partition_date=this_year)
+    assert f"from {this_year.isoformat()} to {next_year.isoformat()}, has not ended" in error
+    assert "Set run_offset=-1 in its schedule (CronTriggerTimetable 0 0 1 1 *), or lookback" in error
+    assert end == this_year
+
+
+def test_a_data_interval_that_has_not_ended_fails_the_task_before_anything_is_sent(error_and_end) -> None:
+    due = datetime.now(UTC).replace(microsecond=0)
+    dag_run = {"run_type": "manual", "run_after": due}
+    tomorrow = due + timedelta(days=1)
+    error, end = error_and_end(None, dag_run, data_interval_start=due, data_interval_end=tomorrow)
+    assert f"to {tomorrow.isoformat()}, has not ended" in error
+    assert "Set lookback, for example timedelta(days=1)" in error
+    assert end == due
 
 
 # The periods of schedules, held against Airflow's own timetables.
@@ -451,8 +618,9 @@ def test_with_lookback_an_interval_ends_where_it_ends_without(cron, zone, moment
     if kind == "partition":
         context |= {"partition_date": moment}
     given_end = {"interval_end": moment} if kind == "given end" else {}
-    with_lookback = interval_from_context(context, lookback=lookback, **given_end)
-    assert with_lookback.end == interval_from_context(context, **given_end).end
+    arguments = {"now": datetime(2100, 1, 1, tzinfo=UTC), **given_end}
+    with_lookback = interval_from_context(context, lookback=lookback, **arguments)
+    assert with_lookback.end == interval_from_context(context, **arguments).end
     # each end is truncated to the second
     assert abs(with_lookback.end - with_lookback.start - lookback) < timedelta(seconds=1)
 
@@ -500,9 +668,111 @@ def test_a_schedule_is_named_by_its_kind_and_its_summary() -> None:
     assert "NullTimetable" in schedule_name(NullTimetable())
 
 
+def runs_of(delta: relativedelta, start: datetime, count: int = 8) -> list[datetime]:
+    """Return when the scheduler starts the runs of a relativedelta, the first of them at ``start``."""
+    # the scheduler has what Airflow serializes, without the fields that are 0
+    timetable = DeltaTriggerTimetable.deserialize(DeltaTriggerTimetable(delta).serialize())
+    last = DataInterval.exact(pendulum.instance(start))
+    runs = [last.end]
+    while len(runs) < count:
+        last = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=EVERY_RUN).data_interval
+        runs.append(last.end)
+    return runs
+
+
+def exported_period(delta: relativedelta, moment: datetime) -> Interval | None:
+    """Return what the run at an instant exports; ``None`` if there is the error that it must be."""
+    context = make_context(DeltaTriggerTimetable(delta), data_interval=(moment, moment), run_type="scheduled")
+    try:
+        return interval_from_context(context, now=datetime(2100, 1, 1, tzinfo=UTC))
+    except CruxIntervalError as error:
+        for part in ("DeltaTriggerTimetable", str(delta), "Set interval_start and interval_end, or lookback"):
+            assert part in str(error)  # noqa: PT017
+        return None
+
+
+def optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), values)
+
+
+relativedeltas = st.builds(
+    relativedelta,
+    years=st.integers(0, 2),
+    months=st.integers(0, 14),
+    days=st.integers(-3, 40),
+    hours=st.integers(-2, 30),
+    minutes=st.sampled_from([0, 15]),
+    month=optional(st.sampled_from([2, 12])),
+    day=optional(st.sampled_from([1, 15, 31])),
+    weekday=optional(st.just(MO)),
+    hour=optional(st.sampled_from([0, 2])),
+)
+simple_relativedeltas = st.builds(relativedelta, months=st.integers(0, 14), days=st.integers(-1, 3))
+month_ends = moments.map(lambda moment: moment.replace(day=28) + timedelta(days=moment.day % 4))
+
+
+@settings(max_examples=1000)
+@given(relativedeltas | simple_relativedeltas, moments | month_ends)
+@example(relativedelta(months=1, day=31), utc(2026, 1, 15))
+@example(relativedelta(days=1, hour=2), utc(2026, 1, 1))
+@example(relativedelta(days=1, hour=0), utc(2026, 1, 1, 5))
+@example(relativedelta(days=1, weekday=MO), utc(2026, 1, 1))
+@example(relativedelta(months=1), utc(2026, 1, 31))
+@example(relativedelta(months=1), utc(2026, 1, 28))
+@example(relativedelta(months=1, days=1), utc(2026, 1, 30))
+@example(relativedelta(years=1), utc(2024, 2, 29))
+def test_every_run_of_a_relativedelta_exports_the_time_since_the_run_before_it_or_fails(delta, start) -> None:
+    assume(start + delta > start)
+    runs = runs_of(delta, start)
+    assume(all(before < run for before, run in pairwise(runs)))
+    for before, run in pairwise(runs):
+        assert exported_period(delta, run) in (Interval(before, run), None)
+
+
+@given(
+    st.one_of(
+        st.builds(relativedelta, months=st.integers(1, 30)),
+        st.builds(relativedelta, days=st.integers(0, 40), hours=st.integers(1, 30)),
+    ),
+    moments,
+)
+def test_a_relativedelta_of_days_always_works_and_one_of_months_until_the_27th(delta, start) -> None:
+    assume(start.day <= 27 or not delta.months + delta.years)
+    for before, run in pairwise(runs_of(delta, start)):
+        assert exported_period(delta, run) == Interval(before, run)
+
+
+@pytest.mark.parametrize(
+    ("delta", "run"),
+    [
+        (relativedelta(months=1, day=31), utc(2026, 2, 28)),  # its first run may have been on 15 January
+        (relativedelta(days=1, hour=2), utc(2026, 1, 9, 2)),
+        (relativedelta(months=1), utc(2026, 2, 28)),  # the run before it may have been on 31 January
+        (relativedelta(months=1), utc(2026, 3, 31)),  # there is none a month before
+    ],
+)
+def test_a_relativedelta_that_does_not_invert_fails_the_task_unless_lookback_is_set(error_and_end, delta, run) -> None:
+    dag_run = {"run_type": "scheduled", "run_after": run}
+    schedule = DeltaTriggerTimetable(delta)
+    error, end = error_and_end(schedule, dag_run, data_interval_start=run, data_interval_end=run)
+    assert f"schedule (DeltaTriggerTimetable {delta})" in error
+    assert f"{delta} leads to {run.isoformat()} from several instants or from none" in error
+    assert "Set interval_start and interval_end, or lookback" in error
+    assert end == run
+
+
 def test_a_relative_month_is_a_calendar_month() -> None:
-    month = DeltaTriggerTimetable(relativedelta(months=1))
-    assert last_complete_period(month, utc(2026, 3, 31)) == (utc(2026, 2, 28), utc(2026, 3, 31))
+    for timetable in (DeltaTriggerTimetable, DeltaDataIntervalTimetable):
+        period = last_complete_period(timetable(relativedelta(months=1)), utc(2026, 3, 27))
+        assert period == (utc(2026, 2, 27), utc(2026, 3, 27))
+
+
+def test_a_timetable_of_a_plugin_that_extends_one_of_airflow_decides_itself() -> None:
+    class Fortnights(DeltaDataIntervalTimetable):
+        def infer_manual_data_interval(self, run_after: Any) -> DataInterval:
+            return DataInterval(run_after.subtract(days=14), run_after)
+
+    assert last_complete_period(Fortnights(relativedelta(months=1)), at(31)) == (at(17), at(31))
 
 
 def test_a_partition_date_begins_no_period_without_a_cron() -> None:

@@ -59,13 +59,13 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     anything, resumes the export instead of requesting another one, unless the export failed, is gone, or the request
     has changed. Clearing a task that failed resumes too; clearing one that succeeded requests a new export.
 
-    **Interval.** An end that you set wins. Otherwise the run's own period decides, the first of these that exists: its
-    data interval, if it has length; the period of its partition (Airflow 3.3); the schedule's last complete period that
-    ended by the reference instant (``interval_end``, else the end of the run's empty data interval, else ``run_after``,
-    else now). A run that an asset triggered has no period of a schedule. With ``lookback`` the interval begins so long
-    before its end, and a run without a period ends at its reference instant. If no interval can be determined, the task
-    fails before sending a request. Both ends are sent in UTC, truncated to the second. The specification does not say
-    whether an order of the very end is included: remove duplicates by ``order_uuid``.
+    **Interval.** An end that you leave out comes from the first of these that the run has: its data interval, if it has
+    length; the period of its partition (Airflow 3.3); the schedule's last complete period that ended by the reference
+    instant (``interval_end``, else the end of the run's empty data interval, else ``run_after``, else now). A run that
+    an asset triggered has no period of a schedule. With ``lookback`` the interval starts this long before its end;
+    without a period that had ended when the run started, it ends at the reference instant. If there is no interval, or
+    its period has not ended, the task fails before sending a request. Both ends are sent in UTC, truncated to seconds.
+    The specification does not say whether an order of the very end is included: remove duplicates by ``order_uuid``.
 
     **XCom.** ``return_value`` is the UUID of the export, a str. ``export_request`` is the body of the request.
     ``export_interval`` is ``{"export_uuid": ..., "interval_start": ..., "interval_end": ..., "requested_at": ...,

@@ -104,10 +104,12 @@ LOOKBACK_TASKS = {
     "e2e_berlin": "export_lookback",
     "e2e_multiple_cron": "export_lookback",
     "e2e_partition": "export_lookback",
+    "e2e_partition_unfinished": "export_lookback",
     "e2e_asset_or_time": "export_lookback",
     "e2e_consumer": "export",
 }
 PARTITION_CONSUMER = "e2e_partition_consumer"
+UNFINISHED_PARTITION = "e2e_partition_unfinished"
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,25 @@ def test_partition_aware_dag_runs_once_for_each_stored_partition(
         for run in consumer_runs
     ]
     assert sorted(run.partition_key for run in consumer_runs) == sorted(stored)
+
+
+@since_3_3
+def test_partition_that_has_not_ended_fails_immediately_unless_lookback_is_set(
+    airflow: AirflowInstance, manual_runs: dict[str, str]
+) -> None:
+    (run,) = unfinished_partition_runs(airflow)
+
+    start = run.run_after
+    assert start is not None
+    assert airflow.task_states(run) == {"export[-1]": "failed", "export_lookback[-1]": "success"}
+    assert airflow.task_instance(run, "export").try_number == 1
+    log = airflow.task_log_tail(run, "export")
+    assert f"from {start.isoformat()} to {start.replace(year=start.year + 1).isoformat()}, has not ended" in log
+    assert "Set run_offset=-1 in its schedule (CronPartitionTimetable 0 0 1 1 *), or lookback" in log
+    assert airflow.xcom(run, "export_lookback", "export_request") == {
+        "start_date": api_timestamp(start - LOOKBACK),
+        "end_date": api_timestamp(start),
+    }
 
 
 def test_each_map_index_exports_the_interval_with_its_own_status(
@@ -303,9 +324,10 @@ def test_no_export_was_requested_twice(
     requests = [entry for entry in sandbox.requests if entry["path"] == "/api/orders/export/"]
     assert {(entry["method"], entry["status"]) for entry in requests} == {("POST", 200)}
     pushed_bodies = [body for run in runs for body in pushed_requests(airflow, run)]
+    runs += unfinished_partition_runs(airflow)
     pushed_bodies += [body for run in runs for body in pushed_requests_with_lookback(airflow, run)]
     assert Counter(map(canonical_json, pushed_bodies)) == Counter(canonical_json(entry["body"]) for entry in requests)
-    uuids = [uuid for run in runs for uuid in xcoms(airflow, run, "return_value")]
+    uuids = [uuid for run in runs if run.state == "success" for uuid in xcoms(airflow, run, "return_value")]
     uuids += [airflow.xcom(run, "export_lookback") for run in runs if has_second_task(run)]
     assert sorted(uuids) == sorted(sandbox.exports)
 
@@ -325,6 +347,11 @@ def test_airflow_listens_on_this_machine_only(airflow: AirflowInstance) -> None:
 def scheduled_runs(airflow: AirflowInstance, dag_id: str, count: int) -> list[DagRun]:
     """Wait until the scheduled runs of a DAG have succeeded, and return them."""
     return airflow.wait_for_runs(dag_id, count, run_type="scheduled")
+
+
+def unfinished_partition_runs(airflow: AirflowInstance) -> list[DagRun]:
+    """Wait until the run for the partition that has not ended has failed, and return it; only Airflow 3.3 has it."""
+    return airflow.wait_for_runs(UNFINISHED_PARTITION, 1, state="failed") if AIRFLOW_VERSION >= (3, 3) else []
 
 
 def pushed_requests(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:

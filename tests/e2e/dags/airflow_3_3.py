@@ -28,6 +28,16 @@ with DAG(
         outlets=[stored_partition],
     )
 
+# With Airflow's default, run_offset=0, a run starts when its partition begins. This one is for the present year.
+with DAG(
+    "e2e_partition_unfinished",
+    schedule=CronPartitionTimetable("0 0 1 1 *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+):
+    CruxOrdersExportOperator(task_id="export", retries=3)
+    CruxOrdersExportOperator(task_id="export_lookback", lookback=timedelta(days=3))
+
 # Airflow passes the partition of the run that stored a file on to the event of the asset.
 with DAG(
     "e2e_partition_consumer",
