@@ -19,6 +19,7 @@ from aiohttp import web
 from asgiref.sync import async_to_sync
 
 from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.requests import ApiResponse
 from airflow_provider_crux.api.responses import Export, ExportState
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
@@ -88,6 +89,20 @@ def test_poll_is_like_that_of_the_worker(sandbox: Sandbox, uuid: str) -> None:
     by_worker, by_trigger = sandbox.requests[-2:]
     assert by_trigger["user_agent"] == by_worker["user_agent"]
     assert (by_trigger["status"], by_trigger["authorization"]) == (200, "Token ***")
+
+
+def test_response_says_when_its_request_was_sent(sandbox: Sandbox, uuid: str, monkeypatch) -> None:
+    sent_at: list[float] = []
+    parse = crux_async.parse_export
+
+    def record(response: ApiResponse, **arguments: Any) -> Export:
+        sent_at.append(response.sent_at)
+        return parse(response, **arguments)
+
+    monkeypatch.setattr(crux_async, "parse_export", record)
+    before = time.time()
+    asyncio.run(poll(uuid))
+    assert before < sent_at[0] < time.time()
 
 
 def test_all_waits_share_one_login_for_each_token(sandbox: Sandbox, uuid: str, login) -> None:
