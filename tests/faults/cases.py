@@ -54,6 +54,7 @@ class Case:
     :param certificate: arguments of the server's certificate; ``None`` for plain HTTP.
     :param address: gives a URL without a usable server, to use instead of the server's (or the proxy's).
     :param proxy: what the proxy before the server does; ``None`` if there is none.
+    :param at_proxy: whether the server is itself the proxy before another host.
     :param delay: bounds of the seconds before the request is sent again.
     :param stored: content of the stored file.
     """
@@ -69,6 +70,7 @@ class Case:
     certificate: Mapping[str, object] | None = None
     address: Callable[[], AbstractContextManager[str]] | None = None
     proxy: Fault | None = None
+    at_proxy: bool = False
     delay: tuple[float, float] | None = None
     stored: bytes = field(default=CSV, repr=False)
 
@@ -164,15 +166,9 @@ def lost(*, download_again: bool = True) -> Expected:
     return {**same_for_all(RESPONSE_LOST, download=download), "export": export}
 
 
-def not_connected(*, triggerer: Outcome | None = None) -> Expected:
+def not_connected() -> Expected:
     outcome = Outcome(errors.CruxUnavailableError, "cannot connect to Crux Connect (", sent_again=True)
-    download = replace(outcome, message="cannot connect to HOST (")
-    return same_for_all(outcome, download=download, triggerer=triggerer)
-
-
-def proxy_failed() -> Expected:
-    """aiohttp does not tell that the proxy failed, before anything was sent; a poll may be sent again in any case."""
-    return not_connected(triggerer=RESPONSE_LOST)
+    return same_for_all(outcome, download=replace(outcome, message="cannot connect to HOST ("))
 
 
 def not_trusted() -> Expected:
@@ -435,7 +431,7 @@ CASES: Final = (
     Case(
         "the proxy resets the connection",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=Connection.reset,
@@ -443,7 +439,7 @@ CASES: Final = (
     Case(
         "the proxy sends half of a status line",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=send(b"HTTP/1.1 20"),
@@ -451,7 +447,7 @@ CASES: Final = (
     Case(
         "the proxy never responds",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=Connection.stay_silent,
