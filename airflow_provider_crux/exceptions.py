@@ -16,7 +16,7 @@ A subclass exists only where a caller acts differently::
     │   └── CruxInvalidResponseError       a response that Crux Connect does not send
     ├── CruxTransientError                 not processed: the same request may be sent again
     │   ├── CruxRateLimitError             HTTP 429
-    │   ├── CruxUnavailableError           HTTP 503, or no connection
+    │   ├── CruxUnavailableError           HTTP 503 with Retry-After, or no connection
     │   └── CruxUrlExpiredError            the presigned URL has expired: request a new one
     ├── CruxAmbiguousError                 the export may have been started: a resend may send a second e-mail
     ├── CruxExportFailedError              the export failed: only a new export can help
@@ -108,9 +108,9 @@ class CruxRateLimitError(CruxTransientError):
 
 class CruxUnavailableError(CruxTransientError):
     """
-    HTTP 503, or no connection; except for an export request, also a lost response or another status of 500 or above.
+    HTTP 503 with ``Retry-After``, or no connection. Try again later.
 
-    Try again later.
+    Except for an export request, also a lost response or any status of 500 or above.
     """
 
 
@@ -120,7 +120,7 @@ class CruxUrlExpiredError(CruxTransientError):
 
 class CruxAmbiguousError(CruxError):
     """
-    The response to an export request was lost, or had a status such as 500, 502 or 504.
+    The response to an export request was lost, or had a status such as 500, 502, 504, or 503 without ``Retry-After``.
 
     The export may have been started, and the provider has **not** sent the request again. Check for the e-mail before
     you clear the task. Airflow retries the task, which may send a second e-mail; with ``on_ambiguous="fail"`` it does

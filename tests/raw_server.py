@@ -97,8 +97,9 @@ class Connection:
         self.socket.sendall(data)
 
     def respond(self, status: int, body: bytes = b"", *headers: str) -> None:
-        """Send a response. Status 503 and 4xx (except 408) mean that the request was not processed."""
-        self.server.rejected += (400 <= status < 500 and status != 408) or status == 503
+        """Send a response. 4xx (except 408), and 503 with ``Retry-After``, mean that the request was not processed."""
+        come_back = any(re.fullmatch(r"Retry-After: (\d+|\w{3}, .* GMT)", header) for header in headers)
+        self.server.rejected += (400 <= status < 500 and status != 408) or (status == 503 and come_back)
         self.send(http_response(status, body, *headers))
 
     def send_forever(self, *pieces: bytes, pause: float = 0.0) -> None:

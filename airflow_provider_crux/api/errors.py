@@ -13,6 +13,7 @@ from typing import Final
 
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
+from airflow_provider_crux.api.statuses import may_have_been_processed
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxAuthenticationError,
@@ -76,15 +77,6 @@ _FILE_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     503: (CruxUnavailableError, _TRY_LATER),
 }
 
-NOT_PROCESSED: Final = frozenset({429, 503})
-"""Status codes of a request that was not processed. Every request may be sent again after them."""
-
-
-def may_have_been_processed(status: int) -> bool:
-    """Tell whether the server may have processed a request that it answered with an error."""
-    # 408 says that the server (or a load balancer) stopped waiting, not that nothing happened; 1xx is not final
-    return status not in NOT_PROCESSED and (status >= 500 or status == 408 or status < 200)
-
 
 def error_for_status(
     request: ApiRequest, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()
@@ -103,11 +95,11 @@ def error_for_status(
     problem = (
         f"Could not {request.action}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
     )
+    if may_have_been_processed(response):
+        return _unavailable_or_ambiguous(request, problem)
     if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
         error, remedy = known
         return error(f"{problem}. {remedy.format(peer=peer)}")
-    if may_have_been_processed(status):
-        return _unavailable_or_ambiguous(request, problem)
     if 300 <= status < 400:
         problem += ". Redirects are not followed, so that secrets stay with this host"
     where = "the network's proxy" if peer.file_host else f"the host of {peer.connection}"

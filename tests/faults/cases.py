@@ -489,10 +489,15 @@ CASES: Final = (
     retry_after(429, (1, 2), "soon"),
     # -- 5xx
     *(Case(f"HTTP {status}", respond(status), ambiguous(status)) for status in (500, 502, 504)),
-    Case(
-        "HTTP 503",
-        respond(503),
-        rejected(503, errors.CruxUnavailableError, errors.CruxUnavailableError, sent_again=True),
+    Case("HTTP 503 without `Retry-After`", respond(503), ambiguous(503)),
+    *(
+        Case(
+            f"HTTP 503, {shown}",
+            respond(503, b"", f"Retry-After: {header}"),
+            ambiguous(503),
+            delay=(1, 2),
+        )
+        for header, shown in (("", "empty `Retry-After`"), ("soon", "`Retry-After: soon`"))
     ),
     Case("HTTP 999, which does not exist", respond(999), ambiguous(999)),
     Case("a response that is not HTTP", send(b"220 mail.example ESMTP\r\n"), lost()),
