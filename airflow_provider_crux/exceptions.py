@@ -110,7 +110,8 @@ class CruxUnavailableError(CruxTransientError):
     """
     HTTP 503 with ``Retry-After``, or no connection. Try again later.
 
-    Except for an export request, also a lost response or any status of 500 or above.
+    Except for an export request, also a lost response or any status of 500 or above. Also, when its file is opened, an
+    export without a URL.
     """
 
 
@@ -141,5 +142,6 @@ class CruxExportTimeoutError(CruxError):
     """
     The export was not done before the deadline. It continues at Crux Connect.
 
-    Increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.
+    If the message says that it has no file, it may hold no orders: check its interval and its filters. Otherwise,
+    increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.
     """

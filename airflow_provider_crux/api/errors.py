@@ -215,6 +215,13 @@ def export_failed(export_uuid: str, status: str | None = None) -> CruxExportFail
     )
 
 
+def file_missing(export_uuid: str, status: str) -> CruxUnavailableError:
+    """Return the error for an export that has no URL of its file, at least not yet."""
+    return CruxUnavailableError(
+        f"Export {export_uuid} has no URL of its file (status {excerpt(status)!r}): wait until it has one"
+    )
+
+
 def export_timed_out(export_uuid: str, detail: str | None = None) -> CruxExportTimeoutError:
     """Return the error for an export that was not done before the deadline."""
     detail = "" if detail is None else f" ({detail})"

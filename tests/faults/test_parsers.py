@@ -31,7 +31,7 @@ from airflow_provider_crux.api.responses import (
 )
 from airflow_provider_crux.api.retries import should_retry
 from airflow_provider_crux.api.statuses import retry_after
-from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
 from tests.raw_server import TOKEN, UUID
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -80,7 +80,7 @@ def test_any_response_is_parsed_or_invalid(response: ApiResponse) -> None:
     ):
         try:
             parse()
-        except CruxInvalidResponseError as error:
+        except (CruxInvalidResponseError, CruxUnavailableError) as error:  # the latter: an export without a URL
             assert_can_be_logged(error)
 
 

@@ -133,7 +133,7 @@ def test_http_url_of_another_host_is_not_opened(requests_mock) -> None:
 
 def test_export_without_url_is_not_opened(requests_mock) -> None:
     with (
-        pytest.raises(CruxInvalidResponseError, match=rf"{UUID} has status 'completed' but no url"),
+        pytest.raises(CruxUnavailableError, match=rf"{UUID} has no URL of its file \(status 'completed'\)"),
         open_file(Export(uuid=UUID, status="completed"), SETTINGS),
     ):
         pass
