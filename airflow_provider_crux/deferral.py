@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_crux.api.errors import export_failed, export_timed_out, trigger_poll_error
+from airflow_provider_crux.api.errors import export_failed, trigger_poll_error
 from airflow_provider_crux.api.polling import (
     POLL_INTERVAL,
     ExportPoller,
@@ -111,25 +111,24 @@ class ExportWaitMixin(_Operator):
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
-        If the trigger could not get the status, or its event is invalid, the worker polls itself: it may succeed, and
-        if not, it says best what is wrong.
+        If the trigger timed out or could not get the status, or its event is invalid, the worker polls itself: it may
+        succeed, and if not, it says best what is wrong.
 
         :return: the export, if the worker polled itself.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if it was not done in time.
         :raises CruxError: if the worker's own poll fails too.
         """
-        match state_from_event(event, export_uuid=export_uuid):
-            case ExportState.DONE:
-                return None
-            case ExportState.FAILED:
-                raise export_failed(export_uuid)
-            case ExportState.TIMED_OUT:
-                raise export_timed_out(export_uuid)
-        poller = ExportPoller(export_uuid, accepted_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
+        state = state_from_event(event, export_uuid=export_uuid)
+        if state is ExportState.DONE:
+            return None
+        if state is ExportState.FAILED:
+            raise export_failed(export_uuid)
+        deadline = 0.0 if state is ExportState.TIMED_OUT else float("inf")
+        poller = ExportPoller(export_uuid, accepted_at, deadline, POLL_INTERVAL)
         outcome = poller.evaluate(self.hook.poll_export(export_uuid), time.time())
         if isinstance(outcome, PollAgain):
-            raise trigger_poll_error(export_uuid, outcome.warning)
+            raise trigger_poll_error(export_uuid, poller.reason)
         return outcome
 
 

@@ -16,7 +16,7 @@ A subclass exists only where a caller acts differently::
     │   └── CruxInvalidResponseError       a response that Crux Connect does not send
     ├── CruxTransientError                 not processed: the same request may be sent again
     │   ├── CruxRateLimitError             HTTP 429
-    │   ├── CruxUnavailableError           HTTP 503, or no connection
+    │   ├── CruxUnavailableError           HTTP 503 with Retry-After, or no connection
     │   └── CruxUrlExpiredError            the presigned URL has expired: request a new one
     ├── CruxAmbiguousError                 the export may have been started: a resend may send a second e-mail
     ├── CruxExportFailedError              the export failed: only a new export can help
@@ -104,10 +104,12 @@ class CruxRateLimitError(CruxTransientError):
 
 class CruxUnavailableError(CruxTransientError):
     """
-    HTTP 503, or no connection; except for an export request, also a lost response or another status of 500 or above.
+    HTTP 503 with ``Retry-After``, or no connection. Try again later.
 
-    For a file, also every other status, and a file that is empty, does not begin with a CSV header, or whose length is
-    unknown: storage may return anything in passing, and a download e-mails nobody. Try again later.
+    Except for an export request, also a lost response or any status of 500 or above.
+
+    For a file, also every other status, an export without a URL, and a file that is empty, does not begin with a CSV
+    header, or whose length is unknown: storage may return anything in passing, and a download e-mails nobody.
     """
 
 
@@ -117,7 +119,7 @@ class CruxUrlExpiredError(CruxTransientError):
 
 class CruxAmbiguousError(CruxError):
     """
-    The response to an export request was lost, or had a status such as 500, 502 or 504.
+    The response to an export request was lost, or had a status such as 500, 502, 504, or 503 without ``Retry-After``.
 
     The export may have been started, and the provider has **not** sent the request again. Check for the e-mail before
     you clear the task. Airflow retries the task, which may send a second e-mail; with ``on_ambiguous="fail"`` it does
@@ -138,5 +140,6 @@ class CruxExportTimeoutError(CruxError):
     """
     The export was not done before the deadline. It continues at Crux Connect.
 
-    Increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.
+    If the message says that it has no file, it may hold no orders: check its interval and its filters. Otherwise,
+    increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.
     """

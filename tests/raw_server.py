@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import ssl
 import struct
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class Connection:
     def __init__(self, sock: socket.socket, server: RawServer) -> None:
         self.socket = sock
         self.server = server
+        self.request = ""
         self.path = ""
 
     def read_request(self) -> str:
@@ -75,9 +77,10 @@ class Connection:
             if not chunk:
                 return ""
             missing -= len(chunk)
-        request = received.decode("latin-1")
-        self.path = path_of(request)
-        self.server.requests.append(request)
+            received += chunk
+        self.request = received.decode("latin-1")
+        self.path = path_of(self.request)
+        self.server.requests.append(self.request)
         return self.path
 
     def normal_response(self) -> bytes:
@@ -94,8 +97,9 @@ class Connection:
         self.socket.sendall(data)
 
     def respond(self, status: int, body: bytes = b"", *headers: str) -> None:
-        """Send a response. Status 503 and 4xx (except 408) mean that the request was not processed."""
-        self.server.rejected += (400 <= status < 500 and status != 408) or status == 503
+        """Send a response. 4xx (except 408), and 503 with ``Retry-After``, mean that the request was not processed."""
+        come_back = any(re.fullmatch(r"Retry-After: (\d+|\w{3}, .* GMT)", header) for header in headers)
+        self.server.rejected += (400 <= status < 500 and status != 408) or (status == 503 and come_back)
         self.send(http_response(status, body, *headers))
 
     def send_forever(self, *pieces: bytes, pause: float = 0.0) -> None:
@@ -119,32 +123,43 @@ class Connection:
             self.server.gave_up = True
 
     def tunnel(self) -> None:
-        """Serve CONNECT as a proxy does: relay all bytes in both directions."""
+        """Serve CONNECT as a proxy does."""
         host, _, port = self.path.partition(":")
         with socket.create_connection((host, int(port))) as target:
             self.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            upstream = threading.Thread(target=_relay, args=(self.socket, target))
-            upstream.start()
-            _relay(target, self.socket)
-            upstream.join()
+            self.relay(target)
+
+    def forward(self) -> None:
+        """Send a request on to the server that it names, as a plain proxy does."""
+        method, url, rest = self.request.split(" ", 2)
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port)) as target:
+            target.sendall(f"{method} {parts.path}?{parts.query} {rest}".encode("latin-1"))
+            self.relay(target)
+
+    def relay(self, target: socket.socket) -> None:
+        """Relay all bytes in both directions until one side ends; if the target resets its connection, reset ours."""
+        destination = {self.socket: target, target: self.socket}
+        while True:
+            for source in select.select([*destination], [], [])[0]:
+                try:
+                    data = source.recv(65536)
+                except ConnectionResetError:
+                    self.reset()
+                    return
+                if not data:
+                    return
+                destination[source].sendall(data)
 
     def reset_unread(self) -> None:
         """Reset the connection after the request has arrived, but before it is read."""
-        self.socket.recv(1, socket.MSG_PEEK)
+        select.select([self.socket], [], [])
         self.reset()
 
     def reset(self) -> None:
         """Reset the connection; what is still buffered is discarded."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
-
-
-def _relay(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 Fault = Callable[[Connection], None]
@@ -217,6 +232,8 @@ class RawServer(ThreadingTCPServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection and count it."""
         accepted = super().get_request()
+        # else a reset could discard what was sent just before it
+        accepted[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._accepted:
             self.connections += 1
             self._accepted.notify_all()

@@ -136,5 +136,5 @@ CruxExportToSqlOperator(task_id="load", export_uuid="{{ x }}", conn_id="postgres
     assert "airflow_provider_crux.operators.orders" in imported
     allowed = r"airflow_provider_crux(\..+)?|airflow\.hooks(\.\w+)?|airflow\.sdk\.(bases\.hook|log)"
     assert [name for name in imported if not re.fullmatch(allowed, name)] == []
-    transports = [f"airflow_provider_crux.hooks.{name}" for name in ("crux_async", "files", "http")]
+    transports = [f"airflow_provider_crux.hooks.{name}" for name in ("adapter", "crux_async", "files", "http")]
     assert not set(transports) & set(imported)

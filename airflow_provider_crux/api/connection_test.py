@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from airflow_provider_crux.api.errors import NOT_PROCESSED
 from airflow_provider_crux.api.redaction import content_type
 from airflow_provider_crux.api.requests import NIL_UUID, ApiRequest, ApiResponse, get_export_request, login_request
 from airflow_provider_crux.api.responses import parse_auth_token, parse_json_object
@@ -49,7 +48,7 @@ def test_result(error: CruxError) -> TestResult:
 
 def _general_result(response: ApiResponse, settings: ConnectionSettings) -> TestResult | None:
     """Return the result that does not depend on the request, or ``None``."""
-    if response.status >= 500 or response.status == 408 or response.status in NOT_PROCESSED:
+    if response.status >= 500 or response.status in (408, 429):
         return False, f"{settings.base_url} is temporarily unavailable (HTTP {response.status}): try again later"
     if response.body and parse_json_object(response) is None:
         return _not_crux_connect(response, settings)

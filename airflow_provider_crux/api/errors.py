@@ -14,6 +14,7 @@ from typing import Final
 from airflow_provider_crux.api.orders import iso_instant
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
+from airflow_provider_crux.api.statuses import may_have_been_processed
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxAuthenticationError,
@@ -87,15 +88,6 @@ _FILE_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     503: (CruxUnavailableError, _TRY_LATER),
 }
 
-NOT_PROCESSED: Final = frozenset({429, 503})
-"""Status codes of a request that was not processed. Every request may be sent again after them."""
-
-
-def may_have_been_processed(status: int) -> bool:
-    """Tell whether the server may have processed a request that it answered with an error."""
-    # 408 says that the server (or a load balancer) stopped waiting, not that nothing happened; 1xx is not final
-    return status not in NOT_PROCESSED and (status >= 500 or status == 408 or status < 200)
-
 
 def file_may_come_later(response: ApiResponse) -> bool:
     """
@@ -127,11 +119,11 @@ def error_for_status(
     problem = (
         f"Could not {request.action}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
     )
+    if may_have_been_processed(response):
+        return _unavailable_or_ambiguous(request, problem)
     if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
         error, remedy = known
         return error(f"{problem}. {remedy.format(peer=peer)}")
-    if may_have_been_processed(status):
-        return _unavailable_or_ambiguous(request, problem)
     if 300 <= status < 400:
         problem += ". Redirects are not followed, so that secrets stay with this host"
     if peer.file_host:
@@ -262,6 +254,13 @@ def export_failed(export_uuid: str, status: str | None = None) -> CruxExportFail
     return CruxExportFailedError(
         f"Export {export_uuid} failed at Crux Connect{detail}. It will never have a file: request a new export, and "
         "ask Crux Connect for the reason"
+    )
+
+
+def file_missing(export_uuid: str, status: str) -> CruxUnavailableError:
+    """Return the error for an export that has no URL of its file, at least not yet."""
+    return CruxUnavailableError(
+        f"Export {export_uuid} has no URL of its file (status {excerpt(status)!r}): wait until it has one"
     )
 
 

@@ -101,8 +101,10 @@ class ExportPoller:
     deadline: float
     poll_interval: float
     first_poll_at: float = 0.0
+    reason: str | None = field(default=None, init=False, repr=False)
+    """What the last poll found besides a pending export; ``None`` if nothing."""
     _failures: int = field(default=0, init=False, repr=False)
-    _unknown_statuses: set[str] = field(default_factory=set, init=False, repr=False)
+    _logged: set[str] = field(default_factory=set, init=False, repr=False)
 
     def first_delay(self, now: float) -> PollAgain:
         """Return when to poll first. Waits that begin together, as after a restart, spread over one interval."""
@@ -125,11 +127,12 @@ class ExportPoller:
             self._failures = 0
             if outcome.state is ExportState.DONE:
                 return outcome
-            warning = self._status_warning(outcome)
+            self.reason = self._reason_of_status(outcome)
+            warning = self._warning_once(self.reason)
         else:
-            warning = self._error_warning(outcome, now)
+            self.reason = warning = self._reason_of_error(outcome, now)
         if now >= self.deadline:
-            raise export_timed_out(self.export_uuid, warning)
+            raise export_timed_out(self.export_uuid, self.reason)
         jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
         return PollAgain(self._until_deadline(now, self.poll_interval * jitter), warning)
 
@@ -141,15 +144,23 @@ class ExportPoller:
         """Shorten a delay so that it ends by the deadline: the last poll is neither skipped nor late."""
         return max(0.0, min(delay, self.deadline - now))
 
-    def _status_warning(self, export: Export) -> str | None:
+    def _warning_once(self, reason: str | None) -> str | None:
+        if reason is None or reason in self._logged:
+            return None
+        self._logged.add(reason)
+        return f"{reason}; still waiting"
+
+    def _reason_of_status(self, export: Export) -> str | None:
+        status = excerpt(export.status)
         if export.state is ExportState.FAILED:
             raise export_failed(self.export_uuid, export.status)
-        if export.state is ExportState.PENDING or export.status in self._unknown_statuses:
-            return None
-        self._unknown_statuses.add(export.status)
-        return f"Unknown status {excerpt(export.status)!r} of export {self.export_uuid}; still waiting"
+        if export.lacks_file:
+            return f"Export {self.export_uuid} has the status {status!r}, but no file: it may hold no orders"
+        if export.state is ExportState.UNKNOWN:
+            return f"Unknown status {status!r} of export {self.export_uuid}"
+        return None
 
-    def _error_warning(self, error: CruxError, now: float) -> str:
+    def _reason_of_error(self, error: CruxError, now: float) -> str:
         if within_not_found_grace(error, accepted_at=self.accepted_at, now=now):
             return f"Crux Connect does not know export {self.export_uuid} yet; still waiting"
         if not isinstance(error, CruxTransientError):

@@ -11,10 +11,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.base_url import is_loopback, may_be_loopback
-from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid
 from airflow_provider_crux.api.settings import is_valid_token
-from airflow_provider_crux.exceptions import CruxInvalidResponseError
 
 
 class ExportState(StrEnum):
@@ -48,7 +46,7 @@ class Export:
     An export and its status.
 
     :param uuid: the export.
-    :param status: Crux Connect's own word.
+    :param status: Crux Connect's own word, see :attr:`state`.
     :param url: presigned URL of the file; ``None`` until the export is done. Whoever has it can read every order, so
         the repr leaves it out. It expires, so get the export again instead of keeping it.
     """
@@ -59,8 +57,22 @@ class Export:
 
     @property
     def state(self) -> ExportState:
-        """What ``status`` means, in upper or lower case; ``UNKNOWN`` for a word that is new to us."""
-        return _STATES.get(self.status.lower(), ExportState.UNKNOWN)
+        """
+        What ``status`` means, in upper or lower case, together with ``url``.
+
+        A status that is new to us is ``UNKNOWN``, or ``DONE`` if there is a URL. A status that means done is
+        ``PENDING`` without a URL: the file may follow. Every other status means the same with and without a URL,
+        because the file of an export that is still pending may be incomplete.
+        """
+        if self.lacks_file:
+            return ExportState.PENDING
+        state = _STATES.get(self.status.lower(), ExportState.UNKNOWN)
+        return ExportState.DONE if state is ExportState.UNKNOWN and self.url is not None else state
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether the status means done, but there is no URL of a file, perhaps because the export holds no orders."""
+        return self.url is None and _STATES.get(self.status.lower()) is ExportState.DONE
 
 
 @dataclass(frozen=True)
@@ -183,14 +195,12 @@ def file_url(export: Export, *, base_url: str) -> str:
     :param export: the export.
     :param base_url: of the API.
 
-    :raises CruxInvalidResponseError: if there is none, or one that must not be opened. The message shows its scheme and
-        host at most.
+    :raises CruxUnavailableError: if there is none; there may be one later.
+    :raises CruxInvalidResponseError: if there is one that must not be opened. The message shows its scheme and host at
+        most.
     """
     if export.url is None:
-        raise CruxInvalidResponseError(
-            f"Export {export.uuid} has status {excerpt(export.status)!r} but no url of its file. Request a new export, "
-            "and ask Crux Connect for the reason"
-        )
+        raise errors.file_missing(export.uuid, export.status)
     url = export.url
     try:
         parts = urlsplit(url)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_crux.api.errors import NOT_PROCESSED, Peer, file_may_come_later, may_have_been_processed
+from airflow_provider_crux.api.errors import Peer, file_may_come_later
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
+from airflow_provider_crux.api.statuses import may_have_been_processed, retry_after, was_not_processed
 from airflow_provider_crux.exceptions import CruxTransientError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ RETRY_BUDGET: Final = 300.0
 
 _FIRST_DELAY: Final = 1.0
 _MAX_DELAY: Final = 30.0
-_MAX_RETRY_AFTER: Final = 120.0
 
 Outcome = ApiResponse | CruxTransientError
 """What one attempt led to. Every other error ends the request."""
@@ -31,14 +30,15 @@ def should_retry(request: ApiRequest, outcome: Outcome) -> bool:
     """
     Tell whether to send the same request again.
 
-    A transient error, 429 and 503 say that nothing was processed. After 500, 502, 504 and the like something may have
-    been: only an idempotent request is sent again. A download is sent again after nearly every status.
+    A transient error, 429, and 503 with ``Retry-After`` say that nothing was processed. After another 503, 500, 502 and
+    the like, something may have been: only an idempotent request is sent again. A download is sent again after nearly
+    every status.
     """
     if isinstance(outcome, CruxTransientError):
         return True
     if request is DOWNLOAD:
         return file_may_come_later(outcome)
-    return outcome.status in NOT_PROCESSED or (request.idempotent and may_have_been_processed(outcome.status))
+    return was_not_processed(outcome) or (request.idempotent and may_have_been_processed(outcome))
 
 
 def unwrap(outcome: Outcome) -> ApiResponse:
@@ -53,26 +53,6 @@ def retry_message(request: ApiRequest, outcome: Outcome, *, peer: Peer, delay: f
     if isinstance(outcome, CruxTransientError):
         return f"{outcome}. Retrying in {delay:.1f} s"
     return f"Could not {request.action}: {peer} returned HTTP {outcome.status}. Retrying in {delay:.1f} s"
-
-
-def retry_after(response: ApiResponse, *, now: datetime) -> float | None:
-    """
-    Return how many seconds the server asks to wait.
-
-    :param response: its header ``Retry-After`` is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
-    :param now: the present, with a time zone.
-    :return: seconds from 0 to 120, even if the server asks for more; ``None`` without a valid header.
-    """
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
-        seconds = float(value[:9])
-    else:
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):  # not a date, or a time zone years away
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
 
 def retry_policy(request: ApiRequest, *, max_retries: int, elapsed: float = 0.0) -> dict[str, Any]:

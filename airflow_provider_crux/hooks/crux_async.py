@@ -8,9 +8,8 @@ worker's hook.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -18,8 +17,6 @@ import aiohttp
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 from asgiref.sync import sync_to_async
-from requests import Session
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, prepend_scheme_if_needed, select_proxy
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
@@ -30,15 +27,15 @@ from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retr
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
-    CruxInvalidConnectionError,
     CruxNotFoundError,
     CruxPermissionDeniedError,
     CruxTransientError,
 )
 from airflow_provider_crux.hooks.crux import settings_from_connection
-from airflow_provider_crux.hooks.http import USER_AGENT, ca_bundle_error
+from airflow_provider_crux.hooks.http import USER_AGENT, proxy_and_tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Generator
     from typing import Self, TypeVar
 
@@ -243,6 +240,7 @@ class _AsyncClient:
         settings = self._settings
         proxy, context = await self._proxy_and_certificates()
         total = settings.connect_timeout + settings.response_timeout
+        exchange = SimpleNamespace(connected=False)
         try:
             # the slot is awaited here, not in aiohttp's pool, which would count the time into the total
             async with self._slots:
@@ -261,6 +259,7 @@ class _AsyncClient:
                         sock_connect=settings.connect_timeout,
                         sock_read=settings.read_timeout,
                     ),
+                    trace_request_ctx=exchange,
                 ) as response:
                     return ApiResponse(
                         status=response.status,
@@ -269,16 +268,17 @@ class _AsyncClient:
                         sent_at=sent_at,
                     )
         except (aiohttp.ClientError, TimeoutError) as error:
-            factory = _error_factory(error)
+            factory = _error_factory(error, exchange.connected)
             # aiohttp's ClientErrors include timeouts with texts of their own
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
-            reason = f"response incomplete after {total:g} s" if timed_out else f"{type(error).__name__}: {error}"
+            late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
+            reason = late if timed_out else f"{type(error).__name__}: {error}"
             raise factory(request, reason, peer=Peer(settings.name), secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""
         if self._network is None:
-            self._network = asyncio.create_task(asyncio.to_thread(_proxy_and_certificates, self._settings))
+            self._network = asyncio.create_task(asyncio.to_thread(proxy_and_tls_context, self._settings))
         try:
             return await asyncio.shield(self._network)
         except CruxError:
@@ -292,45 +292,37 @@ class _AsyncClient:
                 headers={"User-Agent": USER_AGENT},
                 # a session cookie of a login must not authenticate us beside the token
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_connection_trace()],
             )
         return self._session
 
 
-def _error_factory(error: Exception) -> Callable[..., CruxError]:
+def _error_factory(error: Exception, connected: bool) -> Callable[..., CruxError]:
+    if connected:
+        return errors.response_lost
     match error:
         case aiohttp.InvalidURL():  # pragma: no cover - reading the connection rejects such hosts earlier
             return errors.invalid_request_url
         case aiohttp.ClientConnectorCertificateError():
             return errors.certificate_rejected
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
-            return errors.connection_failed
-    return errors.response_lost
+    return errors.connection_failed
 
 
-def _proxy_and_certificates(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
-    """Return those of the connection, or else those of the environment, read as requests reads it."""
-    url = settings.base_url
-    with Session() as session:
-        environment = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
-    proxy = settings.proxy or select_proxy(url, environment["proxies"])
-    if proxy is not None:
-        # as requests does it for a worker
-        proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
-    if proxy is not None and not proxy.startswith(("http://", "https://")):
-        raise CruxInvalidConnectionError(
-            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
-            "URL of one, or wait with deferrable=False"
-        )
-    if not url.startswith("https://"):
-        return proxy, True
-    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
-    is_folder = Path(bundle).is_dir()
-    try:
-        return proxy, ssl.create_default_context(
-            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-        )
-    except (OSError, ssl.SSLError):
-        raise ca_bundle_error(settings, bundle) from None
+def _connection_trace() -> aiohttp.TraceConfig:
+    """
+    Return a trace that sets ``connected`` of a request's context once a connection, tunnel and TLS included, is there.
+
+    aiohttp's errors do not tell: a proxy that does not answer CONNECT looks like a lost response, and a refused
+    connection may come after a request, because aiohttp itself sends a GET request once more.
+    """
+
+    async def set_connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.connected = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(set_connected)
+    trace.on_connection_reuseconn.append(set_connected)
+    return trace
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:

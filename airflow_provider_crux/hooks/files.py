@@ -57,9 +57,10 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
     :param export: the export. The secret parts of its presigned URL are masked in Airflow's logs from here on.
     :param settings: the connection; its timeouts, retries, CA bundle and proxy are used, its token is not.
     :return: the bytes as served, in chunks of at most 256 KiB. If they end without an error, they are the whole file.
-    :raises CruxInvalidResponseError: if the export has no URL, or one that must not be opened; nothing was sent to it.
+    :raises CruxInvalidResponseError: if the export has a URL that must not be opened; nothing was sent to it.
     :raises CruxUrlExpiredError: if the URL has expired.
-    :raises CruxUnavailableError: if storage does not return the file; while reading, if the connection was cut.
+    :raises CruxUnavailableError: if the export has no URL, or storage does not return the file; while reading, if the
+        connection was cut.
     :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`. No message shows the URL.
     """
     file = _PresignedFile(file_url(export, base_url=settings.base_url), settings)

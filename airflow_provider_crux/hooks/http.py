@@ -1,21 +1,16 @@
 """
 requests as the transport: it sends what it is told, and returns what it receives.
 
-requests' own ways are not safe enough for a request that must be sent once. Its timeouts apply to a single read, so a
-server that sends a byte in time, again and again, could block a worker forever. It takes headers that are cut off for
-complete ones, an interim response (103) for the response, and some failures before the request is sent for later ones.
-The :class:`Adapter` repairs that.
+requests' own ways are not safe enough for a request that must be sent once:
+:class:`airflow_provider_crux.hooks.adapter.Adapter` repairs that.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import ssl
 import time
 from contextlib import contextmanager
-from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from os import environ
 from pathlib import Path
@@ -25,9 +20,9 @@ from urllib.request import getproxies
 import requests
 from airflow import __version__ as airflow_version
 from requests import exceptions
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, NewConnectionError
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
@@ -35,21 +30,16 @@ from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
 from airflow_provider_crux.api.retries import Outcome, retry_message, retry_policy, should_retry, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
+from airflow_provider_crux.hooks.adapter import Adapter, NothingSentError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Collection, Iterator
-
-    from _typeshed import WriteableBuffer
 
     from airflow_provider_crux.api.settings import ConnectionSettings
 
 R = TypeVar("R", bound=ApiResponse)
 
 USER_AGENT: Final = f"airflow-provider-crux/{__version__} apache-airflow/{airflow_version}"
-
-_BYTES_PER_TIMEOUT: Final = 64 * 1024
-"""Bytes of a body that extend its deadline by one response timeout."""
 
 
 class HttpClient:
@@ -159,9 +149,14 @@ def send_once(session: requests.Session, settings: ConnectionSettings, request: 
     Send a request once, within the connection's timeouts, and follow no redirect; the caller reads the body.
 
     requests' own ``Session.request`` reads all environment variables twice: a tenth of the time of an exchange.
+
+    :raises NothingSentError: if nothing was sent.
     """
     request.auth = no_auth
-    prepared = session.prepare_request(request)
+    try:
+        prepared = session.prepare_request(request)
+    except exceptions.RequestException as error:
+        raise NothingSentError(error) from error
     return session.send(
         prepared,
         timeout=(settings.connect_timeout, settings.read_timeout),
@@ -200,6 +195,37 @@ def _check_ca_bundle(settings: ConnectionSettings) -> None:
         raise ca_bundle_error(settings, str(path)) from None
 
 
+def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
+    """
+    Return proxy and TLS context for the triggerer: those of the connection, or else those of the environment.
+
+    :param settings: the connection. The environment is read as requests reads it for a worker.
+    :raises CruxInvalidConnectionError: if the triggerer cannot use the proxy, or the CA bundle is unusable.
+    """
+    url = settings.base_url
+    with requests.Session() as session:
+        environment = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
+    proxy = settings.proxy or select_proxy(url, environment["proxies"])
+    if proxy is not None:
+        # as requests does it for a worker
+        proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+    if proxy is not None and not proxy.startswith(("http://", "https://")):
+        raise CruxInvalidConnectionError(
+            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
+            "URL of one, or wait with deferrable=False"
+        )
+    if not url.startswith("https://"):
+        return proxy, True
+    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
+    is_folder = Path(bundle).is_dir()
+    try:
+        return proxy, ssl.create_default_context(
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+        )
+    except (OSError, ssl.SSLError):
+        raise ca_bundle_error(settings, bundle) from None
+
+
 @contextmanager
 def translated_errors(request: ApiRequest, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
     """Raise ours instead of the errors of requests and urllib3, whose texts may show the URL."""
@@ -210,21 +236,25 @@ def translated_errors(request: ApiRequest, *, peer: Peer, secrets: Collection[st
 
 
 def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Collection[str]) -> CruxError:
-    inner = error.args[0] if error.args else error
-    cause = getattr(inner, "reason", inner)
-    invalid = (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.InvalidHeader, LocationValueError)
-    if isinstance(error, invalid):
-        if peer.file_host and not isinstance(error, exceptions.InvalidProxyURL):
+    cause: Any = error
+    factory: Callable[..., CruxError] = errors.response_lost
+    if isinstance(error, NothingSentError):
+        cause = error.cause
+        # before ValueError, because both are one
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):
+            factory = errors.certificate_rejected
+        elif not isinstance(cause, ValueError):
+            factory = errors.connection_failed
+        elif peer.file_host and not isinstance(cause, exceptions.InvalidProxyURL):
             return errors.invalid_file_url(f"no request can be made to {peer}")
-        factory: Callable[..., CruxError] = errors.invalid_request_url
-    elif any(isinstance(arg, ssl.SSLCertVerificationError) for arg in getattr(cause, "args", ())):
-        factory = errors.certificate_rejected
-    # ConnectTimeoutError is also the base class of a refused connection and of a host that is not found
-    elif isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError) or isinstance(cause, ConnectTimeoutError):
-        factory = errors.connection_failed
+        else:
+            factory = errors.invalid_request_url
     else:
-        factory = errors.response_lost
-    return factory(request, f"{type(error).__name__}: {cause}", peer=peer, secrets=secrets)
+        inner = error.args[0] if error.args else error
+        cause = getattr(inner, "reason", inner)
+        # without urllib3's "Unable to connect to proxy", which is not so
+        cause = getattr(cause, "original_error", cause)
+    return factory(request, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
 
 
 def _read_body(response: requests.Response) -> bytes:
@@ -236,117 +266,3 @@ def _read_body(response: requests.Response) -> bytes:
         if len(body) > MAX_RESPONSE_BYTES:
             return body[: MAX_RESPONSE_BYTES + 1]
     return body
-
-
-class Adapter(HTTPAdapter):
-    """
-    requests' own adapter with safer connections and responses.
-
-    :param response_timeout: seconds until the headers of a response must be complete; and seconds to wait for its body,
-        plus as many again for each 64 KiB of it.
-    """
-
-    def __init__(self, response_timeout: float) -> None:
-        super().__init__()
-        self._response_timeout = response_timeout
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the connection pool of one host, or of the proxy before it."""
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not issubclass(pool.ConnectionCls, _Connection):
-            pool.ConnectionCls = _connection_class(pool.ConnectionCls, self._response_timeout)
-        return pool
-
-
-@cache
-def _connection_class(base: type[Any], response_timeout: float) -> type[Any]:
-    """Return a subclass of urllib3's connection, which SOCKS replaces by its own."""
-    attributes = {"response_class": staticmethod(partial(_Response, response_timeout=response_timeout))}
-    return type(base.__name__, (_Connection, base), attributes)
-
-
-class _Connection:
-    """Tells what fails while connecting, TLS included, from what fails when the request may have been sent."""
-
-    def connect(self) -> None:
-        try:
-            super().connect()  # type: ignore[misc]
-        except ssl.SSLCertVerificationError:
-            raise
-        except (ssl.SSLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:  # the last: a proxy's
-            raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error  # type: ignore[arg-type]
-
-
-class _Response(http.client.HTTPResponse):
-    """A response that must arrive steadily, with complete headers."""
-
-    def __init__(self, sock: socket.socket, *args: Any, response_timeout: float, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._reader = _DeadlineReader(self.fp.detach(), sock.settimeout, sock.gettimeout(), response_timeout)
-        self.fp = io.BufferedReader(self._reader)
-
-    def begin(self) -> None:
-        """Read the headers."""
-        self._begin_once()
-        while 100 < self.status < 200 and self.status != 101:  # http.client itself skips only 100
-            self.headers = self.msg = None  # type: ignore[assignment]
-            self._begin_once()
-        if self.status == 101:
-            self.will_close = True  # whatever follows on this connection is not HTTP
-        lengths = ",".join(self.headers.get_all("Content-Length", ())).split(",")
-        if len({length.strip() for length in lengths}) > 1:
-            # urllib3 would raise it later, leave the connection open, and requests would blame the request
-            raise http.client.HTTPException("Content-Length has several values")
-        self._reader.in_body = True
-
-    def _begin_once(self) -> None:
-        super().begin()
-        if self._reader.at_end:
-            raise http.client.RemoteDisconnected("Remote end closed connection within the headers")
-
-
-class _DeadlineReader(io.RawIOBase):
-    """The bytes of a response: an error if they come too slowly. The time that the caller takes does not count."""
-
-    def __init__(
-        self,
-        file: io.RawIOBase,
-        settimeout: Callable[[float], None],
-        read_timeout: float | None,
-        response_timeout: float,
-    ) -> None:
-        self.in_body = False
-        self.at_end = False
-        self._file = file
-        self._settimeout = settimeout
-        self._read_timeout = response_timeout if read_timeout is None else read_timeout
-        self._response_timeout = response_timeout
-        self._paused_at = time.monotonic()
-        self._deadline = self._paused_at + response_timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        now = time.monotonic()
-        if self.in_body:
-            self._deadline += now - self._paused_at
-        try:
-            if now >= self._deadline:
-                raise TimeoutError
-            self._settimeout(min(self._read_timeout, self._deadline - now))
-            count = self._file.readinto(buffer)
-        except TimeoutError:
-            if time.monotonic() < self._deadline:
-                raise
-            # not a TimeoutError, whose text urllib3 would replace by its own
-            raise http.client.HTTPException(f"response incomplete after {self._response_timeout:g} s") from None
-        self._paused_at = time.monotonic()
-        if self.in_body:
-            self._deadline += self._response_timeout * (count or 0) / _BYTES_PER_TIMEOUT
-        self.at_end = count == 0
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

@@ -90,7 +90,12 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         """
         # polled here first: an export that is done, or cannot be, does not need the triggerer
         if not self.deferrable:
-            super().execute(context)
+            try:
+                super().execute(context)
+            except AirflowSensorTimeout as error:
+                if self._poller.reason is None:
+                    raise
+                raise AirflowSensorTimeout(f"{error} {self._poller.reason}") from None
             return
         with self._skip_if_wanted():
             done = self.poke(context)

@@ -51,9 +51,9 @@ def error_for_status(request: ApiRequest, status: int) -> exceptions.CruxError:
         (422, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (302, exceptions.CruxRequestRejectedError, "Redirects are not followed"),
         (429, exceptions.CruxRateLimitError, "Airflow pool"),
-        (503, exceptions.CruxUnavailableError, "Try again later"),
         (500, exceptions.CruxAmbiguousError, "may send a second e-mail"),
         (502, exceptions.CruxAmbiguousError, "may send a second e-mail"),
+        (503, exceptions.CruxAmbiguousError, "may send a second e-mail"),
         (504, exceptions.CruxAmbiguousError, "may send a second e-mail"),
     ],
 )
@@ -68,7 +68,14 @@ def test_each_status_has_its_class_and_a_remedy_and_shows_no_secret(status, erro
     assert str(pickle.loads(pickle.dumps(error))) == message
 
 
-@pytest.mark.parametrize("status", [500, 502, 504])
+def test_an_unavailable_service_that_says_when_to_come_back_has_not_processed_the_request() -> None:
+    response = ApiResponse(status=503, headers={"retry-after": "7"}, body=b"")
+    error = errors.error_for_status(POST, response, peer=CRUX)
+    assert type(error) is exceptions.CruxUnavailableError
+    assert str(error).endswith(". Try again later")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_request_for_a_status_is_never_ambiguous(status: int) -> None:
     assert isinstance(error_for_status(GET, status), exceptions.CruxTransientError)
     assert isinstance(errors.response_lost(GET, "reset", peer=CRUX), exceptions.CruxTransientError)

@@ -18,7 +18,9 @@ from airflow_provider_crux.exceptions import (
 )
 
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
-DONE, PENDING, FAILED = (Export(UUID, status) for status in ("COMPLETED", "pending", "FAILED"))
+URL = "https://files.example/orders.csv"
+DONE, WITHOUT_FILE = Export(UUID, "COMPLETED", URL), Export(UUID, "COMPLETED")
+PENDING, FAILED = Export(UUID, "pending"), Export(UUID, "FAILED")
 START = 1_000_000.0
 
 
@@ -85,6 +87,33 @@ def test_an_unknown_status_is_logged_once_and_the_wait_continues() -> None:
     ]
     assert "'polishing'" in warnings[0]
     assert warnings[1:] == [None, None]
+
+
+def test_an_export_without_a_file_is_logged_once_and_the_wait_continues() -> None:
+    poller = new_poller()
+    warnings = [poller.evaluate(WITHOUT_FILE, START).warning for _ in range(3)]
+    assert warnings == [
+        f"Export {UUID} has the status 'COMPLETED', but no file: it may hold no orders; still waiting",
+        None,
+        None,
+    ]
+    assert poller.evaluate(DONE, START) is DONE
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "polishing"])
+def test_a_timeout_says_what_the_last_poll_found_even_if_it_was_logged_before(status: str) -> None:
+    poller = new_poller(timeout=100)
+    poller.evaluate(Export(UUID, status), START)
+    with pytest.raises(CruxExportTimeoutError, match=status):
+        poller.evaluate(Export(UUID, status), START + 100)
+
+
+def test_a_timeout_does_not_repeat_what_only_an_earlier_poll_found() -> None:
+    poller = new_poller(timeout=100)
+    poller.evaluate(WITHOUT_FILE, START)
+    with pytest.raises(CruxExportTimeoutError) as caught:
+        poller.evaluate(PENDING, START + 100)
+    assert "no orders" not in str(caught.value)
 
 
 def test_an_unknown_status_is_logged_briefly_and_without_what_resembles_a_secret() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_crux.api import responses
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, NIL_UUID, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import Export, ExportState, file_url
-from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError
+from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError, CruxTransientError
 
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
 QUERY = "X-Amz-Expires=300&X-Amz-Signature=0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -83,21 +83,23 @@ def test_any_response_is_either_a_uuid_or_our_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "state"),
+    ("status", "with_url", "without_url"),
     [
-        ("COMPLETED", ExportState.DONE),
-        ("complete", ExportState.DONE),
-        ("Pending", ExportState.PENDING),
-        ("in_progress", ExportState.PENDING),
-        ("FAILED", ExportState.FAILED),
-        ("canceled", ExportState.FAILED),
-        ("frobnicating", ExportState.UNKNOWN),
+        ("COMPLETED", ExportState.DONE, ExportState.PENDING),
+        ("complete", ExportState.DONE, ExportState.PENDING),
+        ("Pending", ExportState.PENDING, ExportState.PENDING),
+        ("in_progress", ExportState.PENDING, ExportState.PENDING),
+        ("FAILED", ExportState.FAILED, ExportState.FAILED),
+        ("canceled", ExportState.FAILED, ExportState.FAILED),
+        ("frobnicating", ExportState.DONE, ExportState.UNKNOWN),
     ],
 )
-def test_a_status_means_what_the_documentation_says(status: str, state: ExportState) -> None:
-    assert (
-        responses.parse_export(response({"uuid": UUID, "status": status, "url": None}), requested=UUID).state is state
-    )
+def test_a_status_means_what_the_documentation_says(
+    status: str, with_url: ExportState, without_url: ExportState
+) -> None:
+    for url, state in (("https://files.example/a.csv", with_url), (None, without_url), ("", without_url)):
+        body = response({"uuid": UUID, "status": status, "url": url})
+        assert responses.parse_export(body, requested=UUID).state is state
 
 
 def test_an_export_has_its_url_but_never_shows_it() -> None:
@@ -140,8 +142,8 @@ def test_only_a_uuid_becomes_part_of_a_path(uuid) -> None:
         get_export_request(uuid)
 
 
-def test_an_export_that_is_done_without_a_url_is_an_error() -> None:
-    with pytest.raises(CruxInvalidResponseError, match=r"status 'COMPLETED' but no url.* Request a new export"):
+def test_a_file_without_a_url_may_be_tried_again_later() -> None:
+    with pytest.raises(CruxTransientError, match=r"no URL of its file \(status 'COMPLETED'\): wait until it has one"):
         file_url(Export(uuid=NIL_UUID, status="COMPLETED", url=None), base_url=REMOTE)
 
 

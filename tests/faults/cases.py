@@ -54,6 +54,7 @@ class Case:
     :param certificate: arguments of the server's certificate; ``None`` for plain HTTP.
     :param address: gives a URL without a usable server, to use instead of the server's (or the proxy's).
     :param proxy: what the proxy before the server does; ``None`` if there is none.
+    :param at_proxy: whether the server is itself the proxy before another host.
     :param delay: bounds of the seconds before the request is sent again.
     :param stored: content of the stored file.
     """
@@ -69,6 +70,7 @@ class Case:
     certificate: Mapping[str, object] | None = None
     address: Callable[[], AbstractContextManager[str]] | None = None
     proxy: Fault | None = None
+    at_proxy: bool = False
     delay: tuple[float, float] | None = None
     stored: bytes = field(default=CSV, repr=False)
 
@@ -164,15 +166,9 @@ def lost(*, download_again: bool = True) -> Expected:
     return {**same_for_all(RESPONSE_LOST, download=download), "export": export}
 
 
-def not_connected(*, triggerer: Outcome | None = None) -> Expected:
+def not_connected() -> Expected:
     outcome = Outcome(errors.CruxUnavailableError, "cannot connect to Crux Connect (", sent_again=True)
-    download = replace(outcome, message="cannot connect to HOST (")
-    return same_for_all(outcome, download=download, triggerer=triggerer)
-
-
-def proxy_failed() -> Expected:
-    """aiohttp does not tell that the proxy failed, before anything was sent; a poll may be sent again in any case."""
-    return not_connected(triggerer=RESPONSE_LOST)
+    return same_for_all(outcome, download=replace(outcome, message="cannot connect to HOST ("))
 
 
 def not_trusted() -> Expected:
@@ -438,7 +434,7 @@ CASES: Final = (
     Case(
         "the proxy resets the connection",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=Connection.reset,
@@ -446,7 +442,7 @@ CASES: Final = (
     Case(
         "the proxy sends half of a status line",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=send(b"HTTP/1.1 20"),
@@ -454,7 +450,7 @@ CASES: Final = (
     Case(
         "the proxy never responds",
         respond_after(b""),
-        proxy_failed(),
+        not_connected(),
         sent=False,
         certificate={},
         proxy=Connection.stay_silent,
@@ -496,10 +492,15 @@ CASES: Final = (
     retry_after(429, (1, 2), "soon"),
     # -- 5xx
     *(Case(f"HTTP {status}", respond(status), ambiguous(status)) for status in (500, 502, 504)),
-    Case(
-        "HTTP 503",
-        respond(503),
-        rejected(503, errors.CruxUnavailableError, errors.CruxUnavailableError, sent_again=True),
+    Case("HTTP 503 without `Retry-After`", respond(503), ambiguous(503)),
+    *(
+        Case(
+            f"HTTP 503, {shown}",
+            respond(503, b"", f"Retry-After: {header}"),
+            ambiguous(503),
+            delay=(1, 2),
+        )
+        for header, shown in (("", "empty `Retry-After`"), ("soon", "`Retry-After: soon`"))
     ),
     Case("HTTP 999, which does not exist", respond(999), ambiguous(999)),
     Case("a response that is not HTTP", send(b"220 mail.example ESMTP\r\n"), lost()),

@@ -16,6 +16,7 @@ from airflow_provider_crux.hooks.crux import CruxHook
 from tests.certificates import self_signed_certificate
 from tests.faults.cases import CASES, REDIRECT, SLOW_BODY, Case, Outcome
 from tests.faults.operations import DAY, LOGIN_CREDENTIALS, OPERATIONS, PASSWORD, PREVIOUS_CONTENT, Operation
+from tests.faults.proxies import PROXY_CASES
 from tests.raw_server import (
     CSV,
     EXPORT_PATH,
@@ -27,6 +28,7 @@ from tests.raw_server import (
     RawServer,
     http_response,
     raw_server,
+    unused_url,
 )
 
 # waits for timeouts
@@ -64,21 +66,24 @@ def start_servers(
     if case.certificate is not None:
         tls, bundle = self_signed_certificate(folder, **case.certificate)  # type: ignore[arg-type]
         extra["ca_bundle"] = str(bundle)
+    # before the server, so that it stops after it: a relay ends when one of its sides does
+    proxy = case.proxy and stack.enter_context(raw_server(case.proxy, ""))
     server = stack.enter_context(
         raw_server(case.fault, operation.path, before_request=case.before_request, tls=tls, scheme=case.scheme)
     )
-    if case.proxy is None:
-        return [server], server.url, extra
+    if case.at_proxy:
+        return [server], stack.enter_context(unused_url()), {**extra, "proxy": server.url}
     if address:
         return [server], server.url, {**extra, "proxy": address}
-    proxy = stack.enter_context(raw_server(case.proxy, ""))
+    if proxy is None:
+        return [server], server.url, extra
     return [proxy, server], server.url, {**extra, "proxy": proxy.url}
 
 
 # In the triggerer a login is sent as a poll is: to save the time of its timeouts, it is left out of those cases.
 RUNS = [
     (case, operation)
-    for case in CASES
+    for case in (*CASES, *PROXY_CASES)
     for operation in OPERATIONS
     if case.expected(operation) and not (case.times_out and str(operation) == "login (triggerer)")
 ]
@@ -128,12 +133,10 @@ def check_traffic(servers: list[RawServer], expected: Outcome, case: Case, opera
     for server in servers:
         assert server.fault_errors == []
         assert not server.gave_up, "the server gave up before the client did"
-    assert sum(server.exports_maybe_started for server in servers) <= 1
+        assert server.exports_maybe_started <= 1
     # a client that times out may be gone before its request is read
     all_counted = case.sent and not (case.before_request or case.times_out)
-    received = (
-        sum(server.count_requests(operation.path) for server in servers) if all_counted else servers[0].connections
-    )
+    received = servers[-1].count_requests(operation.path) if all_counted else servers[0].connections
     if operation.transport == "requests":
         assert received == (2 if expected.sent_again else 1)
     else:

@@ -29,8 +29,9 @@ from airflow_provider_crux.api.responses import (
     parse_export,
     parse_export_uuid,
 )
-from airflow_provider_crux.api.retries import retry_after, should_retry
-from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError
+from airflow_provider_crux.api.retries import should_retry
+from airflow_provider_crux.api.statuses import retry_after
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
 from tests.raw_server import TOKEN, UUID
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_any_response_is_parsed_or_invalid(response: ApiResponse) -> None:
     ):
         try:
             parse()
-        except CruxInvalidResponseError as error:
+        except (CruxInvalidResponseError, CruxUnavailableError) as error:  # the latter: an export without a URL
             assert_can_be_logged(error)
 
 
@@ -102,7 +103,9 @@ def test_any_status_becomes_an_error(response: ApiResponse) -> None:
 @given(st.integers(100, 599))
 def test_export_request_is_sent_again_only_if_it_was_not_processed(status: int) -> None:
     response = ApiResponse(status=status, headers={}, body=b"")
-    assert should_retry(EXPORT_REQUEST, response) == (status in (429, 503))
+    assert should_retry(EXPORT_REQUEST, response) == (status == 429)
+    later = ApiResponse(status=status, headers={"retry-after": "7"}, body=b"")
+    assert should_retry(EXPORT_REQUEST, later) == (status in (429, 503))
 
 
 numbers = st.integers(-(10**30), 10**30).map(str) | st.text("0123456789+-. ", max_size=40)

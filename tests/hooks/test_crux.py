@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import requests
@@ -22,7 +23,17 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
-from tests.raw_server import TOKEN, UUID, Connection, raw_server, respond_with, silent_url, unused_url
+from tests.certificates import self_signed_certificate
+from tests.raw_server import (
+    TOKEN,
+    UUID,
+    Connection,
+    full_backlog,
+    raw_server,
+    respond_with,
+    silent_url,
+    unused_url,
+)
 
 HOST = "https://api.cruxconnect.com"
 EXPORT = f"{HOST}/api/orders/export/"
@@ -175,10 +186,11 @@ def test_unknown_host_is_retried(connect, delays: list[float], monkeypatch) -> N
     assert len(delays) == 3
 
 
-def test_connect_timeout_is_retried(hook: CruxHook, requests_mock, delays: list[float]) -> None:
-    requests_mock.post(EXPORT, exc=requests.exceptions.ConnectTimeout)
-    with pytest.raises(CruxUnavailableError):
-        hook.export_orders(REQUEST)
+def test_connect_timeout_is_retried(connect, delays: list[float]) -> None:
+    with full_backlog() as url:
+        connect(host=url, password=TOKEN, extra={"connect_timeout": 0.05})
+        with pytest.raises(CruxUnavailableError, match="Nothing was sent"):
+            CruxHook().export_orders(REQUEST)
     assert len(delays) == 3
 
 
@@ -198,16 +210,13 @@ def test_password_echoed_by_the_proxy_is_masked(connect, requests_mock) -> None:
         CruxHook().export_orders(REQUEST)
 
 
-def test_untrusted_certificate_is_not_retried_and_names_ca_bundle(hook: CruxHook, requests_mock) -> None:
-    import ssl
-
-    from urllib3.exceptions import MaxRetryError, SSLError
-
-    cause = SSLError(ssl.SSLCertVerificationError("self-signed certificate"))
-    requests_mock.post(EXPORT, exc=requests.exceptions.SSLError(MaxRetryError(None, EXPORT, cause)))
-    with pytest.raises(CruxInvalidConnectionError, match="ca_bundle"):
-        hook.export_orders(REQUEST)
-    assert requests_mock.call_count == 1
+def test_untrusted_certificate_is_not_retried_and_names_ca_bundle(connect, tmp_path: Path) -> None:
+    tls, _ = self_signed_certificate(tmp_path)
+    with raw_server(Connection.reset, tls=tls) as server:
+        connect(host=server.url, password=TOKEN)
+        with pytest.raises(CruxInvalidConnectionError, match="ca_bundle"):
+            CruxHook().export_orders(REQUEST)
+        assert (server.connections, server.requests) == (1, [])
 
 
 @pytest.mark.parametrize("content", [None, "", "nonsense"])
@@ -312,11 +321,13 @@ def test_authentication_error_names_the_connection(connect, requests_mock) -> No
         CruxHook("crux_eu").export_orders(REQUEST)
 
 
-def test_invalid_request_url_names_the_connection(hook: CruxHook, requests_mock) -> None:
-    requests_mock.post(EXPORT, exc=requests.exceptions.InvalidURL("no host"))
-    with pytest.raises(CruxInvalidConnectionError, match=r"Nothing was sent.*'crux_default'"):
-        hook.export_orders(REQUEST)
-    assert requests_mock.call_count == 1
+def test_unusable_proxy_of_the_environment_names_the_connection(connect, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "http:///without-a-host")
+    with raw_server(Connection.reset) as server:
+        connect(host=server.url, password=TOKEN)
+        with pytest.raises(CruxInvalidConnectionError, match=r"Nothing was sent.*'crux_default'"):
+            CruxHook().export_orders(REQUEST)
+        assert server.connections == 0
 
 
 def test_wait_logs_warnings(hook: CruxHook, requests_mock) -> None:

@@ -29,6 +29,7 @@ from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.files import CHUNK_BYTES, open_file
 from airflow_provider_crux.manifest import ExportOrigin
 from airflow_provider_crux.transfers.stored_file import FileOptions, store
+from tests.certificates import self_signed_certificate
 from tests.raw_server import SIGNATURE, TOKEN, UUID, Connection, Fault, raw_server, respond_with, unused_url
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def test_http_url_of_another_host_is_not_opened(requests_mock) -> None:
 
 def test_export_without_url_is_not_opened(requests_mock) -> None:
     with (
-        pytest.raises(CruxInvalidResponseError, match=rf"{UUID} has status 'completed' but no url"),
+        pytest.raises(CruxUnavailableError, match=rf"{UUID} has no URL of its file \(status 'completed'\)"),
         open_file(Export(uuid=UUID, status="completed"), SETTINGS),
     ):
         pass
@@ -375,18 +376,12 @@ def test_no_error_shows_the_url(requests_mock) -> None:
         assert not SECRET.search(repr(caught.value))
 
 
-def test_untrusted_certificate_is_not_retried_and_names_ca_bundle(requests_mock, delays: list[float]) -> None:
-    import ssl
-
-    from urllib3.exceptions import MaxRetryError, SSLError
-
-    cause = SSLError(ssl.SSLCertVerificationError("self-signed certificate"))
-    requests_mock.get(
-        "https://files.example/exports/b9888421-594c.csv",
-        exc=requests.exceptions.SSLError(MaxRetryError(None, PATH, cause)),
-    )
-    with pytest.raises(CruxInvalidConnectionError, match="ca_bundle"):
-        download(f"https://files.example{PATH}")
+def test_untrusted_certificate_is_not_retried_and_names_ca_bundle(tmp_path: Path, delays: list[float]) -> None:
+    tls, _ = self_signed_certificate(tmp_path)
+    with raw_server(Connection.reset, tls=tls) as server:
+        with pytest.raises(CruxInvalidConnectionError, match="ca_bundle"):
+            download(f"{server.url}{PATH}")
+        assert server.requests == []
     assert delays == []
 
 

@@ -13,7 +13,8 @@ import requests
 from airflow_provider_crux.api.requests import get_export_request
 from airflow_provider_crux.api.settings import ConnectionSettings
 from airflow_provider_crux.exceptions import CruxUnavailableError
-from airflow_provider_crux.hooks.http import Adapter, HttpClient
+from airflow_provider_crux.hooks.adapter import Adapter
+from airflow_provider_crux.hooks.http import HttpClient
 from tests.raw_server import TOKEN, UUID, Connection, http_response, raw_server, respond_with
 
 

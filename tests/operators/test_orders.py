@@ -410,7 +410,7 @@ def test_a_non_retryable_error_fails_the_task_immediately(execute, requests_mock
 @pytest.mark.parametrize(("status", "error"), [(500, CruxAmbiguousError), (503, CruxUnavailableError)])
 def test_a_retryable_error_is_left_to_airflows_retries(connect, execute, requests_mock, status, error) -> None:
     connect(password="abc", extra={"max_retries": 0})
-    requests_mock.post(EXPORT_URL, status_code=status)
+    requests_mock.post(EXPORT_URL, status_code=status, headers={"Retry-After": "7"})
     with pytest.raises(error):
         execute(make_operator(**DAY))
 
@@ -418,7 +418,16 @@ def test_a_retryable_error_is_left_to_airflows_retries(connect, execute, request
 LOST = requests.exceptions.ReadTimeout("slow")
 
 
-@pytest.mark.parametrize("response", [{"status_code": 500}, {"exc": LOST}], ids=["HTTP 500", "lost"])
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 500},
+        {"status_code": 503},
+        {"status_code": 503, "headers": {"Retry-After": "soon"}},
+        {"exc": LOST},
+    ],
+    ids=["HTTP 500", "HTTP 503", "HTTP 503 soon", "lost"],
+)
 def test_an_ambiguous_request_is_retried_or_not_as_the_dag_says(
     connect, execute, variables, requests_mock, response
 ) -> None:
@@ -445,7 +454,7 @@ def test_what_was_certainly_not_processed_is_retried_even_if_an_ambiguous_reques
     connect, execute, requests_mock
 ) -> None:
     connect(password="abc", extra={"max_retries": 0})
-    requests_mock.post(EXPORT_URL, status_code=503)
+    requests_mock.post(EXPORT_URL, status_code=503, headers={"Retry-After": "7"})
     with pytest.raises(CruxUnavailableError):
         execute(make_operator(**DAY, on_ambiguous="fail"))
 
