@@ -7,9 +7,10 @@ INTERVALS ?= 200
 # All tested versions; the slowest comes first.
 VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
-# What make matrix runs: each version on the Python of this machine; the newest Airflow on the newest Python that the
-# machine has; and the unit tests on the lowest versions of our dependencies that pyproject.toml allows.
-MATRIX := $(VERSIONS) newer-python lowest
+# What make matrix runs: each version on the Python of this machine, and the newest pre-release of the next one; the newest
+# Airflow on the newest Python that the machine has; and the unit tests on the lowest versions of our dependencies that
+# pyproject.toml allows.
+MATRIX := $(VERSIONS) next newer-python lowest
 
 # Which tests run: LANE=unit those that need neither a process nor time, LANE=slow those that do, LANE=e2e those that run
 # DAGs on a real Airflow, and LANE=no-e2e the first two.
@@ -25,8 +26,10 @@ SELECTION := $(if $(LANE),-m '$(LANE_$(LANE))')
 # without LANE does not measure it, because the tests then take a quarter longer.
 COVERAGE := $(if $(filter 3.3.2-no-e2e,$(AIRFLOW)-$(LANE)),$(if $(ARGS),,--cov --cov-report=term --cov-fail-under=99.5))
 
-# the version that AIRFLOW=lowest stands for, see constraints/lowest.in
-EXPECTED_AIRFLOW_VERSION := $(if $(filter lowest,$(AIRFLOW)),2.11.0,$(AIRFLOW))
+# the versions that AIRFLOW=lowest and AIRFLOW=next stand for, see constraints/*.in
+VERSION_lowest := 2.11.0
+VERSION_next := $(shell sed -n 's/^apache-airflow==//p' constraints/airflow-next.txt)
+EXPECTED_AIRFLOW_VERSION := $(or $(VERSION_$(AIRFLOW)),$(AIRFLOW))
 
 PYTEST = COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest
 
@@ -63,7 +66,7 @@ matrix:
 
 # Writes the tables of docs/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
-	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS)" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
+	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS) next" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
 
 # Tests the documentation site and the UI of Airflow 3 and 2 in a real browser, and takes the screenshots of docs/images.
 # Installs Chromium (as root).

@@ -82,8 +82,11 @@ PLANTED_PLACES = {
     "lineage.jsonl",
     "serialized_dag.data_compressed",
     "dag_run.conf",
-    "xcom.value",
-    "rendered_task_instance_fields.rendered_fields",
+    *(
+        ["xcom_v2.value", "rtif_v2.rendered_fields"]
+        if AIRFLOW_VERSION >= (3, 4)
+        else ["xcom.value", "rendered_task_instance_fields.rendered_fields"]
+    ),
     "asset_event.extra" if AIRFLOW_3 else "dataset_event.extra",
     *(["task_state_store.value"] if AIRFLOW_VERSION >= (3, 3) else []),
 }

@@ -21,7 +21,7 @@ def test_lookback_exports_the_same_interval_on_every_version() -> None:
     tables = {airflow: lookback_by_run(airflow) for airflow in versions()}
     common_runs = set.intersection(*(set(table) for table in tables.values()))
 
-    assert len(tables) == 5
+    assert len(tables) == 6
     assert {(dag_id, run_type) for dag_id, run_type, _ in common_runs} == RUNS_WITH_LOOKBACK
     for run in common_runs:
         assert len({table[run] for table in tables.values()}) == 1, (run, {name: tables[name][run] for name in tables})

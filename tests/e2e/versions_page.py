@@ -2,7 +2,7 @@
 Reads and writes the table of docs/versions.md for this version of Airflow. The rest of the page is written by hand.
 
 `test_scheduler.py` builds the table of its version from the runs it observes and fails if the page differs. With
-RECORD_VERSIONS in its environment it writes the table instead (`make versions`).
+RECORD_VERSIONS in its environment it writes the table instead (`make versions`). The page has at most one pre-release.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.real_airflow.sandbox_airflow import REPOSITORY
 
 PAGE: Final = REPOSITORY / "docs" / "versions.md"
 RECORD: Final = "RECORD_VERSIONS" in os.environ
+AIRFLOW: Final = version("apache-airflow")
 
 HEADER: Final = """\
 | DAG | schedule | run | logical date | data interval | exported interval | with `lookback` of 3 days |
@@ -34,6 +35,7 @@ RUN_TYPES: Final = {
     "dataset_triggered": "dataset-triggered",
 }
 NOT_RUN: Final = "-"
+_PRE_RELEASE: Final = r"[\d.]+(?:a|b|rc)\d+"
 
 Interval = tuple[datetime | None, datetime | None]
 
@@ -125,17 +127,23 @@ def versions() -> list[str]:
 
 
 def write_table(table: str) -> None:
-    """Replace the table of this version. Test runs of two versions may do so at the same time."""
+    """
+    Replace the table of this version, or of the pre-release before it.
+
+    Test runs of two versions may do so at the same time.
+    """
     with PAGE.open("r+") as page:
         fcntl.flock(page, fcntl.LOCK_EX)
         text = page.read()
+        if re.fullmatch(_PRE_RELEASE, AIRFLOW):
+            text = re.sub(rf"^## Airflow {_PRE_RELEASE}$", f"## Airflow {AIRFLOW}", text, flags=re.MULTILINE)
         start, end = _match_table(text).span()
         page.seek(0)
         page.write(text[:start] + table + text[end:])
         page.truncate()
 
 
-def _match_table(text: str, airflow: str = version("apache-airflow")) -> re.Match[str]:
+def _match_table(text: str, airflow: str = AIRFLOW) -> re.Match[str]:
     match = re.search(rf"(?<=^## Airflow {re.escape(airflow)}\n\n)(\|.*\n)*", text, re.MULTILINE)
     if match is None:
         raise LookupError(f"{PAGE.relative_to(REPOSITORY)} has no section for Airflow {airflow}")

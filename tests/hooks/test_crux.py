@@ -57,7 +57,7 @@ def test_export_request_follows_the_specification(hook: CruxHook, requests_mock)
     assert request.json() == {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:00.000Z"}
     assert request.headers["Authorization"] == f"Token {TOKEN}"
     assert request.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert re.fullmatch(r"airflow-provider-crux/[\d.]+ apache-airflow/[\d.]+", request.headers["User-Agent"])
+    assert re.fullmatch(r"airflow-provider-crux/[\d.]+ apache-airflow/[\d.]+\w*", request.headers["User-Agent"])
     assert request.timeout == (10.0, 60.0)
 
 

@@ -119,7 +119,7 @@ def test_request_contains_no_credentials_or_cookies(monkeypatch, tmp_path) -> No
     assert len(received) == 2
     for request in received:
         assert not re.search(rf"(?i)^(authorization|cookie)|token|sessionid|{TOKEN}", request, re.MULTILINE)
-        assert re.search(r"(?m)^User-Agent: airflow-provider-crux/[\d.]+ apache-airflow/[\d.]+\r$", request)
+        assert re.search(r"(?m)^User-Agent: airflow-provider-crux/[\d.]+ apache-airflow/[\d.]+\w*\r$", request)
         assert "\r\nAccept-Encoding: identity\r\n" in request
 
 

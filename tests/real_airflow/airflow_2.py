@@ -104,7 +104,8 @@ class Airflow2(AirflowInstance):
             raise LookupError(f"{run.dag_id} {run.run_id} {task_id}[{map_index}] pushed no XCom with key {key}")
         return json.loads(rows[0]["value"])
 
-    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False, keep_task_state: bool = False) -> None:
+        assert not keep_task_state
         assert run.logical_date is not None
         date = run.logical_date.isoformat()
         arguments = ["--task-regex", f"^{task_id}$", "--start-date", date, "--end-date", date, "--yes"]

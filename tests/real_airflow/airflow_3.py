@@ -127,11 +127,12 @@ class Airflow3(AirflowInstance):
         )["rendered_fields"]
         return fields
 
-    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False, keep_task_state: bool = False) -> None:
+        body = {"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": only_failed, "dry_run": False}
+        if keep_task_state:
+            body["keep_task_state"] = True
         response = self._session.post(
-            f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
-            json={"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": only_failed, "dry_run": False},
-            timeout=30,
+            f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances", json=body, timeout=30
         )
         self._check(response)
 

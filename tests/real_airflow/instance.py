@@ -106,8 +106,11 @@ class AirflowInstance(ABC):
         """Return the value of an XCom; LookupError if the task pushed none with that key."""
 
     @abstractmethod
-    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
-        """Clear a finished task instance, or only its failed map indexes, so that it runs again."""
+    def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False, keep_task_state: bool = False) -> None:
+        """Clear a finished task instance, or only its failed map indexes, so that it runs again.
+
+        `keep_task_state` is the option of Airflow 3.4. Earlier versions have none, and keep the state.
+        """
 
     @abstractmethod
     def variable_keys(self) -> set[str]:

@@ -48,3 +48,6 @@ with DAG("e2e_cleared", schedule=None, start_date=START_DATE):
 # The only try fails because the export is late.
 with DAG("e2e_failed_then_cleared", schedule=None, start_date=START_DATE):
     CruxOrdersExportOperator(**arguments_for_day(7) | {"timeout": 2, "retries": 0})
+
+with DAG("e2e_failed_then_discarded", schedule=None, start_date=START_DATE):
+    CruxOrdersExportOperator(**arguments_for_day(8) | {"timeout": 2, "retries": 0})
