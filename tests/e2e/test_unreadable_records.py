@@ -54,10 +54,11 @@ def _database() -> None:
 def test_try_that_cannot_read_its_record_requests_nothing_and_the_next_one_resumes(
     sandbox: Sandbox,
     connect: Callable[..., None],
-    caplog: pytest.LogCaptureFixture,
-    logged: Callable[[], str],
     dag_id: str,
     cause: str,
+    *,
+    caplog: pytest.LogCaptureFixture,
+    logged: Callable[[], str],
 ) -> None:
     connect(host=sandbox.url, password=sandbox.settings.token)
     earlier = len(sandbox.exports)

@@ -127,6 +127,10 @@ class Airflow3(AirflowInstance):
         )["rendered_fields"]
         return fields
 
+    def retries(self, dag_id: str, task_id: str) -> int:
+        """Return how often Airflow retries a task of the latest version of a DAG."""
+        return int(self._get(f"dags/{dag_id}/tasks/{task_id}")["retries"])
+
     def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False) -> None:
         response = self._session.post(
             f"{self.base_url}/api/v2/dags/{run.dag_id}/clearTaskInstances",
