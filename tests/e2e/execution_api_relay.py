@@ -91,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(urlsplit(relay.api_url).netloc, timeout=60)
         with contextlib.closing(connection):
-            connection.request(self.command, self.path, body, dict(self.headers))
+            # without Accept-Encoding, because it reads a response
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
+            connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
             content = response.read()
         started = _RUN_PATH.search(self.path)
