@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow import __version__ as airflow_version
@@ -137,6 +138,11 @@ def _delete_after_commit(record: VariableRecord) -> None:
         def on_task_instance_success(self, task_instance: Any) -> None:
             if variable_key(task_instance) == record.key:
                 get_listener_manager().pm.unregister(self)
-                record.delete(_PREFIX)
+                try:
+                    record.delete(_PREFIX)
+                except Exception as error:  # noqa: BLE001 - the task has succeeded, and other listeners follow
+                    logging.getLogger(__name__).warning(
+                        "Could not remove the Variable %r (%s)", record.key, type(error).__name__
+                    )
 
     get_listener_manager().add_listener(Listener())  # type: ignore[no-untyped-call]

@@ -127,6 +127,10 @@ class Airflow3(AirflowInstance):
         )["rendered_fields"]
         return fields
 
+    def retries(self, dag_id: str, task_id: str) -> int:
+        """Return how often Airflow retries a task of the latest version of a DAG."""
+        return int(self._get(f"dags/{dag_id}/tasks/{task_id}")["retries"])
+
     def clear(self, run: DagRun, task_id: str, *, only_failed: bool = False, keep_task_state: bool = False) -> None:
         body = {"dag_run_id": run.run_id, "task_ids": [task_id], "only_failed": only_failed, "dry_run": False}
         if keep_task_state:

@@ -1,0 +1,74 @@
+"""
+Tests with ``dag.test()`` of Airflow 2 that a try which cannot read its record requests nothing.
+
+The faults are real ones of the metadata database. Those of the API server of Airflow 3 are in ``test_records.py``.
+"""
+
+from __future__ import annotations
+
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pendulum
+import pytest
+
+from tests.real_airflow.launcher import AIRFLOW_3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_crux.sandbox.state import Sandbox
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(AIRFLOW_3, reason="tasks of Airflow 3 do not use the database"),
+]
+
+DAG_FILE = Path(__file__).parent / "dags_unreadable" / "unreadable.py"
+
+
+@pytest.fixture(autouse=True)
+def _terminate_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM. dag.test() leaves one of its own, with which TERM would not end the tests."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _database() -> None:
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "cause"),
+    [
+        ("locked_database", "database is locked"),
+        ("changed_fernet_key", "has the Fernet key changed?"),
+    ],
+)
+def test_try_that_cannot_read_its_record_requests_nothing_and_the_next_one_resumes(
+    sandbox: Sandbox,
+    connect: Callable[..., None],
+    dag_id: str,
+    cause: str,
+    *,
+    caplog: pytest.LogCaptureFixture,
+    logged: Callable[[], str],
+) -> None:
+    connect(host=sandbox.url, password=sandbox.settings.token)
+    earlier = len(sandbox.exports)
+    dag = runpy.run_path(str(DAG_FILE))["DAGS"][dag_id]
+    run = dag.test(execution_date=pendulum.datetime(2026, 1, 5))
+
+    (uuid,) = sandbox.exports[earlier:]
+    (task,) = run.get_task_instances()
+    assert (task.state, task.try_number) == ("success", 3)
+    output = logged() + caplog.text
+    assert "Could not read the Variable" in output
+    assert cause in output
+    assert f"Resuming export {uuid}" in output
