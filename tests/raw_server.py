@@ -58,6 +58,7 @@ class Connection:
         self.socket = sock
         self.server = server
         self.path = ""
+        self.body = b""
 
     def read_request(self) -> str:
         """Read and record a complete request; return its path, or nothing if the client has disconnected."""
@@ -74,7 +75,9 @@ class Connection:
             chunk = self.socket.recv(65536)
             if not chunk:
                 return ""
+            body += chunk
             missing -= len(chunk)
+        self.body = body
         request = received.decode("latin-1")
         self.path = path_of(request)
         self.server.requests.append(request)
