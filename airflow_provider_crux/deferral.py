@@ -70,7 +70,7 @@ class ExportWaitMixin(_Operator):
     """
     What a task needs to wait for an export.
 
-    The task sets ``crux_conn_id`` and has an ``execute_complete`` that accepts ``event`` and ``requested_at``.
+    The task sets ``crux_conn_id`` and has an ``execute_complete`` that accepts ``event`` and ``accepted_at``.
     """
 
     crux_conn_id: str
@@ -85,7 +85,7 @@ class ExportWaitMixin(_Operator):
         Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
 
         :param poller: the wait.
-        :param resume_kwargs: what ``execute_complete`` receives besides the event and ``requested_at``. ``dag.test()``
+        :param resume_kwargs: what ``execute_complete`` receives besides the event and ``accepted_at``. ``dag.test()``
             passes the event alone.
         """
         from airflow_provider_crux.triggers.exports import CruxExportTrigger
@@ -96,18 +96,18 @@ class ExportWaitMixin(_Operator):
             trigger=CruxExportTrigger(
                 crux_conn_id=self.crux_conn_id,
                 export_uuid=poller.export_uuid,
-                requested_at=poller.requested_at,
+                accepted_at=poller.accepted_at,
                 deadline=poller.deadline,
                 poll_interval=poller.poll_interval,
                 first_poll_at=now + MIN_RESUME_DELAY,
             ),
             method_name="execute_complete",
-            kwargs={"requested_at": poller.requested_at, **resume_kwargs},
+            kwargs={"accepted_at": poller.accepted_at, **resume_kwargs},
             # a shorter limit that the user set for the task also applies in the triggerer
             timeout=min(backstop, self.execution_timeout or backstop),
         )
 
-    def raise_unless_done(self, event: object, *, export_uuid: str, requested_at: float) -> Export | None:
+    def raise_unless_done(self, event: object, *, export_uuid: str, accepted_at: float) -> Export | None:
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
@@ -126,7 +126,7 @@ class ExportWaitMixin(_Operator):
                 raise export_failed(export_uuid)
             case ExportState.TIMED_OUT:
                 raise export_timed_out(export_uuid)
-        poller = ExportPoller(export_uuid, requested_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
+        poller = ExportPoller(export_uuid, accepted_at, deadline=float("inf"), poll_interval=POLL_INTERVAL)
         outcome = poller.evaluate(self.hook.poll_export(export_uuid), time.time())
         if isinstance(outcome, PollAgain):
             raise trigger_poll_error(export_uuid, outcome.warning)

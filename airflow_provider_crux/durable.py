@@ -1,42 +1,50 @@
 """
 What a task remembers across its tries: the export it requested, so that no try requests a second one.
 
-Airflow 3.3 keeps the record in its task state store, which outlives the task's process, its supervisor and a deferral.
-Earlier versions keep it in an Airflow Variable of the task instance's own. Airflow's ``ResumableJobMixin`` uses the
-same store, but does not support a task that defers.
+Before the request the task saves an *intent*, and after the response the export. So a try that finds an intent knows
+that an earlier try may have requested an export, however that try ended.
+
+Airflow 3.3 keeps the record in its task state store, which outlives the task's process, its supervisor and a deferral,
+and rejects what a try saves after the next one has begun. Earlier versions keep it in an Airflow Variable of the task
+instance's own. Airflow's ``ResumableJobMixin`` uses the same store, but does not support a task that defers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_crux.api.orders import iso_instant
 from airflow_provider_crux.api.requests import canonical_uuid
+from airflow_provider_crux.api.responses import SubmittedExport
+from airflow_provider_crux.variable_record import VariableRecord
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 KEY: Final = "crux_export"
-"""Name of the record in the task state store, and prefix of the names of the Variables."""
+"""Name of the record in the task state store."""
 
-_MAX_VARIABLE_KEY: Final = 250
+CLEAR_DISCARDS_STATE: Final = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4)
+"""Whether clearing a task discards its record, unless the person chooses to keep the task's state."""
 
 
 @dataclass(frozen=True)
-class SubmittedExport:
+class Intent:
     """
-    An export that was requested.
+    A request that an earlier try may have sent, and whose response no try knows.
 
-    :param export_uuid: the export.
-    :param requested_at: when, in seconds since the epoch.
+    :param since: time before the request, in seconds since the epoch.
     """
 
-    export_uuid: str
-    requested_at: float
+    since: float
 
 
 def fingerprint(crux_conn_id: str, body: Mapping[str, Any]) -> str:
@@ -49,116 +57,200 @@ def fingerprint(crux_conn_id: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([crux_conn_id, body], sort_keys=True).encode()).hexdigest()
 
 
-def variable_key(task_instance: Any) -> str:
-    """Return the name of a task instance's Variable; a hash replaces what would be longer than 250 characters."""
-    parts = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
-    identity = ".".join(map(str, parts))
-    key = f"{KEY}.{identity}"
-    return key if len(key) <= _MAX_VARIABLE_KEY else f"{KEY}.{hashlib.sha256(identity.encode()).hexdigest()}"
-
-
-class _VariableRecord:
-    """The record in a Variable, with the methods of the task state store."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def get(self, _: str) -> Any:
-        from airflow.providers.common.compat.sdk import Variable
-
-        # In Airflow 2 a missing Variable is a default, in Airflow 3 too, but under another name: both are positional.
-        text = Variable.get(self._key, None)
-        with suppress(ValueError):
-            return json.loads(text or "null")
-        return None
-
-    def set(self, _: str, record: Mapping[str, Any]) -> None:
-        from airflow.providers.common.compat.sdk import Variable
-
-        Variable.set(self._key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
-
-    def delete(self, _: str) -> None:
-        from airflow.providers.common.compat.sdk import Variable
-
-        Variable.delete(self._key)
-
-
 class ExportStateStore:
     """
     The record of one task instance.
 
-    A completed record holds until the task instance is cleared: a task that fails after ``execute``, while Airflow
-    pushes its XCom, resumes its export. A Clear raises ``max_tries``, so that a cleared task requests a new export.
+    A record that is *settled* holds until the task instance is cleared: its export is done, or the task has failed and
+    asked a person to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
 
     :param context: the task's context.
+    :param request_fingerprint: of the request that this try sends.
+    :param retries: how often Airflow retries the task.
     :param durable: whether to remember.
     :param log: the task's log.
     """
 
-    def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
+    def __init__(self, context: Context, *, request_fingerprint: str, retries: int, durable: bool, log: Any) -> None:
+        self._context = context
         self._task_instance: Any = context["ti"]
+        self._fingerprint = request_fingerprint
+        self._retries = retries
         self._log = log
+        self._loaded: Any = None
         self._store: Any = None
         if durable:
             self._store = context.get("task_state_store")
             if self._store is None:
-                self._store = _VariableRecord(variable_key(self._task_instance))
+                self._store = VariableRecord(self._task_instance)
 
-    def load(self, request_fingerprint: str) -> SubmittedExport | None:
+    def load(self) -> SubmittedExport | Intent | None:
         """
-        Return the export that an earlier try requested.
+        Return what an earlier try requested.
 
-        :param request_fingerprint: of the request that this try would send.
-        :return: ``None`` if there is none for the same request.
-        :raises Exception: what the store raises; on a first try, which has no earlier one, it is only logged.
+        :return: the export; or an intent if no try knows the response; or ``None`` if there surely is nothing, or the
+            export of another request, or a person has cleared the task after its record was settled. The log names each
+            export that is left behind.
+        :raises AirflowException: if the record cannot be read.
+        :raises AirflowFailException: if it is not one of this provider.
         """
         if self._store is None:
             return None
+        record = self._loaded = self._read()
+        if record is None:
+            return None
+        earlier = _parse(record)
+        if earlier is None:
+            raise AirflowFailException(
+                f"The record of this task, {self._name}, is damaged: it is unknown whether an earlier try requested an "
+                "export. Nothing was sent. Check for its e-mail, and delete the record"
+            )
+        if self._was_cleared_since(record.get("settled")):
+            known = (
+                f"a request of {iso_instant(earlier.since)}, whose outcome is unknown"
+                if isinstance(earlier, Intent)
+                else f"export {earlier.export_uuid}, requested at {iso_instant(earlier.requested_at)}"
+            )
+            self._log.info("This task was cleared, so it requests an export again. Before the Clear it had %s", known)
+            return None
+        # an intent is never left behind on a doubt, whatever its request was
+        if isinstance(earlier, SubmittedExport) and record.get("fingerprint") != self._fingerprint:
+            self.warn_of_second_export(earlier, "had another request or connection")
+            return None
+        return earlier
+
+    def warn_of_second_export(self, export: SubmittedExport, reason: str) -> None:
+        """Log that an export of an earlier try is left behind, and will be e-mailed too."""
+        self._log.warning(
+            "Export %s, which an earlier try requested at %s, %s: this try requests another one. The e-mail of the "
+            "earlier export may still be sent",
+            export.export_uuid,
+            iso_instant(export.requested_at),
+            reason,
+        )
+
+    def save_intent(self) -> Intent:
+        """
+        Save that an export is about to be requested.
+
+        :return: the intent.
+        :raises AirflowException: if it cannot be saved: then nothing may be sent.
+        """
+        intent = Intent(time.time())
+        if self._store is None:
+            return intent
+        # Airflow 3.3 rejects what a try saves after the next one has begun; a Variable would be overwritten.
+        if isinstance(self._store, VariableRecord) and self._read() != self._loaded:
+            raise AirflowException(
+                "Another try of this task has begun to request an export in the meantime. This try sent nothing"
+            )
         try:
-            record = self._store.get(KEY)
+            self._save({"export_uuid": None, "requested_at": intent.since})
         except Exception as error:
-            if self._task_instance.try_number > 1:
-                raise
-            self._log.warning("Could not read the record of an earlier export (%s)", type(error).__name__)
-            return None
-        if not isinstance(record, Mapping) or record.get("fingerprint") != request_fingerprint:
-            return None
-        if record.get("completed_max_tries", self._task_instance.max_tries) != self._task_instance.max_tries:
-            return None
-        uuid, requested_at = canonical_uuid(record.get("export_uuid")), record.get("requested_at")
-        if uuid is None or not isinstance(requested_at, int | float):
-            return None
-        return SubmittedExport(uuid, float(requested_at))
+            raise AirflowException(
+                f"Could not save in {self._name} that this task is about to request an export "
+                f"({type(error).__name__}). Nothing was sent. Check Airflow's database and API server"
+            ) from error
+        return intent
 
-    def save(self, export: SubmittedExport, request_fingerprint: str, *, completed: bool = False) -> None:
-        """
-        Save an export. It never raises: the export is already requested, and a failed task would request another one.
-
-        :param export: the export.
-        :param request_fingerprint: of its request.
-        :param completed: whether the task has done its work; default False.
-        """
+    def discard_intent(self) -> None:
+        """Take the intent back, because the request was certainly not processed."""
         if self._store is None:
             return
-        record: dict[str, Any] = {
-            "export_uuid": export.export_uuid,
-            "requested_at": export.requested_at,
-            "fingerprint": request_fingerprint,
-        }
-        if completed:
-            record["completed_max_tries"] = self._task_instance.max_tries
         try:
-            self._store.set(KEY, record)
-        except Exception as error:  # noqa: BLE001 - whatever it is: see above
+            self._store.delete(KEY)
+        except Exception as error:  # noqa: BLE001 - the error of the request says more
             self._log.warning(
-                "Could not save export %s (%s). If this try ends early, the next one requests another export; if this "
-                "task is cleared, it may resume this one",
-                export.export_uuid,
+                "Could not remove %s (%s). The next try will treat this request as if it had been processed",
+                self._name,
                 type(error).__name__,
             )
 
+    def settle_intent(self, intent: Intent) -> None:
+        """Save that this try asks a person to check: after a Clear, the task requests an export."""
+        self._save_or_warn(
+            {"export_uuid": None, "requested_at": intent.since},
+            "If this task is cleared, it fails once more with the same message",
+            settled=True,
+        )
 
-def delete_variable(context: Context) -> None:
-    """Remove the Variable of a task instance that has succeeded. Airflow 3.3 needs none."""
-    if context.get("task_state_store") is None:
-        _VariableRecord(variable_key(context["ti"])).delete(KEY)
+    def save(self, export: SubmittedExport, *, settled: bool = False) -> None:
+        """
+        Save an export. It never raises, because the export is already requested.
+
+        :param export: the export.
+        :param settled: whether the task requests another one after a Clear; default False.
+        """
+        self._save_or_warn(
+            {
+                "export_uuid": export.export_uuid,
+                "requested_at": export.requested_at,
+                "accepted_at": export.accepted_at,
+            },
+            f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
+            settled=settled,
+        )
+
+    def _save_or_warn(self, record: Mapping[str, Any], consequence: str, *, settled: bool) -> None:
+        if self._store is None:
+            return
+        try:
+            self._save(record, settled=settled)
+        except Exception as error:  # noqa: BLE001 - whatever it is, see `save`
+            self._log.warning("Could not save %s (%s). %s", self._name, type(error).__name__, consequence)
+
+    def _save(self, record: Mapping[str, Any], *, settled: bool = False) -> None:
+        marks = {"settled": self._clear_marks()} if settled else {}
+        self._store.set(KEY, {**record, "fingerprint": self._fingerprint, **marks})
+
+    def _read(self) -> Any:
+        try:
+            return self._store.get(KEY)
+        except Exception as error:
+            raise AirflowException(
+                f"Could not read {self._name} ({type(error).__name__}: {error}): it is unknown whether an earlier try "
+                "requested an export. Nothing was sent. Check Airflow's database and API server"
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        if isinstance(self._store, VariableRecord):
+            return f"the Variable {self._store.key!r}"
+        return f"{KEY!r} in the task state store"
+
+    def _clear_marks(self) -> dict[str, Any]:
+        return {
+            "max_tries": self._task_instance.max_tries,
+            "clear_number": getattr(self._context.get("dag_run"), "clear_number", None),
+        }
+
+    def _was_cleared_since(self, marks: Any) -> bool:
+        """
+        Tell whether a person has cleared this task instance since its record was settled.
+
+        A Clear sets ``max_tries`` to the number of the last try plus ``retries``, which a retry never changes. If
+        somebody lowered ``retries``, that can be the same number; then the run's ``clear_number`` tells, which any
+        Clear in the run increases.
+        """
+        if not isinstance(marks, Mapping):
+            return False
+        now = self._clear_marks()
+        if marks.get("max_tries") != now["max_tries"]:
+            return True
+        set_by_clear = now["max_tries"] == self._task_instance.try_number - 1 + self._retries
+        return bool(set_by_clear and marks.get("clear_number") != now["clear_number"])
+
+
+def _parse(record: object) -> SubmittedExport | Intent | None:
+    """Return what a record says, or ``None`` if it is not a record."""
+    if not isinstance(record, Mapping):
+        return None
+    requested_at, accepted_at = record.get("requested_at"), record.get("accepted_at")
+    if not isinstance(requested_at, int | float):
+        return None
+    if record.get("export_uuid") is None:
+        return Intent(float(requested_at))
+    uuid = canonical_uuid(record.get("export_uuid"))
+    if uuid is None or not isinstance(accepted_at, int | float):
+        return None
+    return SubmittedExport(uuid, float(requested_at), float(accepted_at))

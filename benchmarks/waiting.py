@@ -41,7 +41,7 @@ def ours(number: int, interval: float) -> Any:
     return CruxExportTrigger(
         crux_conn_id="benchmark",
         export_uuid=str(UUID(int=number)),
-        requested_at=now,
+        accepted_at=now,
         deadline=now + 3600,
         poll_interval=interval,
     )

@@ -141,10 +141,6 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     class Variable:
         @staticmethod
-        def get(key: str, default: Any, /) -> Any:
-            return values.get(key, default)
-
-        @staticmethod
         def set(key: str, value: str, description: str | None = None, /) -> None:
             values[key] = value
 
@@ -153,6 +149,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             values.pop(key, None)
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.Variable", Variable, raising=False)
+    monkeypatch.setattr("airflow_provider_crux.variable_record._read_variable", values.get)
     return values
 
 

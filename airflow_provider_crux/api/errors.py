@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from airflow_provider_crux.api.orders import iso_instant
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
 from airflow_provider_crux.exceptions import (
@@ -22,9 +23,11 @@ from airflow_provider_crux.exceptions import (
     CruxInvalidConnectionError,
     CruxInvalidResponseError,
     CruxNotFoundError,
+    CruxPermanentError,
     CruxPermissionDeniedError,
     CruxRateLimitError,
     CruxRequestRejectedError,
+    CruxTransientError,
     CruxUnavailableError,
     CruxUnsupportedMediaTypeError,
     CruxUrlExpiredError,
@@ -147,6 +150,23 @@ def invalid_request_url(
     return CruxInvalidConnectionError(
         f"Could not {request.action}: the request is invalid ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
         f"Check the host and the proxy of {peer.connection}"
+    )
+
+
+def outcome_unknown(since: float) -> CruxAmbiguousError:
+    """Return the error for a request that an earlier try may have sent; ``since`` in seconds since the epoch."""
+    return CruxAmbiguousError(
+        "Could not request an export of orders: an earlier try ended before it knew the response to its request, "
+        f"which may have been under way since {iso_instant(since)}. Nothing was sent now. Check for an e-mail from "
+        "Crux Connect since then. Then clear the task: it requests an export, the second one if there was an e-mail"
+    )
+
+
+def proves_not_processed(error: CruxError) -> bool:
+    """Tell whether a failed request for an export surely started none."""
+    # a response that nobody understands may have been an acceptance
+    return isinstance(error, CruxTransientError | CruxPermanentError) and not isinstance(
+        error, CruxInvalidResponseError
     )
 
 

@@ -24,13 +24,10 @@ TIMEOUT: Final = 60 * 60.0
 """Seconds until an export is late, unless the task says otherwise."""
 
 NOT_FOUND_GRACE: Final = 60.0
-"""Seconds after the request in which Crux Connect may not know the export yet."""
+"""Seconds after the response to the request in which Crux Connect may not know the export yet."""
 
 MAX_POLL_FAILURES: Final = 5
 """Consecutive transient polling errors; the last of them ends the wait."""
-
-_YEAR_10000: Final = 253_402_300_800
-"""The first second that no datetime has."""
 
 _JITTER: Final = 0.1
 
@@ -57,9 +54,9 @@ class PollAgain:
     warning: str | None = None
 
 
-def within_not_found_grace(outcome: Export | CruxError, *, requested_at: float, now: float) -> bool:
+def within_not_found_grace(outcome: Export | CruxError, *, accepted_at: float, now: float) -> bool:
     """Tell whether Crux Connect does not know the export *yet*, because it was requested a moment ago."""
-    return isinstance(outcome, CruxNotFoundError) and now - requested_at < NOT_FOUND_GRACE
+    return isinstance(outcome, CruxNotFoundError) and now - accepted_at < NOT_FOUND_GRACE
 
 
 @dataclass
@@ -68,14 +65,14 @@ class ExportPoller:
     The wait for one export. All times are seconds since the epoch, because a deferred wait moves between machines.
 
     :param export_uuid: the export.
-    :param requested_at: when it was requested, or when the wait began if nobody knows.
+    :param accepted_at: when Crux Connect accepted its request, or when the wait began if nobody knows.
     :param deadline: the first poll after it is the last.
     :param poll_interval: seconds between two polls. They vary by a tenth, so that many waits do not poll together.
     :param first_poll_at: earliest time of the first poll; default: immediately.
     """
 
     export_uuid: str
-    requested_at: float
+    accepted_at: float
     deadline: float
     poll_interval: float
     first_poll_at: float = 0.0
@@ -113,7 +110,7 @@ class ExportPoller:
 
     def rest_of_grace(self, now: float) -> float:
         """Return the seconds until an export that is not found is an error."""
-        return max(0.0, self.requested_at + NOT_FOUND_GRACE - now)
+        return max(0.0, self.accepted_at + NOT_FOUND_GRACE - now)
 
     def _until_deadline(self, now: float, delay: float) -> float:
         """Shorten a delay so that it ends by the deadline: the last poll is neither skipped nor late."""
@@ -128,7 +125,7 @@ class ExportPoller:
         return f"Unknown status {excerpt(export.status)!r} of export {self.export_uuid}; still waiting"
 
     def _error_warning(self, error: CruxError, now: float) -> str:
-        if within_not_found_grace(error, requested_at=self.requested_at, now=now):
+        if within_not_found_grace(error, accepted_at=self.accepted_at, now=now):
             return f"Crux Connect does not know export {self.export_uuid} yet; still waiting"
         if not isinstance(error, CruxTransientError):
             raise error
@@ -138,17 +135,9 @@ class ExportPoller:
         return f"Poll failed ({self._failures} of {MAX_POLL_FAILURES} in a row end the wait): {error}"
 
 
-def event_payload(export_uuid: str, state: ExportState, requested_at: float) -> dict[str, Any]:
+def event_payload(export_uuid: str, state: ExportState) -> dict[str, Any]:
     """Return the payload of a trigger's event. Airflow stores it in its database, so it contains nothing else."""
-    return {"export_uuid": export_uuid, "state": state.value, "requested_at": requested_at}
-
-
-def requested_at_from_event(event: object) -> float:
-    """Return when the export of an event was requested, in seconds since the epoch; 0 if the event does not say."""
-    requested_at = event.get("requested_at") if isinstance(event, Mapping) else None
-    if isinstance(requested_at, bool) or not isinstance(requested_at, int | float):
-        return 0.0
-    return float(requested_at) if 0 < requested_at < _YEAR_10000 else 0.0
+    return {"export_uuid": export_uuid, "state": state.value}
 
 
 def export_uuid_from_event(event: object) -> str | None:

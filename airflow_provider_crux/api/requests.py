@@ -59,11 +59,14 @@ class ApiResponse:
     :param status: HTTP status code.
     :param headers: names in lower case.
     :param body: at most :data:`MAX_RESPONSE_BYTES` + 1 bytes.
+    :param sent_at: time just before its request was sent, the last time if it was sent again, in seconds since the
+        epoch; default 0, unknown.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    sent_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
 
 
 # The path of a file stays with the transport, because it is half a secret.

@@ -21,7 +21,12 @@ from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connectio
 from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
-from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
+from airflow_provider_crux.api.responses import (
+    SubmittedExport,
+    parse_export,
+    parse_export_uuid,
+    parse_orders_list,
+)
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
@@ -95,15 +100,26 @@ class CruxHook(BaseHook):
 
     def export_orders(self, request: OrdersExportRequest) -> str:
         """
-        Request an export of orders. Crux Connect e-mails the token's user for every request that it accepts.
+        Request an export of orders; see :meth:`submit_export`.
 
         :param request: which orders.
         :return: the UUID of the export.
+        :raises CruxError: as :meth:`submit_export` does.
+        """
+        return self.submit_export(request).export_uuid
+
+    def submit_export(self, request: OrdersExportRequest) -> SubmittedExport:
+        """
+        Request an export of orders. Crux Connect e-mails the token's user for every request that it accepts.
+
+        :param request: which orders.
+        :return: the export, and when it was requested.
         :raises CruxAmbiguousError: if the export may have been started; the request was not sent again.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
         response = self._run_flow(self._auth.auth_flow(export_orders_request(request)))
-        return parse_export_uuid(response, secrets=self._auth.secrets())
+        uuid = parse_export_uuid(response, secrets=self._auth.secrets())
+        return SubmittedExport(uuid, requested_at=response.sent_at, accepted_at=time.time())
 
     def list_orders(self, request: OrdersExportRequest) -> OrdersList:
         """
@@ -166,7 +182,7 @@ class CruxHook(BaseHook):
         *,
         poll_interval: float = POLL_INTERVAL,
         timeout: float = TIMEOUT,
-        requested_at: float | None = None,
+        accepted_at: float | None = None,
     ) -> Export:
         """
         Wait until an export is done.
@@ -177,7 +193,7 @@ class CruxHook(BaseHook):
         :param export_uuid: what :meth:`export_orders` returned.
         :param poll_interval: seconds between two polls; default 30.
         :param timeout: seconds to wait at most; default 3600. The last poll comes when they are over.
-        :param requested_at: when the export was requested, in seconds since the epoch; default now.
+        :param accepted_at: when the request for the export was accepted, in seconds since the epoch; default now.
         :return: the export, with a new presigned URL.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if it is not done in time.
@@ -185,7 +201,7 @@ class CruxHook(BaseHook):
         """
         now = time.time()
         return self.finish_polling(
-            ExportPoller(export_uuid, now if requested_at is None else requested_at, now + timeout, poll_interval)
+            ExportPoller(export_uuid, now if accepted_at is None else accepted_at, now + timeout, poll_interval)
         )
 
     def finish_polling(self, poller: ExportPoller, outcome: Export | PollAgain | None = None) -> Export:

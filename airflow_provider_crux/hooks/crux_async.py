@@ -245,9 +245,9 @@ class _AsyncClient:
         total = settings.connect_timeout + settings.response_timeout
         try:
             # the slot is awaited here, not in aiohttp's pool, which would count the time into the total
-            async with (
-                self._slots,
-                self._open_session().request(
+            async with self._slots:
+                sent_at = time.time()
+                async with self._open_session().request(
                     request.method,
                     f"{settings.base_url}{request.path}",
                     json=request.body,
@@ -261,13 +261,13 @@ class _AsyncClient:
                         sock_connect=settings.connect_timeout,
                         sock_read=settings.read_timeout,
                     ),
-                ) as response,
-            ):
-                return ApiResponse(
-                    status=response.status,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    body=await _read_body(response),
-                )
+                ) as response:
+                    return ApiResponse(
+                        status=response.status,
+                        headers={name.lower(): value for name, value in response.headers.items()},
+                        body=await _read_body(response),
+                        sent_at=sent_at,
+                    )
         except (aiohttp.ClientError, TimeoutError) as error:
             factory = _error_factory(error)
             # aiohttp's ClientErrors include timeouts with texts of their own

@@ -79,6 +79,7 @@ class HttpClient:
 
         def exchange() -> ApiResponse:
             body = None if request.body is None else json.dumps(request.body).encode()
+            sent_at = time.time()
             with (
                 translated_errors(request, peer=peer, secrets=secrets),
                 send_once(
@@ -89,7 +90,9 @@ class HttpClient:
                     ),
                 ) as response,
             ):
-                return ApiResponse(response.status_code, lower_case_headers(response), _read_body(response))
+                return ApiResponse(
+                    response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
+                )
 
         return send_with_retries(exchange, request, peer=peer, max_retries=max_retries, log=self._log)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
-from airflow_provider_crux.api.polling import ExportPoller, requested_at_from_event, within_not_found_grace
-from airflow_provider_crux.api.responses import ExportState
+from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.polling import ExportPoller
+from airflow_provider_crux.api.responses import SubmittedExport
 from airflow_provider_crux.arguments import (
     coerce_rendered,
     export_arguments_from_params,
@@ -25,15 +26,17 @@ from airflow_provider_crux.deferral import (
     export_uuid_of,
     fail_without_retry,
 )
-from airflow_provider_crux.durable import ExportStateStore, SubmittedExport, delete_variable, fingerprint
+from airflow_provider_crux.durable import CLEAR_DISCARDS_STATE, ExportStateStore, fingerprint
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxError,
+    CruxExportFailedError,
     CruxIntervalError,
-    CruxNotFoundError,
     CruxPermanentError,
 )
 from airflow_provider_crux.interval import Interval, interval_from_context, parse_instant
+from airflow_provider_crux.submission import ExportSubmission
+from airflow_provider_crux.variable_record import delete_variable
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -51,10 +54,10 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     request; an ambiguous request is never resent. With ``wait_for_completion`` the task succeeds when the export is
     done; with ``deferrable`` it occupies no worker while it waits.
 
-    **Durable.** The task saves the UUID as soon as it receives it: in Airflow's task state store, or below Airflow 3.3
-    in an Airflow Variable. A retry, after an error or a crash of anything, resumes that export instead of requesting
-    another one, unless the export failed, is gone, or the request has changed. Clearing a task that failed resumes too;
-    clearing one that succeeded requests a new export.
+    **Durable.** Before the request the task saves that it is about to send it, and after the response the UUID: in
+    Airflow's task state store, or below Airflow 3.3 in an Airflow Variable. So a retry, after an error or a crash of
+    anything, resumes the export instead of requesting another one, unless the export failed, is gone, or the request
+    has changed. Clearing a task that failed resumes too; clearing one that succeeded requests a new export.
 
     **Interval.** An end that you set wins. Otherwise the run's own period decides, the first of these that exists: its
     data interval, if it has length; the period of its partition (Airflow 3.3); the schedule's last complete period that
@@ -72,9 +75,10 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     ``render_template_as_native_obj``, as an object. ``None``, an empty text and the text ``None`` (what a template
     makes of ``None``) are not set.
 
-    .. note:: A retry after a lost response may send a second e-mail; the error says so, and ``on_ambiguous="fail"``
-        forbids it. So may, with ``durable=False``, every retry of a task that failed while it waited. Non-retryable
-        errors fail the task immediately.
+    .. note:: With ``on_ambiguous="fail"`` a run sends at most one e-mail, whatever fails; only clearing the task
+        requests another export. By default, a retry after a lost response, or after a try that was killed during its
+        request, may send a second e-mail. So may, with ``durable=False``, every retry of a task that failed while it
+        waited. Non-retryable errors fail the task immediately.
 
     :param interval_start: start of the interval: ISO 8601 text, a datetime, a date, or a day in eight digits
         (``20260102``), UTC without a time zone. Default: the run's parameter ``orders_interval_start``, if the DAG has
@@ -96,8 +100,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
     :param durable: remember the export across tries; default True.
-    :param on_ambiguous: what to do if the export may have been started, because the response was lost: ``retry`` (the
-        default) leaves it to Airflow's retries, which may send a second e-mail; ``fail`` fails the task immediately.
+    :param on_ambiguous: what to do if an export may have been started, because the response was lost or a try was
+        killed during its request: ``retry`` (the default) requests another one in the next try; ``fail`` fails the task
+        without a retry, also if the export failed at Crux Connect or is gone. ``fail`` needs ``durable``.
     :param skip_if_no_orders: whether to list the orders first, without an e-mail, and to skip the task if there is
         none; default False. If the list cannot be read, the export is requested anyway.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
@@ -105,7 +110,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :raises AirflowFailException: in a run, for every error that a retry cannot fix.
     :raises AirflowSkipException: with ``skip_if_no_orders``, if there is no order.
     :raises CruxTransientError: if a retry may help.
-    :raises CruxAmbiguousError: if the response to the request was lost.
+    :raises CruxAmbiguousError: if the response to the request was lost, and ``on_ambiguous`` is ``retry``.
     :raises CruxExportFailedError: while it waits, if the export failed.
     :raises CruxExportTimeoutError: while it waits, if the export is late.
     """
@@ -175,19 +180,24 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         :raises CruxExportFailedError: if the export failed; a retry requests another one.
         :raises CruxExportTimeoutError: if it is not done in time; a retry continues to wait for it.
         """
-        permanent = (CruxPermanentError, *((CruxAmbiguousError,) if self.on_ambiguous == "fail" else ()))
-        with fail_without_retry(*permanent):
-            body, export = self._request_or_resume(context)
+        with fail_without_retry(*self._final_errors):
+            request = self._build_request(context)
+            body = request.as_json()
+            # Before the request: if this push failed after it, a retry would send a second e-mail.
+            if self.do_xcom_push:
+                context["ti"].xcom_push(key="export_request", value=body)
+            self._update_rendered_fields(body)
+            store = self._state_store(context, body)
+            submission = ExportSubmission(self.hook, store, at_most_one=self.on_ambiguous == "fail", log=self.log)
+            export = submission.resume()
+            if export is None:
+                if self.skip_if_no_orders:
+                    submission.skip_if_no_orders(request)
+                export = submission.submit(request)
+            self._export_uuid = export.export_uuid
             if self.wait_for_completion:
-                place = "triggerer" if self.deferrable else "worker"
-                self.log.info("Waiting for the export in the %s, for at most %g seconds", place, self.timeout)
-                poller = ExportPoller(
-                    export.export_uuid, export.requested_at, time.time() + self.timeout, self.poll_interval
-                )
-                if self.deferrable:
-                    self.defer_until_done(poller, export_uuid=export.export_uuid, body=body)
-                self.hook.finish_polling(poller)
-        return self._finish(context, export, body)
+                self._wait(export, body, store)
+        return self._finish(context, export, body, store)
 
     def execute_complete(
         self,
@@ -196,16 +206,23 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         *,
         export_uuid: str | None = None,
         requested_at: float = 0.0,
+        accepted_at: float = 0.0,
         body: Mapping[str, Any] | None = None,
     ) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
         uuid = self._export_uuid = export_uuid or export_uuid_of(event)
-        requested_at = requested_at or requested_at_from_event(event)
-        with fail_without_retry(CruxPermanentError):
-            self.raise_unless_done(event, export_uuid=uuid, requested_at=requested_at)
+        with fail_without_retry(*self._final_errors):
             body = self._build_request(context).as_json() if body is None else body
+            store = self._state_store(context, body)
+            # dag.test() resumes a deferred task with the event alone
+            known = None if requested_at else store.load()
+            if isinstance(known, SubmittedExport) and known.export_uuid == uuid:
+                requested_at = known.requested_at
+            export = SubmittedExport(uuid, requested_at, accepted_at)
+            with self._before_failing(export, store):
+                self.raise_unless_done(event, export_uuid=uuid, accepted_at=accepted_at)
             self._update_rendered_fields(body)
-            return self._finish(context, SubmittedExport(uuid, requested_at), body)
+            return self._finish(context, export, body, store)
 
     def on_kill(self) -> None:
         """Say what ending the task does not end."""
@@ -214,83 +231,64 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
                 "Crux Connect cannot cancel an export: %s continues, and its e-mail will be sent", self._export_uuid
             )
 
-    def _request_or_resume(self, context: Context) -> tuple[dict[str, Any], SubmittedExport]:
-        """Return the body of the request, and its export: one that an earlier try requested, or a new one."""
-        request = self._build_request(context)
-        body = request.as_json()
-        # Before the request: if this push failed after it, a retry would send a second e-mail.
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="export_request", value=body)
-        self._update_rendered_fields(body)
-        store = ExportStateStore(context, durable=self.durable, log=self.log)
-        request_fingerprint = fingerprint(self.crux_conn_id, body)
-        export = store.load(request_fingerprint)
-        if export is not None and self._is_reusable(export):
-            self.log.info("Resuming export %s, requested by an earlier try of this task", export.export_uuid)
-        else:
-            if self.skip_if_no_orders:
-                self._skip_if_no_orders(request)
-            filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
-            self.log.info(
-                "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
-                body["start_date"],
-                body["end_date"],
-                self.crux_conn_id,
-                json.dumps(filters) if filters else "none",
-            )
-            export = SubmittedExport(self.hook.export_orders(request), time.time())
-            store.save(export, request_fingerprint)
-            self.log.info(
-                "Crux Connect is preparing export %s and will e-mail the token's user when the file is ready",
-                export.export_uuid,
-            )
-        self._export_uuid = export.export_uuid
-        return body, export
+    @property
+    def _final_errors(self) -> tuple[type[CruxError], ...]:
+        """The errors that fail the task without a retry."""
+        if self.on_ambiguous == "fail":
+            return CruxPermanentError, CruxAmbiguousError, CruxExportFailedError
+        return (CruxPermanentError,)
 
-    def _skip_if_no_orders(self, request: orders.OrdersExportRequest) -> None:
+    def _state_store(self, context: Context, body: Mapping[str, Any]) -> ExportStateStore:
+        return ExportStateStore(
+            context,
+            request_fingerprint=fingerprint(self.crux_conn_id, body),
+            retries=self.retries or 0,
+            durable=self.durable,
+            log=self.log,
+        )
+
+    def _wait(self, export: SubmittedExport, body: Mapping[str, Any], store: ExportStateStore) -> None:
+        place = "triggerer" if self.deferrable else "worker"
+        self.log.info("Waiting for the export in the %s, for at most %g seconds", place, self.timeout)
+        poller = ExportPoller(export.export_uuid, export.accepted_at, time.time() + self.timeout, self.poll_interval)
+        if self.deferrable:
+            self.defer_until_done(
+                poller, export_uuid=export.export_uuid, requested_at=export.requested_at, body=dict(body)
+            )
+        with self._before_failing(export, store):
+            self.hook.finish_polling(poller)
+
+    @contextmanager
+    def _before_failing(self, export: SubmittedExport, store: ExportStateStore) -> Iterator[None]:
+        """Before the task fails while it waits, prepare what its next try does, or say it."""
         try:
-            has_orders = self.hook.has_orders(request)
-        except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
-            self.log.warning("Could not check whether there are orders; requesting the export anyway: %s", error)
-            return
-        if not has_orders:
-            raise AirflowSkipException(
-                f"Crux Connect lists no orders for {json.dumps(request.as_json())}: no export was requested"
-            )
+            yield
+        except CruxExportFailedError as error:
+            if isinstance(error, self._final_errors):
+                store.save(export, settled=True)
+            raise
+        except CruxError:
+            if CLEAR_DISCARDS_STATE and self.durable:
+                self.log.warning(
+                    "A retry of this task resumes export %s. Clearing the task requests another export, and so another "
+                    "e-mail, unless you choose to keep the task's state",
+                    export.export_uuid,
+                )
+            raise
 
-    def _is_reusable(self, export: SubmittedExport) -> bool:
-        """
-        Tell whether the export of an earlier try can still be used.
-
-        :raises CruxError: if its status is unknown; then this try must not request another one.
-        """
-        outcome = self.hook.poll_export(export.export_uuid)
-        if within_not_found_grace(outcome, requested_at=export.requested_at, now=time.time()):
-            return True
-        if isinstance(outcome, CruxNotFoundError):
-            self.log.warning("Crux Connect no longer knows export %s of an earlier try", export.export_uuid)
-            return False
-        if isinstance(outcome, CruxError):
-            raise outcome
-        if outcome.state is ExportState.FAILED:
-            self.log.warning("Export %s of an earlier try failed", export.export_uuid)
-            return False
-        return True
-
-    def _finish(self, context: Context, export: SubmittedExport, body: Mapping[str, Any]) -> str:
+    def _finish(
+        self, context: Context, export: SubmittedExport, body: Mapping[str, Any], store: ExportStateStore
+    ) -> str:
         if self.do_xcom_push:
-            requested_at = datetime.fromtimestamp(export.requested_at, UTC).isoformat()
             value = {
                 "export_uuid": export.export_uuid,
                 "interval_start": body.get("start_date"),
                 "interval_end": body.get("end_date"),
-                # dag.test() resumes a deferred task with the event alone, and one of an earlier version has no time
-                "requested_at": requested_at if export.requested_at else None,
+                "requested_at": iso_instant(export.requested_at) if export.requested_at else None,
                 "request": dict(body),
             }
             context["ti"].xcom_push(key="export_interval", value=value)
-        store = ExportStateStore(context, durable=self.durable, log=self.log)
-        store.save(export, fingerprint(self.crux_conn_id, body), completed=True)
+        store.save(export, settled=True)
         if self.wait_for_completion:
             self.log.info("Export %s is done", export.export_uuid)
         return export.export_uuid
@@ -328,6 +326,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             problems.append(f"lookback: {self.lookback!r} is not a length of time; use a timedelta above 0")
         if self.on_ambiguous not in _ON_AMBIGUOUS:
             problems.append(f"on_ambiguous: {self.on_ambiguous!r} is unknown; use 'retry' or 'fail'")
+        elif self.on_ambiguous == "fail" and not self.durable:
+            problems.append("on_ambiguous: 'fail' needs durable=True; leave durable out")
         if not self.crux_conn_id:
             problems.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; use one")
         problems += _interval_problems(ends)

@@ -102,12 +102,12 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
                 # does not say), so this process waits for their end, and no longer.
                 time.sleep(min(outcome.delay, self._poller.rest_of_grace(time.time())))
 
-    def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> None:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> None:  # noqa: ARG002
         """Resume when the trigger has fired; see :meth:`execute`."""
         with self._skip_if_wanted():
             try:
                 with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-                    self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
+                    self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted_at)
             except CruxExportTimeoutError as error:
                 raise AirflowSensorTimeout(str(error)) from error
 

@@ -94,12 +94,12 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                 self.defer_until_done(poller)
             return self._transfer(context, self.hook.finish_polling(poller, outcome), target)
 
-    def execute_complete(self, context: Context, event: Any = None, *, requested_at: float = 0.0) -> str:
+    def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
             self._check_hash_key()
             target = self._check_target(context)
-            export = self.raise_unless_done(event, export_uuid=self.export_uuid, requested_at=requested_at)
+            export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted_at)
             return self._transfer(context, export or self.hook.get_export(self.export_uuid), target)
 
     def on_kill(self) -> None:

@@ -24,15 +24,15 @@ class CruxExportTrigger(BaseTrigger):
 
     The tasks of this provider create it; use it in an operator of your own.
 
-    It yields one event, ``{"export_uuid": ..., "state": ..., "requested_at": ...}``; the state is ``done``, ``failed``,
+    It yields one event, ``{"export_uuid": ..., "state": ...}``; the state is ``done``, ``failed``,
     ``timed_out``, or ``unknown`` if the trigger could not get the status. The task's log says what happened, the event
     does not. Airflow stores the arguments in its database, so none is secret. Times are wall-clock times, because a
     trigger moves between processes and machines.
 
     :param crux_conn_id: id of the connection.
     :param export_uuid: the export.
-    :param requested_at: when it was requested, in seconds since the epoch; for 60 seconds after that, not found means
-        wait.
+    :param accepted_at: when its request was accepted, in seconds since the epoch; for 60 seconds after that, not found
+        means wait.
     :param deadline: when it is late, in seconds since the epoch. The last poll comes after it.
     :param poll_interval: seconds between two polls; they vary by a tenth.
     :param first_poll_at: earliest time of the first poll, in seconds since the epoch; default: within one interval from
@@ -44,7 +44,7 @@ class CruxExportTrigger(BaseTrigger):
         *,
         crux_conn_id: str,
         export_uuid: str,
-        requested_at: float,
+        accepted_at: float,
         deadline: float,
         poll_interval: float,
         first_poll_at: float = 0.0,
@@ -52,7 +52,7 @@ class CruxExportTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.crux_conn_id = crux_conn_id
         self.export_uuid = export_uuid
-        self.requested_at = requested_at
+        self.accepted_at = accepted_at
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.first_poll_at = first_poll_at
@@ -64,7 +64,7 @@ class CruxExportTrigger(BaseTrigger):
             {
                 "crux_conn_id": self.crux_conn_id,
                 "export_uuid": self.export_uuid,
-                "requested_at": self.requested_at,
+                "accepted_at": self.accepted_at,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
                 "first_poll_at": self.first_poll_at,
@@ -85,7 +85,7 @@ class CruxExportTrigger(BaseTrigger):
                     state = ExportState.TIMED_OUT
                 case _:
                     state = ExportState.UNKNOWN
-        yield TriggerEvent(event_payload(self.export_uuid, state, self.requested_at))  # type: ignore[no-untyped-call]
+        yield TriggerEvent(event_payload(self.export_uuid, state))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Tell a person who ends the waiting task that the export continues (Airflow 3.3)."""
@@ -97,9 +97,7 @@ class CruxExportTrigger(BaseTrigger):
         # here, so that parsing a DAG file does not import aiohttp
         from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
 
-        poller = ExportPoller(
-            self.export_uuid, self.requested_at, self.deadline, self.poll_interval, self.first_poll_at
-        )
+        poller = ExportPoller(self.export_uuid, self.accepted_at, self.deadline, self.poll_interval, self.first_poll_at)
         async with CruxAsyncHook(self.crux_conn_id) as hook:
             outcome: Export | PollAgain = poller.first_delay(time.time())
             while isinstance(outcome, PollAgain):

@@ -23,7 +23,7 @@ START = 1_000_000.0
 
 
 def new_poller(timeout: float = 3600, poll_interval: float = 30) -> ExportPoller:
-    return ExportPoller(UUID, requested_at=START, deadline=START + timeout, poll_interval=poll_interval)
+    return ExportPoller(UUID, accepted_at=START, deadline=START + timeout, poll_interval=poll_interval)
 
 
 def test_an_export_that_is_done_ends_the_wait_even_after_the_deadline() -> None:
@@ -43,14 +43,14 @@ def test_first_polls_are_spread_over_the_interval() -> None:
 
 
 def test_no_poll_comes_before_the_first_one_is_due() -> None:
-    poller = ExportPoller(UUID, requested_at=START, deadline=START + 100, poll_interval=0.1, first_poll_at=START + 6)
+    poller = ExportPoller(UUID, accepted_at=START, deadline=START + 100, poll_interval=0.1, first_poll_at=START + 6)
     assert poller.first_delay(START).delay == 6
     assert poller.first_delay(START + 10).delay <= 0.1
     assert poller.first_delay(START - 1000).delay == 1006
 
 
 def test_no_poll_comes_before_the_first_one_is_due_even_if_the_deadline_is_earlier() -> None:
-    poller = ExportPoller(UUID, requested_at=START, deadline=START + 2, poll_interval=30, first_poll_at=START + 10)
+    poller = ExportPoller(UUID, accepted_at=START, deadline=START + 2, poll_interval=30, first_poll_at=START + 10)
     assert poller.first_delay(START).delay == 10
 
 
@@ -126,16 +126,10 @@ def test_an_error_at_the_deadline_is_a_timeout_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("state", ExportState)
-def test_an_event_carries_the_export_its_state_and_its_time_and_nothing_else(state: ExportState) -> None:
-    event = polling.event_payload(UUID, state, START)
-    assert event == {"export_uuid": UUID, "state": state.value, "requested_at": START}
+def test_an_event_carries_the_export_and_its_state_and_nothing_else(state: ExportState) -> None:
+    event = polling.event_payload(UUID, state)
+    assert event == {"export_uuid": UUID, "state": state.value}
     assert polling.state_from_event(event, export_uuid=UUID) is state
-    assert polling.requested_at_from_event(event) == START
-
-
-@pytest.mark.parametrize("requested_at", [None, "1", [1], True, -1, float("nan"), float("inf"), 1e300, 10**400])
-def test_an_invalid_time_in_an_event_is_an_unknown_one(requested_at: object) -> None:
-    assert polling.requested_at_from_event({"export_uuid": UUID, "requested_at": requested_at}) == 0.0
 
 
 @pytest.mark.parametrize(

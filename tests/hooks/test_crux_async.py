@@ -19,6 +19,7 @@ from aiohttp import web
 from asgiref.sync import async_to_sync
 
 from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.requests import ApiResponse
 from airflow_provider_crux.api.responses import Export, ExportState
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
@@ -88,6 +89,20 @@ def test_poll_is_like_that_of_the_worker(sandbox: Sandbox, uuid: str) -> None:
     by_worker, by_trigger = sandbox.requests[-2:]
     assert by_trigger["user_agent"] == by_worker["user_agent"]
     assert (by_trigger["status"], by_trigger["authorization"]) == (200, "Token ***")
+
+
+def test_response_says_when_its_request_was_sent(sandbox: Sandbox, uuid: str, monkeypatch) -> None:
+    sent_at: list[float] = []
+    parse = crux_async.parse_export
+
+    def record(response: ApiResponse, **arguments: Any) -> Export:
+        sent_at.append(response.sent_at)
+        return parse(response, **arguments)
+
+    monkeypatch.setattr(crux_async, "parse_export", record)
+    before = time.time()
+    asyncio.run(poll(uuid))
+    assert before < sent_at[0] < time.time()
 
 
 def test_all_waits_share_one_login_for_each_token(sandbox: Sandbox, uuid: str, login) -> None:
@@ -349,13 +364,13 @@ def test_missing_connection_is_named(connect, monkeypatch) -> None:
 def test_missing_connection_ends_the_trigger_with_an_event(logged) -> None:
     now = time.time()
     trigger = CruxExportTrigger(
-        crux_conn_id="crux_gone", export_uuid=UUID, requested_at=now, deadline=now + 60, poll_interval=0.01
+        crux_conn_id="crux_gone", export_uuid=UUID, accepted_at=now, deadline=now + 60, poll_interval=0.01
     )
 
     async def run() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
-    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown", "requested_at": now}]
+    assert asyncio.run(run()) == [{"export_uuid": UUID, "state": "unknown"}]
     assert "Connection 'crux_gone' does not exist" in logged()
 
 

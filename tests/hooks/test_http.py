@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 
 import pytest
 import requests
@@ -56,15 +57,36 @@ def test_steady_response_without_end_is_lost(pieces: list[bytes]) -> None:
         assert not server.gave_up
 
 
+def client_of(url: str) -> HttpClient:
+    settings = ConnectionSettings(name="connection 'crux_default'", base_url=url, username=None, secret=TOKEN)
+    return HttpClient(settings, logging.getLogger(__name__))
+
+
+@pytest.mark.usefixtures("delays")
+def test_response_says_when_its_request_was_sent_the_last_time() -> None:
+    received: list[float] = []
+
+    def fault(connection: Connection) -> None:
+        received.append(time.time())
+        if len(received) == 1:
+            connection.respond(429, b"", "Retry-After: 0")
+            return
+        connection.send(connection.normal_response())
+
+    with raw_server(fault) as server:
+        client = client_of(server.url)
+        with client.session:
+            response = client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=1)
+    first, second = received
+    assert first < response.sent_at < second
+
+
 def test_client_says_that_the_response_is_incomplete() -> None:
     def fault(connection: Connection) -> None:
         connection.send_forever(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", b" ", pause=0.005)
 
     with raw_server(fault) as server:
-        settings = ConnectionSettings(
-            name="connection 'crux_default'", base_url=server.url, username=None, secret=TOKEN
-        )
-        client = HttpClient(settings, logging.getLogger(__name__))
+        client = client_of(server.url)
         client.session.mount("http://", Adapter(0.1))
         with client.session, pytest.raises(CruxUnavailableError) as caught:
             client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=0)

@@ -419,7 +419,9 @@ LOST = requests.exceptions.ReadTimeout("slow")
 
 
 @pytest.mark.parametrize("response", [{"status_code": 500}, {"exc": LOST}], ids=["HTTP 500", "lost"])
-def test_an_ambiguous_request_is_retried_or_not_as_the_dag_says(connect, execute, requests_mock, response) -> None:
+def test_an_ambiguous_request_is_retried_or_not_as_the_dag_says(
+    connect, execute, variables, requests_mock, response
+) -> None:
     connect(password="abc", extra={"max_retries": 3})
     requests_mock.post(EXPORT_URL, **response)
     messages = []
@@ -429,6 +431,7 @@ def test_an_ambiguous_request_is_retried_or_not_as_the_dag_says(connect, execute
         ({"on_ambiguous": "fail"}, AirflowFailException),
     ):
         requests_mock.reset_mock()
+        variables.clear()  # another task instance
         with pytest.raises(error) as caught:
             execute(make_operator(**DAY, **arguments))
         assert requests_mock.call_count == 1

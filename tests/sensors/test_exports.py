@@ -60,7 +60,7 @@ def make_sensor(export_uuid: str, **arguments: Any) -> CruxExportSensor:
 
 def resume(sensor: CruxExportSensor, **event: Any) -> None:
     """Resume a deferred sensor with a trigger's event."""
-    sensor.resume_execution("execute_complete", {"event": event, "requested_at": time.time()}, {})
+    sensor.resume_execution("execute_complete", {"event": event, "accepted_at": time.time()}, {})
 
 
 def test_the_sensor_pokes_until_the_export_is_done(held_sandbox: Sandbox, export_uuid: str, clock: Clock) -> None:
@@ -201,7 +201,7 @@ def test_a_short_timeout_does_not_resume_the_task_before_airflow_can(export_uuid
         make_sensor(export_uuid, deferrable=True, poke_interval=1, timeout=2).execute({})
     trigger = deferral.value.trigger
     poller = ExportPoller(
-        export_uuid, trigger.requested_at, trigger.deadline, trigger.poll_interval, trigger.first_poll_at
+        export_uuid, trigger.accepted_at, trigger.deadline, trigger.poll_interval, trigger.first_poll_at
     )
     assert MIN_RESUME_DELAY - 5 < poller.first_delay(time.time()).delay <= MIN_RESUME_DELAY
 

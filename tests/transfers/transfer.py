@@ -57,7 +57,7 @@ def make_operator(export_uuid: str, target: Path | str, **arguments: Any) -> Cru
 
 def resume(operator: CruxExportToObjectStorageOperator, context: dict[str, Any], **event: Any) -> Any:
     """Resume a deferred operator with a trigger's event."""
-    return operator.resume_execution("execute_complete", {"event": event, "requested_at": 0.0}, context)
+    return operator.resume_execution("execute_complete", {"event": event, "accepted_at": 0.0}, context)
 
 
 def file_content(export_uuid: str) -> bytes:

@@ -36,7 +36,7 @@ def make_trigger(
     return CruxExportTrigger(
         crux_conn_id="crux_default",
         export_uuid=export_uuid,
-        requested_at=now - age,
+        accepted_at=now - age,
         deadline=now + timeout,
         poll_interval=0.01,
         first_poll_at=now + first_poll_in,
@@ -52,7 +52,7 @@ async def run(trigger: CruxExportTrigger) -> list[Any]:
 
 def event(trigger: CruxExportTrigger, state: str) -> dict[str, Any]:
     """Return the payload of the event by which a trigger reports a state."""
-    return {"export_uuid": trigger.export_uuid, "state": state, "requested_at": trigger.requested_at}
+    return {"export_uuid": trigger.export_uuid, "state": state}
 
 
 def statuses_of_polls(sandbox: Sandbox) -> list[int]:

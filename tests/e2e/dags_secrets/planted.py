@@ -59,7 +59,7 @@ class DeferSecret(BaseOperator):
             trigger=CruxExportTrigger(
                 crux_conn_id=PLANTED,
                 export_uuid="00000000-0000-4000-8000-000000000000",
-                requested_at=now,
+                accepted_at=now,
                 deadline=now + 7200,
                 poll_interval=1,
                 first_poll_at=now + self.first_delay,
@@ -82,7 +82,7 @@ class DeferUnusable(BaseOperator):
     """Write the secret to the log of the triggerer."""
 
     def execute(self, context):
-        trigger = UnusableTrigger(crux_conn_id="", export_uuid="", requested_at=0, deadline=0, poll_interval=1)
+        trigger = UnusableTrigger(crux_conn_id="", export_uuid="", accepted_at=0, deadline=0, poll_interval=1)
         self.defer(trigger=trigger, method_name="execute")
 
 
