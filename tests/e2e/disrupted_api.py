@@ -224,7 +224,7 @@ class DisruptedApi:
         with self._changed:
             while run.tries[-1] is current and time.monotonic() < deadline and not server.stopping.is_set():
                 self._changed.wait(0.5)
-        time.sleep(disruption.delay)
+        time.sleep(disruption.pause)
         for process in (current.task, current.supervisor):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()

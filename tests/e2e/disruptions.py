@@ -18,7 +18,7 @@ class Kind(StrEnum):
     KILLED = "the task's process is killed"
     STOPPED = "the task is stopped (SIGTERM, then SIGKILL)"
     MACHINE_LOST = "the task's machine is lost"
-    SUSPENDED = "the task's machine stands still, and continues beside the next try"
+    SUSPENDED = "the task's machine stands still until the next try has begun"
     TIMED_OUT = "execution_timeout expires"
     CLOSED = "the response is lost (connection closed)"
     RESET = "the response is lost (connection reset)"
@@ -36,6 +36,8 @@ class Moment(StrEnum):
 
 
 LOST_RESPONSES = frozenset({Kind.CLOSED, Kind.RESET})
+LATEST_PAUSES = (0.3, 5.0)
+"""The next try is under way, or has ended: upper bounds of the random time, in seconds."""
 LATEST = {
     Moment.BEGIN: 0.4,
     Moment.LIST: 0.06,
@@ -66,14 +68,17 @@ class Disruption:
     :param kind: what happens.
     :param moment: when.
     :param delay: how many seconds later.
+    :param pause: how many seconds after the next try has begun a suspended one continues.
     """
 
     kind: Kind
     moment: Moment
     delay: float
+    pause: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.kind}, {1000 * self.delay:.0f} ms {self.moment}"
+        continues = f", and continues {1000 * self.pause:.0f} ms after it" if self.kind is Kind.SUSPENDED else ""
+        return f"{self.kind}, {1000 * self.delay:.0f} ms {self.moment}{continues}"
 
 
 @dataclass
@@ -125,7 +130,8 @@ def _cases(random: Random) -> Iterator[tuple[Kind, Moment]]:
 
 
 def _disruption(random: Random, kind: Kind, moment: Moment) -> Disruption:
-    return Disruption(kind, moment, round(random.uniform(0, LATEST[moment]), 3))
+    pause = random.uniform(0, random.choice(LATEST_PAUSES)) if kind is Kind.SUSPENDED else 0.0
+    return Disruption(kind, moment, round(random.uniform(0, LATEST[moment]), 3), round(pause, 3))
 
 
 def _shape(random: Random, kind: Kind, moment: Moment) -> str:
