@@ -37,7 +37,7 @@ class Try:
     number: int
     task: psutil.Process
     supervisor: psutil.Process
-    begun_at: float = field(default_factory=time.monotonic)
+    begun_at: float = field(default_factory=time.time)
 
     @property
     def expiry(self) -> float:
@@ -61,7 +61,7 @@ class Run:
     :param plan: what happens to its tries.
     :ivar run_id: its id in Airflow.
     :ivar posts: when each request for an export was accepted, in seconds since the epoch.
-    :ivar answered: how many of them were answered.
+    :ivar responses: how many responses to them were sent.
     :ivar polls: how many polls of its exports were received.
     :ivar disruptions: what happened, and how far the run had come.
     """
@@ -71,7 +71,7 @@ class Run:
     tries: list[Try] = field(default_factory=list)
     posts: list[float] = field(default_factory=list)
     uuids: list[str] = field(default_factory=list)
-    answered: int = 0
+    responses: int = 0
     polls: int = 0
     disruptions: list[tuple[Disruption, str]] = field(default_factory=list)
 
@@ -90,14 +90,14 @@ class Run:
             return "in a later try"
         if self.polls:
             return "after the UUID is saved"
-        if self.answered:
+        if self.responses:
             return "right after the response"
         return "while the request is under way" if self.posts else "before the request"
 
 
 class DisruptedApi:
     """
-    Answers as Crux Connect does, and carries out the plans.
+    Responds as Crux Connect does, and carries out the plans.
 
     :param plans: of all runs.
     :ivar server: the server, while it runs.
@@ -112,7 +112,7 @@ class DisruptedApi:
         self._changed = Condition()
 
     def respond(self, connection: Connection) -> None:
-        """Answer a request, and disrupt the try that sent it, before or after, if that is planned."""
+        """Respond to a request, and disrupt the try that sent it, before or after, if that is planned."""
         run = self._run(connection)
         if connection.path == TRIES_PATH:
             self._begin_try(run, json.loads(connection.body))
@@ -157,7 +157,7 @@ class DisruptedApi:
             _sleep_until(current.expiry - disruption.delay)
         with contextlib.suppress(OSError):  # the client may be gone
             connection.send(json_response(content))
-            run.answered += connection.path == EXPORT_PATH
+            run.responses += connection.path == EXPORT_PATH
         if disruption is None:
             return
         if disruption.moment is after:
@@ -235,7 +235,7 @@ def _export_uuid(connection: Connection) -> str:
 
 
 def _sleep_until(moment: float) -> None:
-    time.sleep(max(0.0, moment - time.monotonic()))
+    time.sleep(max(0.0, moment - time.time()))
 
 
 @contextlib.contextmanager

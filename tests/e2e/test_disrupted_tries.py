@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
@@ -143,11 +143,12 @@ def log_of(airflow: AirflowInstance, run: DagRun) -> str:
 
 
 def tells_of_request(run: Run, log: str) -> bool:
-    """Return whether a log says that the request may have been processed, and if an earlier try sent it, since when."""
-    if "may have been" not in log:
-        return False
-    times = re.findall(r"since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", log)
-    return bool(times) or "CruxAmbiguousError" in log
+    """Return whether a log says that this request, or an earlier one, and since when, may have been accepted."""
+    if "The export may have been started" in log:
+        return True
+    since = re.search(r"which may have been under way since (\S+)\. .* clear the task", log)
+    latest = min(run.posts, default=time.time())
+    return since is not None and run.tries[0].begun_at <= datetime.fromisoformat(since[1]).timestamp() <= latest
 
 
 def report(api: DisruptedApi, finished: dict[str, DagRun], seconds: float) -> str:
