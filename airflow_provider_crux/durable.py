@@ -200,7 +200,7 @@ class ExportStateStore:
             self._log.warning("Could not save %s (%s). %s", self._name, type(error).__name__, consequence)
 
     def _save(self, record: Mapping[str, Any], *, settled: bool = False) -> None:
-        marks = {"settled": self._clear_marks()} if settled else {}
+        marks = {"settled": self._numbers()} if settled else {}
         self._store.set(KEY, {**record, "fingerprint": self._fingerprint, **marks})
 
     def _read(self) -> Any:
@@ -218,27 +218,28 @@ class ExportStateStore:
             return f"the Variable {self._store.key!r}"
         return f"{KEY!r} in the task state store"
 
-    def _clear_marks(self) -> dict[str, Any]:
+    def _numbers(self) -> dict[str, Any]:
         return {
+            "try_number": self._task_instance.try_number,
             "max_tries": self._task_instance.max_tries,
             "clear_number": getattr(self._context.get("dag_run"), "clear_number", None),
         }
 
-    def _was_cleared_since(self, marks: Any) -> bool:
+    def _was_cleared_since(self, settled: Any) -> bool:
         """
         Tell whether a person has cleared this task instance since its record was settled.
 
-        A Clear sets ``max_tries`` to the number of the last try plus ``retries``, which a retry never changes. If
-        somebody lowered ``retries``, that can be the same number; then the run's ``clear_number`` tells, which any
-        Clear in the run increases.
+        A Clear sets ``max_tries`` to the number of the last try plus ``retries``; a retry never changes it. Only if
+        somebody lowered ``retries``, it can be the same number as before. Then ``clear_number`` tells, but a Clear of
+        any other task of the run raises it too: so ``max_tries`` must also count from the settled try or a later one.
         """
-        if not isinstance(marks, Mapping):
+        if not isinstance(settled, Mapping):
             return False
-        now = self._clear_marks()
-        if marks.get("max_tries") != now["max_tries"]:
+        now = self._numbers()
+        if settled.get("max_tries") != now["max_tries"]:
             return True
-        set_by_clear = now["max_tries"] == self._task_instance.try_number - 1 + self._retries
-        return bool(set_by_clear and marks.get("clear_number") != now["clear_number"])
+        counts_from: int = now["max_tries"] - self._retries
+        return settled.get("clear_number") != now["clear_number"] and counts_from >= settled.get("try_number", 0)
 
 
 def _parse(record: object) -> SubmittedExport | Intent | None:

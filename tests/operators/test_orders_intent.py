@@ -90,7 +90,9 @@ def test_by_default_the_next_try_says_that_a_second_e_mail_may_be_sent(
     assert "its outcome is unknown. This try requests another one, because on_ambiguous is 'retry'" in logged()
 
 
-def test_with_fail_the_tries_after_a_killed_one_say_so_and_only_a_clear_requests_again(any_task: Task, serve) -> None:
+def test_with_fail_the_tries_after_a_killed_one_report_it_and_only_a_clear_requests_again(
+    any_task: Task, serve
+) -> None:
     with serve(kill_this_process, respond_normally) as server:
         with pytest.raises(Killed):
             any_task.run(on_ambiguous="fail")
@@ -107,7 +109,7 @@ def test_with_fail_the_tries_after_a_killed_one_say_so_and_only_a_clear_requests
         assert server.count_requests(EXPORT_PATH) == 2
 
 
-def test_with_fail_a_clear_before_any_try_has_said_so_does_not_request_again(any_task: Task, serve) -> None:
+def test_with_fail_a_clear_before_any_try_has_reported_it_does_not_request_again(any_task: Task, serve) -> None:
     with serve(kill_this_process, respond_normally) as server:
         with pytest.raises(Killed):
             any_task.run(on_ambiguous="fail", retries=0)
@@ -126,7 +128,7 @@ def without_uuid(connection: Connection) -> None:
     [(lose_response, "fail"), (without_uuid, "fail"), (without_uuid, "retry")],
     ids=["lost", "200 without a UUID, fail", "200 without a UUID, retry"],
 )
-def test_after_a_try_that_has_said_so_itself_a_clear_requests_again(
+def test_after_a_try_that_has_reported_it_itself_a_clear_requests_again(
     any_task: Task, serve, end: Fault, policy: str
 ) -> None:
     with serve(end, respond_normally) as server:
