@@ -239,7 +239,7 @@ class ExportStateStore:
         if settled.get("max_tries") != now["max_tries"]:
             return True
         counts_from: int = now["max_tries"] - self._retries
-        return settled.get("clear_number") != now["clear_number"] and counts_from >= settled.get("try_number", 0)
+        return bool(settled.get("clear_number") != now["clear_number"] and counts_from >= settled.get("try_number", 0))
 
 
 def _parse(record: object) -> SubmittedExport | Intent | None:

@@ -270,8 +270,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         except CruxError:
             if CLEAR_DISCARDS_STATE and self.durable:
                 self.log.warning(
-                    "A retry of this task resumes export %s. If you clear the task, choose 'Keep task state and resume' "
-                    "(REST API: keep_task_state); otherwise it requests another export, and so another e-mail",
+                    "A retry of this task resumes export %s. If you clear the task, choose 'Keep task state and "
+                    "resume' (REST API: keep_task_state); otherwise it requests another export, with another e-mail",
                     export.export_uuid,
                 )
             raise

@@ -473,7 +473,7 @@ def wait_for_export(airflow: AirflowInstance, sandbox: Sandbox, dag_id: str) -> 
 
 def record_key(run: DagRun, map_index: int = -1) -> str:
     """Return the key of the Variable in which the task instance remembers its export."""
-    return f"crux_export.{run.dag_id}.export.{run.run_id}.{map_index}"
+    return f"crux_export:{run.dag_id}:export:{run.run_id}:{map_index}"
 
 
 def assert_record_exists(airflow: AirflowInstance, run: DagRun, map_index: int = -1) -> None:

@@ -270,7 +270,7 @@ def test_the_variable_of_a_task_that_failed_remains(sandbox, run) -> None:
         run("failing.py", state="failed")
         (key,) = query(CRUX_VARIABLES)
         # Airflow 3 names the run by the present
-        assert key.startswith("crux_export.failing.export.manual__2026-")
+        assert key.startswith("crux_export:failing:export:manual__2026-")
         assert key.endswith(".-1")
     finally:
         query("DELETE FROM variable")
