@@ -97,7 +97,7 @@ celery: $(VENV)/.installed-celery
 
 # Kills, stops, suspends or times out the tries of exports at random moments on a real scheduler: no run may request a
 # second export. Prints what each failure costs. SEED=n repeats the plans of an earlier run.
-TRIES ?= 120
+TRIES ?= 150
 SEED ?=
 disruptions: $(READY)
 	CRUX_DISRUPTED_TRIES=$(TRIES) $(SEED:%=CRUX_DISRUPTED_SEED=%) $(PYTEST) -s tests/e2e/test_disrupted_tries.py $(ARGS)

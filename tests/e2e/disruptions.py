@@ -39,12 +39,12 @@ LOST_RESPONSES = frozenset({Kind.CLOSED, Kind.RESET})
 LATEST_PAUSES = (0.3, 5.0)
 """The next try is under way, or has ended: upper bounds of the random time, in seconds."""
 LATEST = {
-    Moment.BEGIN: 0.4,
+    Moment.BEGIN: 0.2,
     Moment.LIST: 0.06,
     Moment.REQUEST: 0.3,
     Moment.RESPONSE: 0.05,
     Moment.POLL: 0.1,
-    Moment.RESULT: 0.2,
+    Moment.RESULT: 0.1,
 }
 """Upper bound of the random time, in seconds."""
 

@@ -59,7 +59,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, api: DisruptedApi) -> Iter
     """Run a real Airflow whose only connection is the server."""
     env = {
         **SHORT_HEARTBEAT_TIMEOUTS,
-        "AIRFLOW__CORE__PARALLELISM": "8",
+        # A suspended try occupies a worker even when the scheduler has given it up, but then no slot of the pool.
+        "AIRFLOW__CORE__PARALLELISM": "24",
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "8",
         "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps({"conn_type": "crux", "host": api.server.url, "password": TOKEN}),
         "CRUX_DISRUPTED_PORT": str(api.server.server_address[1]),
         "CRUX_DISRUPTED_TIMEOUT": str(EXECUTION_TIMEOUT),
