@@ -18,7 +18,7 @@ class Kind(StrEnum):
     KILLED = "the task's process is killed"
     STOPPED = "the task is stopped (SIGTERM, then SIGKILL)"
     MACHINE_LOST = "the task's machine is lost"
-    SUSPENDED = "the task's machine stands still until the next try has begun"
+    SUSPENDED = "the task's machine is suspended until the next try has begun"
     TIMED_OUT = "execution_timeout expires"
     CLOSED = "the response is lost (connection closed)"
     RESET = "the response is lost (connection reset)"
