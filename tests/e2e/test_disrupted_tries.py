@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DAGS = Path(__file__).parent / "dags_disrupted"
 LONG = "CRUX_DISRUPTED_TRIES" in os.environ
-TRIES = int(os.environ.get("CRUX_DISRUPTED_TRIES", "14"))
+TRIES = int(os.environ.get("CRUX_DISRUPTED_TRIES", "14"))  # how many tries are disrupted, at most
 SEED = int(os.environ.get("CRUX_DISRUPTED_SEED", SystemRandom().randrange(10**6)))
 
 pytestmark = [
@@ -41,7 +41,8 @@ pytestmark = [
         AIRFLOW_VERSION not in {(2, 11), (3, 3)} and not LONG, reason="the oldest and the newest version are enough"
     ),
 ]
-# What a person clears afterwards.
+
+# How many failed runs a person clears afterwards.
 CLEARED_RUNS = 5 if LONG else 1
 
 
