@@ -120,10 +120,10 @@ class DisruptedApi:
         elif connection.path == LIST_PATH:
             self._step(connection, run, {"total_results": 1, "orders": [{"uuid": "1"}]}, after=Moment.LIST)
         elif connection.path == EXPORT_PATH:
-            with self._changed:
-                run.posts.append(time.time())
-                run.uuids.append(str(uuid.uuid4()))
-            self._step(connection, run, {"uuid": run.uuids[-1]}, during=Moment.REQUEST, after=Moment.RESPONSE)
+            export_uuid = str(uuid.uuid4())
+            run.posts.append(time.time())
+            run.uuids.append(export_uuid)
+            self._step(connection, run, {"uuid": export_uuid}, during=Moment.REQUEST, after=Moment.RESPONSE)
         else:
             run.polls += 1
             export = {"uuid": _export_uuid(connection), "status": "completed", "url": "http://127.0.0.1:9/file.csv"}
@@ -178,7 +178,8 @@ class DisruptedApi:
         run.disruptions.append((disruption, run.progress()))
         if disruption.kind is Kind.RESET:
             connection.reset()
-        else:
+            return
+        with contextlib.suppress(OSError):  # the client may be gone
             connection.socket.shutdown(socket.SHUT_RDWR)
 
     def _disrupt_after(self, run: Run, current: Try, disruption: Disruption) -> None:

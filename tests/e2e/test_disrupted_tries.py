@@ -103,6 +103,7 @@ def test_no_run_requests_a_second_export_if_on_ambiguous_is_fail(api: DisruptedA
     runs = runs_with(api, "fail")
     twice = [str(run) for run in runs if len(run.posts) > 1]
 
+    assert not api.server.fault_errors
     assert sum(len(run.disruptions) for run in runs) > TRIES / 2, f"seed {SEED}: the disruptions did not happen"
     assert not twice, f"seed {SEED}:\n" + "\n".join(twice)
 
