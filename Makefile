@@ -42,7 +42,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres celery bench lint reliability docs release-check constraints clean
+.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -97,6 +97,13 @@ celery: $(VENV)/.installed-celery
 	@scripts/install_services.sh
 	INTERVALS=$(INTERVALS) timeout --foreground --kill-after=60 3600 \
 	  $(BIN)/python -m pytest -s tests/celery/test_backfill.py $(ARGS)
+
+# Kills, stops, suspends or times out the tries of exports at random moments on a real scheduler: no run may request a
+# second export. Prints what each failure costs. SEED=n repeats the plans of an earlier run.
+TRIES ?= 150
+SEED ?=
+disruptions: $(READY)
+	CRUX_DISRUPTED_TRIES=$(TRIES) $(SEED:%=CRUX_DISRUPTED_SEED=%) $(PYTEST) -s tests/e2e/test_disrupted_tries.py $(ARGS)
 
 # Writes the table of docs/performance.md: this provider against its alternatives (20 minutes on an idle machine).
 bench: $(VENV)/.installed-bench

@@ -60,6 +60,7 @@ class Connection:
         self.server = server
         self.request = ""
         self.path = ""
+        self.body = b""
 
     def read_request(self) -> str:
         """Read and record a complete request; return its path, or nothing if the client has disconnected."""
@@ -76,8 +77,10 @@ class Connection:
             chunk = self.socket.recv(65536)
             if not chunk:
                 return ""
+            body += chunk
             missing -= len(chunk)
             received += chunk
+        self.body = body
         self.request = received.decode("latin-1")
         self.path = path_of(self.request)
         self.server.requests.append(self.request)

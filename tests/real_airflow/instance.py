@@ -218,7 +218,7 @@ class AirflowInstance(ABC):
         The process may not have called `execute` yet.
         """
         task = self.wait_for_task(run, task_id, "running", map_index, try_number=try_number, timeout=timeout)
-        return self._own_process(task.pid)
+        return self.own_process(task.pid)
 
     def supervisor_process(
         self, run: DagRun, task_id: str, map_index: int = -1, *, try_number: int = 1, timeout: float = RUN_SECONDS
@@ -229,7 +229,7 @@ class AirflowInstance(ABC):
         outlives it, so a test that simulates a lost machine kills both.
         """
         task = self.task_process(run, task_id, map_index, try_number=try_number, timeout=timeout)
-        return self._own_process(task.ppid())
+        return self.own_process(task.ppid())
 
     def kill_component(self, name: str) -> None:
         """Send SIGKILL to a component, for example "triggerer", and its descendants. Later waits ignore its end."""
@@ -242,7 +242,8 @@ class AirflowInstance(ABC):
             raise AirflowTestError(f"{name} was not killed")
         component.start()
 
-    def _own_process(self, pid: int | None) -> psutil.Process:
+    def own_process(self, pid: int | None) -> psutil.Process:
+        """Return a process of this Airflow by its ID; AirflowTestError if it is not one, or has ended."""
         # The parent of an orphaned process is init, and no test may get init to kill.
         for component in self.components:
             for process in component.processes():
