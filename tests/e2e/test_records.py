@@ -107,7 +107,7 @@ def test_try_that_cannot_read_its_record_requests_nothing_and_the_next_one_resum
 
 
 @pytest.mark.skipif(not VARIABLES_OF_AIRFLOW_3, reason="Airflow says 'not found' only if it could read its database")
-def test_try_that_is_wrongly_asked_that_it_has_no_record_requests_nothing_and_the_next_one_resumes(
+def test_try_that_is_misled_about_its_record_requests_nothing_and_the_next_one_resumes(
     airflow: AirflowInstance, sandbox: Sandbox, relay: ExecutionApiRelay, runs: dict[str, DagRun]
 ) -> None:
     run = runs["records_read_says_absent"]
