@@ -149,8 +149,8 @@ class DisruptedApi:
         current = run.tries[-1]
         disruption = self._planned(run, current, during, after)
         if disruption is None:
-            # The next request takes a while too, so that a disruption planned for a random time can meet it.
-            time.sleep(0.05)
+            # A request takes a while, so that a disruption planned for a random time can meet it.
+            time.sleep(0 if after is Moment.BEGIN else 0.05)
         elif disruption.moment is during:
             self._disrupt_during(connection, run, current, disruption)
         elif disruption.kind is Kind.TIMED_OUT:
