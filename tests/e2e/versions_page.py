@@ -126,18 +126,18 @@ def versions() -> list[str]:
     return re.findall(r"^## Airflow (.*)\n", PAGE.read_text(), re.MULTILINE)
 
 
-def write_table(table: str) -> None:
+def write_table(table: str, airflow: str = AIRFLOW) -> None:
     """
-    Replace the table of this version, or of the pre-release before it.
+    Replace the table of a version. A pre-release takes the place of the one before it.
 
     Test runs of two versions may do so at the same time.
     """
     with PAGE.open("r+") as page:
         fcntl.flock(page, fcntl.LOCK_EX)
         text = page.read()
-        if re.fullmatch(_PRE_RELEASE, AIRFLOW):
-            text = re.sub(rf"^## Airflow {_PRE_RELEASE}$", f"## Airflow {AIRFLOW}", text, flags=re.MULTILINE)
-        start, end = _match_table(text).span()
+        if re.fullmatch(_PRE_RELEASE, airflow):
+            text = re.sub(rf"^## Airflow {_PRE_RELEASE}$", f"## Airflow {airflow}", text, flags=re.MULTILINE)
+        start, end = _match_table(text, airflow).span()
         page.seek(0)
         page.write(text[:start] + table + text[end:])
         page.truncate()
