@@ -4,9 +4,10 @@ What a task remembers across its tries: the export it requested, so that no try 
 Before the request the task saves an *intent*, and after the response the export. So a try that finds an intent knows
 that an earlier try may have requested an export, however that try ended.
 
-Airflow 3.3 keeps the record in its task state store, which outlives the task's process, its supervisor and a deferral,
-and rejects what a try saves after the next one has begun. Earlier versions keep it in an Airflow Variable of the task
-instance's own. Airflow's ``ResumableJobMixin`` uses the same store, but does not support a task that defers.
+Airflow 3.3 keeps the record in its task state store, which outlives the task's process, its supervisor and a deferral.
+Earlier versions keep it in an Airflow Variable of the task instance's own. Neither accepts anything of a try that
+Airflow has given up: if such a try wakes up before its request, it cannot save its intent, and sends nothing. Airflow's
+``ResumableJobMixin`` uses the same store, but does not support a task that defers.
 """
 
 from __future__ import annotations
@@ -77,12 +78,11 @@ class ExportStateStore:
         self._fingerprint = request_fingerprint
         self._retries = retries
         self._log = log
-        self._loaded: Any = None
         self._store: Any = None
         if durable:
             self._store = context.get("task_state_store")
             if self._store is None:
-                self._store = VariableRecord(self._task_instance)
+                self._store = VariableRecord(context)
 
     def load(self) -> SubmittedExport | Intent | None:
         """
@@ -96,7 +96,7 @@ class ExportStateStore:
         """
         if self._store is None:
             return None
-        record = self._loaded = self._read()
+        record = self._read()
         if record is None:
             return None
         earlier = _parse(record)
@@ -139,11 +139,6 @@ class ExportStateStore:
         intent = Intent(time.time())
         if self._store is None:
             return intent
-        # Airflow 3.3 rejects what a try saves after the next one has begun; a Variable would be overwritten.
-        if isinstance(self._store, VariableRecord) and self._read() != self._loaded:
-            raise AirflowException(
-                "Another try of this task has begun to request an export in the meantime. This try sent nothing"
-            )
         try:
             self._save({"export_uuid": None, "requested_at": intent.since})
         except Exception as error:

@@ -32,16 +32,25 @@ def variable_key(task_instance: Any) -> str:
     return key if len(key) <= _MAX_KEY else f"{_PREFIX}:{hashlib.sha256(identity.encode()).hexdigest()}"
 
 
+class SupersededError(AirflowException):
+    """Airflow has given up this try of a task, so another one may have begun."""
+
+
 class VariableRecord:
     """
     The record of a task instance, with the methods of the task state store.
 
-    :param task_instance: of the try.
+    Like that store, it accepts nothing of a try that Airflow has given up, for example because its worker was
+    suspended: otherwise such a try would overwrite the record of the next one.
+
+    :param context: of the try.
     """
 
-    def __init__(self, task_instance: Any) -> None:
-        self.key = variable_key(task_instance)
-        self._is_first_try = task_instance.try_number <= 1
+    def __init__(self, context: Context) -> None:
+        self._task_instance: Any = context["ti"]
+        # `airflow tasks test` of Airflow 2, which stores no task instance
+        self._test_mode = bool(context.get("test_mode"))
+        self.key = variable_key(self._task_instance)
 
     def get(self, _: str) -> Any:
         """
@@ -50,7 +59,7 @@ class VariableRecord:
         :raises Exception: if nobody can know: what Airflow raises, or an ``AirflowException``.
         """
         text = _read_variable(self.key)
-        if text is None and not (_AIRFLOW_2 or self._is_first_try):
+        if text is None and not _AIRFLOW_2 and self._task_instance.try_number > 1:
             # The API server of Airflow 3.0 to 3.2 says "not found" even if it cannot read its database.
             self._check_reading_works()
             text = _read_variable(self.key)
@@ -60,16 +69,41 @@ class VariableRecord:
             return text  # not a record, as the caller will notice
 
     def set(self, _: str, record: Mapping[str, Any]) -> None:
-        """Save the record."""
+        """
+        Save the record.
+
+        :raises SupersededError: if another try may have begun, even while the record was saved.
+        """
         from airflow.providers.common.compat.sdk import Variable
 
+        self.check_is_current()
         Variable.set(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
+        # If the next try begins only after this check, it finds the record.
+        self.check_is_current()
 
     def delete(self, _: str) -> None:
-        """Remove the record."""
+        """
+        Remove the record.
+
+        :raises SupersededError: if another try may have begun.
+        """
+        self.check_is_current()
+        self.delete_unchecked()
+
+    def delete_unchecked(self) -> None:
+        """Remove the record of a task instance whose success Airflow has stored."""
         from airflow.providers.common.compat.sdk import Variable
 
         Variable.delete(self.key)
+
+    def check_is_current(self) -> None:
+        """
+        Check that Airflow has not given up this try.
+
+        :raises SupersededError: if it has.
+        """
+        if not self._test_mode and not _is_current(self._task_instance):
+            raise SupersededError("Airflow has given up this try, and another one may have begun")
 
     def _check_reading_works(self) -> None:
         from airflow.providers.common.compat.sdk import Variable
@@ -112,15 +146,50 @@ def _read_variable(key: str) -> str | None:
     return str(response.value)
 
 
+def _is_current(task_instance: Any) -> bool:
+    """Tell whether a try is still the one that Airflow runs for its task instance."""
+    if _AIRFLOW_2:
+        from airflow.models import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        names = ("dag_id", "task_id", "run_id", "map_index")
+        own = [getattr(TaskInstance, name) == getattr(task_instance, name) for name in names]
+        with create_session() as session:
+            row = session.execute(select(TaskInstance.try_number, TaskInstance.state).where(*own)).one_or_none()
+        # None of these states is that of a try that runs; dag.test() runs tries in any other.
+        given_up = ("up_for_retry", "failed", "restarting")
+        return row is not None and row[0] == task_instance.try_number and row[1] not in given_up
+
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import ErrorResponse, ValidateInletsAndOutlets
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    # Of a try that it has given up, Airflow no longer knows the id. This call does nothing but look it up.
+    try:
+        response: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=task_instance.id))
+    except AirflowRuntimeError as error:
+        response = error.error
+    if not isinstance(response, ErrorResponse):
+        return True
+    if (response.detail or {}).get("status_code") == 404:
+        return False
+    raise AirflowRuntimeError(response)
+
+
 def delete_variable(context: Context) -> None:
     """Remove the Variable of a task instance that has succeeded. Airflow 3.3 has none."""
     if context.get("task_state_store") is not None:
         return
-    record = VariableRecord(context["ti"])
+    record = VariableRecord(context)
+    try:
+        record.check_is_current()
+    except SupersededError:
+        return  # the record is the next try's
     if _AIRFLOW_2 and not context.get("test_mode"):  # `airflow tasks test` commits nothing
         _delete_after_commit(record)
     else:
-        record.delete(_PREFIX)
+        record.delete_unchecked()
 
 
 def _delete_after_commit(record: VariableRecord) -> None:
@@ -139,7 +208,7 @@ def _delete_after_commit(record: VariableRecord) -> None:
             if variable_key(task_instance) == record.key:
                 get_listener_manager().pm.unregister(self)
                 try:
-                    record.delete(_PREFIX)
+                    record.delete_unchecked()
                 except Exception as error:  # noqa: BLE001 - the task has succeeded, and other listeners follow
                     logging.getLogger(__name__).warning(
                         "Could not remove the Variable %r (%s)", record.key, type(error).__name__

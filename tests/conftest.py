@@ -150,6 +150,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.Variable", Variable, raising=False)
     monkeypatch.setattr("airflow_provider_crux.variable_record._read_variable", values.get)
+    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: True)
     return values
 
 

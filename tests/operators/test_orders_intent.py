@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_crux.durable import ExportStateStore
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxRateLimitError
 from tests.operators.task_instance import StateStore, Task, make_operator
 from tests.raw_server import EXPORT_PATH, TOKEN, UUID, Connection, Fault, RawServer, raw_server
@@ -19,7 +17,6 @@ from tests.raw_server import EXPORT_PATH, TOKEN, UUID, Connection, Fault, RawSer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIST_PATH = "/api/orders/"
 UNKNOWN = r"may have been under way since 20\d\d-.*Nothing was sent now.*clear the task"
 
 
@@ -172,22 +169,16 @@ def test_an_intent_counts_even_if_the_next_try_has_another_request(any_task: Tas
         assert server.count_requests(EXPORT_PATH) == 1
 
 
-def test_a_try_below_airflow_3_3_that_was_suspended_sends_nothing_if_another_one_has_begun(
-    make_context, connect
+@pytest.mark.parametrize("answers", [[False], [True, False]], ids=["before the intent", "while it is saved"])
+def test_a_try_below_airflow_3_3_that_airflow_has_given_up_sends_nothing(
+    make_context, serve, monkeypatch, answers: list[bool]
 ) -> None:
-    """Airflow 3.3 rejects what such a try saves; a Variable would be overwritten."""
+    """The tests with disrupted tries suspend real ones."""
     task = Task(make_context, None)
-
-    def begin_another_try(connection: Connection) -> None:
-        ExportStateStore(
-            task.new_context(), request_fingerprint="", retries=2, durable=True, log=logging.getLogger()
-        ).save_intent()
-        connection.respond(200, b'{"total_results": 1, "orders": [{}]}')
-
-    with raw_server(begin_another_try, LIST_PATH) as server:
-        connect(host=server.url, password=TOKEN)
-        with pytest.raises(AirflowException, match=r"Another try of this task .*This try sent nothing"):
-            task.run(on_ambiguous="fail", skip_if_no_orders=True)
+    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: answers.pop(0))
+    with serve(respond_normally) as server:
+        with pytest.raises(AirflowException, match=r"SupersededError.*Nothing was sent"):
+            task.run(on_ambiguous="fail")
         assert server.count_requests(EXPORT_PATH) == 0
 
 
