@@ -272,7 +272,7 @@ class CruxHook(BaseHook):
         Return the session: it sends our user agent, trusts what the connection says, and adds the token.
 
         Only requests to the connection's own host get the token. The session sends nothing again and raises requests'
-        own errors.
+        own errors: ``requests.ConnectionError`` for all that fails before anything is sent.
         """
         return self._client.session
 
