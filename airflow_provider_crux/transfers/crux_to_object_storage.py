@@ -86,8 +86,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
         False. Whenever the file is replaced, an older manifest is removed first.
     :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare. If they differ,
-        no manifest is stored, so ``CruxExportCoverageOperator`` returns the interval.
+        lists, where that follows the filters, and log both numbers; default ``None``: do not compare. With ``fail``, a
+        file that differs gets no manifest, so ``CruxExportCoverageOperator`` returns its interval.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -191,7 +191,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
         difference = self._orders_difference(origin, stored.orders)
-        if self.manifest and difference is None:
+        # what the task finds incomplete has no manifest; with "warn" a person has decided that it is complete
+        if self.manifest and not (difference and self.check_count == "fail"):
             self._store_manifest(target, origin, stored)
         if self.do_xcom_push:
             names = ("path", "bytes", "rows", "sha256", "format")
@@ -199,8 +200,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
         self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
-        if self.manifest and difference:
-            self.log.warning("No manifest is stored beside %s: its file may be incomplete", stored.path)
         self._report_difference(difference)
         return stored.path
 
