@@ -169,13 +169,13 @@ def test_an_intent_counts_even_if_the_next_try_has_another_request(any_task: Tas
         assert server.count_requests(EXPORT_PATH) == 1
 
 
-@pytest.mark.parametrize("answers", [[False], [True, False]], ids=["before the intent", "while it is saved"])
+@pytest.mark.parametrize("checks", [[False], [True, False]], ids=["before the intent", "while it is saved"])
 def test_a_try_below_airflow_3_3_that_airflow_has_given_up_sends_nothing(
-    make_context, serve, monkeypatch, answers: list[bool]
+    make_context, serve, monkeypatch, checks: list[bool]
 ) -> None:
     """The tests with disrupted tries suspend real ones."""
     task = Task(make_context, None)
-    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: answers.pop(0))
+    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: checks.pop(0))
     with serve(respond_normally) as server:
         with pytest.raises(AirflowException, match=r"SupersededError.*Nothing was sent"):
             task.run(on_ambiguous="fail")
