@@ -17,12 +17,13 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.api.responses import SubmittedExport
 from airflow_provider_crux.variable_record import VariableRecord
@@ -35,6 +36,12 @@ KEY: Final = "crux_export"
 
 CLEAR_DISCARDS_STATE: Final = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4)
 """Whether clearing a task discards its record, unless the person chooses to keep the task's state."""
+
+
+_SAME_AGAIN: Final = "If this task is cleared, it fails once more with the same message"
+
+_YEAR_10000: Final = 253_402_300_800
+"""The first second that no datetime has."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,9 @@ class ExportStateStore:
         self._fingerprint = request_fingerprint
         self._retries = retries
         self._log = log
+        self.has_same_request = True
+        self._intent: Intent | None = None
+        self._loaded: Mapping[str, Any] = {}
         self._store: Any = None
         if durable:
             self._store = context.get("task_state_store")
@@ -88,9 +98,9 @@ class ExportStateStore:
         """
         Return what an earlier try requested.
 
-        :return: the export; or an intent if no try knows the response; or ``None`` if there surely is nothing, or the
-            export of another request, or a person has cleared the task after its record was settled. The log names each
-            export that is left behind.
+        :return: the export, or an intent if no try knows the response; :attr:`has_same_request` tells whether it had
+            the request of this try. ``None`` if there surely is nothing, or a person has cleared the task after its
+            record was settled.
         :raises AirflowException: if the record cannot be read.
         :raises AirflowFailException: if it is not one of this provider.
         """
@@ -103,7 +113,7 @@ class ExportStateStore:
         if earlier is None:
             raise AirflowFailException(
                 f"The record of this task, {self._name}, is damaged: it is unknown whether an earlier try requested an "
-                "export. Nothing was sent. Check for its e-mail, and delete the record"
+                "export. Nothing was sent. Check for an e-mail from Crux Connect, delete the record, and clear the task"
             )
         if self._was_cleared_since(record.get("settled")):
             known = (
@@ -113,10 +123,8 @@ class ExportStateStore:
             )
             self._log.info("This task was cleared, so it requests an export again. Before the Clear it had %s", known)
             return None
-        # an intent is never left behind on a doubt, whatever its request was
-        if isinstance(earlier, SubmittedExport) and record.get("fingerprint") != self._fingerprint:
-            self.warn_of_second_export(earlier, "had another request or connection")
-            return None
+        self._loaded = record
+        self.has_same_request = record.get("fingerprint") == self._fingerprint
         return earlier
 
     def warn_of_second_export(self, export: SubmittedExport, reason: str) -> None:
@@ -129,28 +137,26 @@ class ExportStateStore:
             reason,
         )
 
-    def save_intent(self) -> Intent:
+    def save_intent(self) -> None:
         """
         Save that an export is about to be requested.
 
-        :return: the intent.
         :raises AirflowException: if it cannot be saved: then nothing may be sent.
         """
-        intent = Intent(time.time())
+        self._intent = self._intent or Intent(time.time())
         if self._store is None:
-            return intent
+            return
         try:
-            self._save({"export_uuid": None, "requested_at": intent.since})
+            self._save({"export_uuid": None, "requested_at": self._intent.since})
         except Exception as error:
             raise AirflowException(
                 f"Could not save in {self._name} that this task is about to request an export "
                 f"({type(error).__name__}). Nothing was sent. Check Airflow's database and API server"
             ) from error
-        return intent
 
     def discard_intent(self) -> None:
-        """Take the intent back, because the request was certainly not processed."""
-        if self._store is None:
+        """Take the intent of this try back, because the request was certainly not processed."""
+        if self._store is None or self._intent is None:
             return
         try:
             self._store.delete(KEY)
@@ -161,13 +167,14 @@ class ExportStateStore:
                 type(error).__name__,
             )
 
-    def settle_intent(self, intent: Intent) -> None:
-        """Save that this try asks a person to check: after a Clear, the task requests an export."""
-        self._save_or_warn(
-            {"export_uuid": None, "requested_at": intent.since},
-            "If this task is cleared, it fails once more with the same message",
-            settled=True,
-        )
+    def settle_intent(self) -> None:
+        """Save that this try asks a person to check its request, if it sent one; see :meth:`settle_earlier`."""
+        if self._intent is not None:
+            self._save_or_warn({"export_uuid": None, "requested_at": self._intent.since}, _SAME_AGAIN, settled=True)
+
+    def settle_earlier(self) -> None:
+        """Save that this try asks a person to check what :meth:`load` returned: after a Clear, the task requests."""
+        self._save_or_warn(self._loaded, _SAME_AGAIN, settled=True)
 
     def save(self, export: SubmittedExport, *, settled: bool = False) -> None:
         """
@@ -182,7 +189,9 @@ class ExportStateStore:
                 "requested_at": export.requested_at,
                 "accepted_at": export.accepted_at,
             },
-            f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
+            f"If this task is cleared, it resumes export {export.export_uuid} instead of requesting another one"
+            if settled
+            else f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
             settled=settled,
         )
 
@@ -196,15 +205,15 @@ class ExportStateStore:
 
     def _save(self, record: Mapping[str, Any], *, settled: bool = False) -> None:
         marks = {"settled": self._numbers()} if settled else {}
-        self._store.set(KEY, {**record, "fingerprint": self._fingerprint, **marks})
+        self._store.set(KEY, {"fingerprint": self._fingerprint, **record, **marks})
 
     def _read(self) -> Any:
         try:
             return self._store.get(KEY)
         except Exception as error:
             raise AirflowException(
-                f"Could not read {self._name} ({type(error).__name__}: {error}): it is unknown whether an earlier try "
-                "requested an export. Nothing was sent. Check Airflow's database and API server"
+                f"Could not read {self._name} ({type(error).__name__}: {excerpt(str(error))}). It is unknown whether "
+                "an earlier try requested an export. Nothing was sent. Check Airflow's database and API server"
             ) from error
 
     @property
@@ -228,25 +237,33 @@ class ExportStateStore:
         somebody lowered ``retries``, it can be the same number as before. Then ``clear_number`` tells, but a Clear of
         any other task of the run raises it too: so ``max_tries`` must also count from the settled try or a later one.
         """
-        if not isinstance(settled, Mapping):
+        if not settled:
             return False
         now = self._numbers()
         if settled.get("max_tries") != now["max_tries"]:
             return True
         counts_from: int = now["max_tries"] - self._retries
-        return bool(settled.get("clear_number") != now["clear_number"] and counts_from >= settled.get("try_number", 0))
+        return bool(settled.get("clear_number") != now["clear_number"] and counts_from >= settled["try_number"])
 
 
 def _parse(record: object) -> SubmittedExport | Intent | None:
     """Return what a record says, or ``None`` if it is not a record."""
-    if not isinstance(record, Mapping):
+    if not isinstance(record, Mapping) or not _is_settled(record.get("settled", {})):
         return None
     requested_at, accepted_at = record.get("requested_at"), record.get("accepted_at")
-    if not isinstance(requested_at, int | float):
+    if not _is_instant(requested_at):
         return None
     if record.get("export_uuid") is None:
         return Intent(float(requested_at))
     uuid = canonical_uuid(record.get("export_uuid"))
-    if uuid is None or not isinstance(accepted_at, int | float):
-        return None
-    return SubmittedExport(uuid, float(requested_at), float(accepted_at))
+    return SubmittedExport(uuid, float(requested_at), float(accepted_at)) if uuid and _is_instant(accepted_at) else None
+
+
+def _is_settled(numbers: object) -> bool:
+    if not isinstance(numbers, Mapping):
+        return False
+    return not numbers or all(type(numbers.get(name)) is int for name in ("try_number", "max_tries"))
+
+
+def _is_instant(value: object) -> TypeGuard[float]:
+    return type(value) in {int, float} and 0 <= value < _YEAR_10000  # type: ignore[operator]

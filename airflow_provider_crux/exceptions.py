@@ -20,7 +20,7 @@ A subclass exists only where a caller acts differently::
     │   └── CruxUrlExpiredError            the presigned URL has expired: request a new one
     ├── CruxAmbiguousError                 the export may have been started: a resend may send a second e-mail
     ├── CruxExportFailedError              the export failed: only a new export can help
-    └── CruxExportTimeoutError             the export is late: wait for it again
+    └── CruxExportTimeoutError             the export is not done in time: wait for it again
 
 No message contains a secret: foreign text passes :mod:`airflow_provider_crux.api.redaction` first.
 """

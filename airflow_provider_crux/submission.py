@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_crux.api.errors import export_failed, outcome_unknown, proves_not_processed
+from airflow_provider_crux.api.errors import (
+    export_failed,
+    export_gone,
+    outcome_unknown,
+    proves_not_processed,
+    request_changed,
+)
 from airflow_provider_crux.api.orders import iso_instant
 from airflow_provider_crux.api.polling import within_not_found_grace
 from airflow_provider_crux.api.responses import ExportState, SubmittedExport
 from airflow_provider_crux.durable import Intent
-from airflow_provider_crux.exceptions import CruxError, CruxNotFoundError, CruxPermanentError
+from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxNotFoundError, CruxPermanentError
 
 if TYPE_CHECKING:
     from airflow_provider_crux.api.orders import OrdersExportRequest
@@ -36,12 +42,14 @@ class ExportSubmission:
         self._store = store
         self._at_most_one = at_most_one
         self._log = log
+        self._unclear: Intent | None = None
 
     def resume(self) -> SubmittedExport | None:
         """
         Return the export that an earlier try requested, if it can still be used.
 
-        :raises CruxAmbiguousError: with ``at_most_one``, if an earlier try may have requested one.
+        :raises CruxAmbiguousError: with ``at_most_one``, if an earlier try may have requested one, or has requested one
+            with another request.
         :raises CruxExportFailedError: with ``at_most_one``, if the export failed.
         :raises CruxNotFoundError: with ``at_most_one``, if Crux Connect no longer knows the export.
         :raises CruxError: if the status of the export is unknown; then this try must not request another one.
@@ -49,13 +57,9 @@ class ExportSubmission:
         earlier = self._store.load()
         if isinstance(earlier, Intent):
             if self._at_most_one:
-                self._store.settle_intent(earlier)
+                self._store.settle_earlier()
                 raise outcome_unknown(earlier.since)
-            self._log.warning(
-                "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
-                "another one, because on_ambiguous is 'retry': two e-mails may be sent",
-                iso_instant(earlier.since),
-            )
+            self._unclear = earlier
         elif earlier is not None:
             return self._if_reusable(earlier)
         return None
@@ -85,7 +89,12 @@ class ExportSubmission:
         """
         body = request.as_json()
         filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
-        intent = self._store.save_intent()
+        if self._unclear is not None:
+            self._log.warning(
+                "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
+                "another one, because on_ambiguous is 'retry': two e-mails may be sent",
+                iso_instant(self._unclear.since),
+            )
         self._log.info(
             "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
             body.get("start_date"),
@@ -94,12 +103,12 @@ class ExportSubmission:
             json.dumps(filters) if filters else "none",
         )
         try:
-            export = self._hook.submit_export(request)
+            export = self._hook.submit_export(request, before_sending=self._store.save_intent)
         except CruxError as error:
             if proves_not_processed(error):
                 self._store.discard_intent()
             elif self._at_most_one or isinstance(error, CruxPermanentError):
-                self._store.settle_intent(intent)  # there is no retry: the error asks a person to check
+                self._store.settle_intent()  # there is no retry: the error asks a person to check
             raise
         self._store.save(export)
         self._log.info(
@@ -109,21 +118,29 @@ class ExportSubmission:
         return export
 
     def _if_reusable(self, export: SubmittedExport) -> SubmittedExport | None:
-        outcome = self._hook.poll_export(export.export_uuid)
-        problem: tuple[CruxError, str] | None = None
-        if isinstance(outcome, CruxError):
-            if not within_not_found_grace(outcome, accepted_at=export.accepted_at, now=time.time()):
-                if not isinstance(outcome, CruxNotFoundError):
-                    raise outcome
-                problem = outcome, "is no longer known to Crux Connect"
-        elif outcome.state is ExportState.FAILED:
-            problem = export_failed(export.export_uuid, outcome.status), "failed at Crux Connect"
+        problem = self._problem(export)
         if problem is None:
             self._log.info("Resuming export %s, requested by an earlier try of this task", export.export_uuid)
             return export
         error, reason = problem
         if self._at_most_one:
-            self._store.save(export, settled=True)
+            self._store.settle_earlier()
             raise error
         self._store.warn_of_second_export(export, reason)
+        return None
+
+    def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
+        """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is."""
+        if not self._store.has_same_request:
+            return request_changed(export.export_uuid), "has other filters, another interval or another connection"
+        outcome = self._hook.poll_export(export.export_uuid)
+        if isinstance(outcome, CruxError):
+            if within_not_found_grace(outcome, accepted_at=export.accepted_at, now=time.time()):
+                return None
+            if not isinstance(outcome, CruxNotFoundError):
+                raise outcome
+            return export_gone(export.export_uuid), "is no longer known to Crux Connect"
+        if outcome.state is ExportState.FAILED:
+            error = export_failed(export.export_uuid, outcome.status)
+            return CruxExportFailedError(f"{error}. To request another one, clear the task"), "failed at Crux Connect"
         return None

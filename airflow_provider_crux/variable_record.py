@@ -64,7 +64,7 @@ class VariableRecord:
             self._check_reading_works()
             text = _read_variable(self.key)
         try:
-            return None if text is None else json.loads(text)
+            return None if text is None else json.loads(text) or text
         except ValueError:
             return text  # not a record, as the caller will notice
 

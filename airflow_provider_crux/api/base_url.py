@@ -33,7 +33,7 @@ def may_be_loopback(host: str) -> bool:
 
     :param host: without a port, an IPv6 address without brackets.
     """
-    return is_loopback(host.removesuffix(".")) or "localhost" in host.lower()
+    return is_loopback(host.removesuffix(".")) or any(name in host.lower() for name in ("localhost", "loopback"))
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

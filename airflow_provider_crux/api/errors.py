@@ -42,7 +42,7 @@ class Peer:
 
     :param connection: how messages name the Airflow connection, for example ``connection 'crux_default'``.
     :param file_host: host and port that serve an export's file; ``None`` for the API.
-    :param proxied: whether a proxy is in between; only then a message about a file names one.
+    :param proxied: whether a proxy is in between; only then a message names one.
     """
 
     connection: str
@@ -51,6 +51,14 @@ class Peer:
 
     def __str__(self) -> str:
         return self.file_host or "Crux Connect"
+
+    @property
+    def connection_advice(self) -> str:
+        """What to do if no connection can be established."""
+        if self.file_host:
+            proxy = ", and the network's proxy" if self.proxied else ""
+            return f"Check that the workers reach {self.file_host}{proxy}"
+        return f"Check the network, and the host{' and the proxy' if self.proxied else ''} of {self.connection}"
 
     @property
     def file_advice(self) -> str:
@@ -128,6 +136,9 @@ def error_for_status(
         problem += ". Redirects are not followed, so that secrets stay with this host"
     if peer.file_host:
         return CruxUnavailableError(f"{problem}. {_TRY_LATER}; if it fails again, {peer.file_advice}")
+    if 300 <= status < 400 and not request.idempotent:
+        # 303 is what a server returns after a POST that it has processed, and some return 302
+        return CruxInvalidResponseError(f"{problem}. Check the host of {peer.connection}. {_AMBIGUOUS}")
     return CruxRequestRejectedError(f"{problem}. Check the host of {peer.connection}")
 
 
@@ -143,7 +154,7 @@ def connection_failed(
     """Return the error for a request that never left: connection refused, host not found, connect timeout."""
     return CruxUnavailableError(
         f"Could not {request.action}: cannot connect to {peer} ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
-        f"Check the network, and the host and the proxy of {peer.connection}"
+        f"{peer.connection_advice}"
     )
 
 
@@ -173,6 +184,23 @@ def outcome_unknown(since: float) -> CruxAmbiguousError:
         "Could not request an export of orders: an earlier try ended before it knew the response to its request, "
         f"which may have been under way since {iso_instant(since)}. Nothing was sent now. Check for an e-mail from "
         "Crux Connect since then. Then clear the task: it requests an export, the second one if there was an e-mail"
+    )
+
+
+def export_gone(export_uuid: str) -> CruxNotFoundError:
+    """Return the error for the export of an earlier try that Crux Connect no longer knows."""
+    return CruxNotFoundError(
+        f"Crux Connect no longer knows export {export_uuid}, which an earlier try of this task requested (HTTP 404). "
+        "Nothing was sent now. To request another export, clear the task"
+    )
+
+
+def request_changed(export_uuid: str) -> CruxAmbiguousError:
+    """Return the error for a try whose request differs from that of an earlier one, which requested an export."""
+    return CruxAmbiguousError(
+        f"An earlier try of this task requested export {export_uuid} with other filters, another interval or another "
+        "connection: somebody changed the task, or a template renders the present time. Nothing was sent now. If you "
+        "want a second export, clear the task"
     )
 
 
@@ -268,8 +296,8 @@ def export_timed_out(export_uuid: str, detail: str | None = None) -> CruxExportT
     """Return the error for an export that was not done before the deadline."""
     detail = "" if detail is None else f" ({detail})"
     return CruxExportTimeoutError(
-        f"Export {export_uuid} was not done before the timeout{detail}. It continues at Crux Connect: increase "
-        "timeout, or wait for it again with CruxExportSensor"
+        f"Export {export_uuid} was not done before the timeout{detail}. If Crux Connect still prepares it, increase "
+        "timeout, or let the task retry, which sends no e-mail"
     )
 
 

@@ -23,7 +23,7 @@ POLL_INTERVAL: Final = 30.0
 """Seconds between two polls, unless the task says otherwise."""
 
 TIMEOUT: Final = 60 * 60.0
-"""Seconds until an export is late, unless the task says otherwise."""
+"""Seconds to wait for an export, unless the task says otherwise."""
 
 MAX_WAIT: Final = 366 * 24 * 60 * 60.0
 """

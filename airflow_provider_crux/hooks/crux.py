@@ -31,7 +31,7 @@ from airflow_provider_crux.api.settings import ConnectionSettings, connection_na
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
@@ -108,16 +108,20 @@ class CruxHook(BaseHook):
         """
         return self.submit_export(request).export_uuid
 
-    def submit_export(self, request: OrdersExportRequest) -> SubmittedExport:
+    def submit_export(
+        self, request: OrdersExportRequest, *, before_sending: Callable[[], object] | None = None
+    ) -> SubmittedExport:
         """
         Request an export of orders. Crux Connect e-mails the token's user for every request that it accepts.
 
         :param request: which orders.
+        :param before_sending: called right before the request is sent, each time; if it raises, nothing is sent.
         :return: the export, and when it was requested.
         :raises CruxAmbiguousError: if the export may have been started; the request was not sent again.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        response = self._run_flow(self._auth.auth_flow(export_orders_request(request)))
+        flow = self._auth.auth_flow(export_orders_request(request))
+        response = self._run_flow(flow, before_sending=before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
         return SubmittedExport(uuid, requested_at=response.sent_at, accepted_at=time.time())
 
@@ -312,12 +316,24 @@ class CruxHook(BaseHook):
             request.headers["Authorization"] = f"Token {self._run_flow(self._auth.token_flow())}"
         return request
 
-    def _run_flow(self, flow: Generator[ApiRequest, ApiResponse, T], max_retries: int | None = None) -> T:
+    def _run_flow(
+        self,
+        flow: Generator[ApiRequest, ApiResponse, T],
+        *,
+        max_retries: int | None = None,
+        before_sending: Callable[[], object] | None = None,
+    ) -> T:
         """Send what the flow yields, send it the responses, and return what it returns."""
         retries = self.settings.max_retries if max_retries is None else max_retries
         try:
             request = next(flow)
             while True:
-                request = flow.send(self._client.send(request, secrets=self._auth.secrets(), max_retries=retries))
+                response = self._client.send(
+                    request,
+                    secrets=self._auth.secrets(),
+                    max_retries=retries,
+                    before_sending=None if request.idempotent else before_sending,
+                )
+                request = flow.send(response)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]

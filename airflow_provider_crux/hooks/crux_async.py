@@ -273,7 +273,8 @@ class _AsyncClient:
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
             reason = late if timed_out else f"{type(error).__name__}: {error}"
-            raise factory(request, reason, peer=Peer(settings.name), secrets=self._auth.secrets()) from None
+            peer = Peer(settings.name, proxied=settings.proxy is not None)
+            raise factory(request, reason, peer=peer, secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""

@@ -57,18 +57,32 @@ class HttpClient:
         self._settings = settings
         self._log = log
 
-    def send(self, request: ApiRequest, *, secrets: Collection[str], max_retries: int) -> ApiResponse:
+    def send(
+        self,
+        request: ApiRequest,
+        *,
+        secrets: Collection[str],
+        max_retries: int,
+        before_sending: Callable[[], object] | None = None,
+    ) -> ApiResponse:
         """
         Send a request and read its response; send it again as the retry policy says.
 
         :param request: what to send.
         :param secrets: what no error may show.
         :param max_retries: how often it may be sent again.
+        :param before_sending: called before each attempt.
         """
-        peer = Peer(self._settings.name)
+        peer = Peer(self._settings.name, proxied=self._settings.proxy is not None)
 
         def exchange() -> ApiResponse:
             body = None if request.body is None else json.dumps(request.body).encode()
+            if not request.idempotent:
+                # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
+                # whether the server has read this one.
+                self.session.close()
+            if before_sending is not None:
+                before_sending()
             sent_at = time.time()
             with (
                 translated_errors(request, peer=peer, secrets=secrets),
@@ -131,7 +145,7 @@ def new_session(settings: ConnectionSettings) -> requests.Session:
 
     :param settings: the connection; its credentials are not used.
     """
-    session = requests.Session()
+    session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter(settings.response_timeout))
     session.headers["User-Agent"] = USER_AGENT
@@ -142,6 +156,13 @@ def new_session(settings: ConnectionSettings) -> requests.Session:
     # a session cookie of a login must not authenticate us beside the token
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect; requests' own reads the whole body and the target of one in any case."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        """Return none."""
 
 
 def send_once(session: requests.Session, settings: ConnectionSettings, request: requests.Request) -> requests.Response:

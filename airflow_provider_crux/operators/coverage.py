@@ -132,8 +132,8 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
             hook = CruxHook(self.crux_conn_id)
             host = api_host(hook.settings.base_url)
             manifests = list(self._matching(open_path(self.path), request.as_json(), host, since, until))
-        coverage = cover(since, until, [period for _, period in manifests])
-        missing = self._missing(coverage, _OrdersList(hook, request, self.log) if self.skip_if_no_orders else None)
+            coverage = cover(since, until, [period for _, period in manifests])
+            missing = self._missing(coverage, _OrdersList(hook, request, self.log) if self.skip_if_no_orders else None)
         self._report(context, coverage, missing, [manifest for manifest, _ in manifests])
         if missing.gaps and self.fail_on_gap:
             raise AirflowFailException(
@@ -243,12 +243,18 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
             _number(len(missing.gaps), "gap"),
             f": {_text(missing.gaps)}" if missing.gaps else "",
         )
-        for noun, periods in (
-            ("gap below one minute", coverage.short_gaps),
-            ("interval without orders", missing.empty),
-        ):
-            if periods:
-                self.log.info("Not to export: %s: %s", _number(len(periods), noun), _text(periods))
+        if missing.empty:
+            self.log.info(
+                "Not to export: %s: %s", _number(len(missing.empty), "interval without orders"), _text(missing.empty)
+            )
+        if coverage.short_gaps:
+            self.log.warning(
+                "Not to export, because each is shorter than a minute: %s, %d seconds together: %s. If orders may be "
+                "missing there, let each interval end where the next one begins",
+                _number(len(coverage.short_gaps), "gap"),
+                total(coverage.short_gaps).total_seconds(),
+                _text(coverage.short_gaps),
+            )
 
     def _instants(self) -> dict[str, datetime]:
         known = self._known(_INSTANTS)
@@ -297,14 +303,20 @@ class _OrdersList:
         self._failures = 0
 
     def may_have_orders(self, interval: Period) -> bool:
-        """Tell whether an interval has orders; also if its list cannot be read, because then nobody knows."""
+        """
+        Tell whether an interval has orders; also if its list cannot be read, because then nobody knows.
+
+        :raises CruxPermanentError: if no list can be read: each run would export the empty intervals too.
+        """
         if self._failures == _MAX_LIST_FAILURES:
             return True
         start, end = interval
         try:
             has_orders = self._hook.has_orders(replace(self._request, start_date=start, end_date=end))
+        except CruxPermanentError:
+            raise
         except CruxError as error:
-            self._failures = _MAX_LIST_FAILURES if isinstance(error, CruxPermanentError) else self._failures + 1
+            self._failures += 1
             self._log.warning(
                 "Could not check whether there are orders from %s to %s, so it is a gap%s: %s",
                 start.isoformat(),

@@ -85,7 +85,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         one, else as above. ``interval_end`` and the filters default to the run's parameters too, see
         :func:`~airflow_provider_crux.arguments.orders_export_params`. Templated.
     :param interval_end: end of the interval, likewise. Templated.
-    :param lookback: length of the interval, above 0: it begins so long before its end, whatever the run's own period
+    :param lookback: length of the interval, above 0: it starts this long before its end, whatever the run's own period
         is, unless ``interval_start`` is set.
     :param start: index of the first order; see :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this
         and the next four. Templated.
@@ -112,7 +112,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :raises CruxTransientError: if a retry may help.
     :raises CruxAmbiguousError: if the response to the request was lost, and ``on_ambiguous`` is ``retry``.
     :raises CruxExportFailedError: while it waits, if the export failed.
-    :raises CruxExportTimeoutError: while it waits, if the export is late.
+    :raises CruxExportTimeoutError: while it waits, if the export is not done within ``timeout``.
     """
 
     template_fields: Sequence[str] = (*_INTERVAL_ARGUMENTS, *_FILTERS, "crux_conn_id")
@@ -225,7 +225,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             return self._finish(context, export, body, store)
 
     def on_kill(self) -> None:
-        """Say what ending the task does not end."""
+        """Log that the export continues."""
         if self._export_uuid is not None:
             self.log.warning(
                 "Crux Connect cannot cancel an export: %s continues, and its e-mail will be sent", self._export_uuid

@@ -42,7 +42,7 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     the export may be unknown; after that, not found fails the task immediately, as a failed export does.
 
     ``mode``, ``soft_fail`` and the other arguments are those of every sensor of Airflow. With ``soft_fail`` an export
-    that fails, is not found or is late skips the task; with ``never_fail`` every error does.
+    that fails, is not found or is not done in time skips the task; with ``never_fail`` every error does.
 
     The sensor pushes no XCom.
 

@@ -95,7 +95,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for every error that a retry cannot fix.
     :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
-    :raises CruxExportTimeoutError: if the export is late.
+    :raises CruxExportTimeoutError: if the export is not done within ``timeout``.
     :raises CruxTransientError: if a retry may help.
     :raises Exception: in a run, what the storage raises.
     """

@@ -169,7 +169,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             return None
         try:
             return self._count_problem(OrdersExportRequest.from_json(origin.request), origin, orders)
-        except CruxError as error:  # never an alarm on a doubt
+        except CruxError as error:  # an inconclusive check must not fail the task
             self.log.warning("Could not check the number of orders of export %s: %s", origin.export_uuid, error)
             return None
 

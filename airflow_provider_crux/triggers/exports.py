@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class CruxExportTrigger(BaseTrigger):
     """
-    Wait until an export is done, has failed, or is late. The trigger never requests one.
+    Wait until an export is done, has failed, or the deadline is over. The trigger never requests one.
 
     The tasks of this provider create it; use it in an operator of your own.
 
@@ -33,7 +33,7 @@ class CruxExportTrigger(BaseTrigger):
     :param export_uuid: the export.
     :param accepted_at: when its request was accepted, in seconds since the epoch; for 60 seconds after that, not found
         means wait.
-    :param deadline: when it is late, in seconds since the epoch. The last poll comes after it.
+    :param deadline: when the wait ends, in seconds since the epoch. The last poll comes after it.
     :param poll_interval: seconds between two polls; they vary by a tenth.
     :param first_poll_at: earliest time of the first poll, in seconds since the epoch; default: within one interval from
         now. It holds even if ``deadline`` is earlier.

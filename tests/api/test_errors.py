@@ -49,7 +49,7 @@ def error_for_status(request: ApiRequest, status: int) -> exceptions.CruxError:
         (405, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (409, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (422, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
-        (302, exceptions.CruxRequestRejectedError, "Redirects are not followed"),
+        (302, exceptions.CruxInvalidResponseError, "Redirects are not followed"),
         (429, exceptions.CruxRateLimitError, "Airflow pool"),
         (500, exceptions.CruxAmbiguousError, "may send a second e-mail"),
         (502, exceptions.CruxAmbiguousError, "may send a second e-mail"),
@@ -120,8 +120,10 @@ def test_each_status_of_a_download_has_its_class_and_a_remedy_and_shows_no_secre
 def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, api_request, peer: Peer) -> None:
     message = str(make(api_request, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
     assert message.startswith(f"Could not {api_request.action}: ")
-    assert "(reason ***). Nothing was sent. Check the" in message
-    assert "connection 'crux_eu'" in message
+    assert "(reason ***). Nothing was sent. Check th" in message
+    names_storage = make is errors.connection_failed and peer is FILE_HOST
+    assert ("files.example:443." if names_storage else "connection 'crux_eu'") in f"{message}."
+    assert "proxy" not in message or make is errors.invalid_request_url
 
 
 def test_a_download_that_was_cut_off_stores_nothing_and_may_be_tried_again() -> None:

@@ -203,6 +203,11 @@ def rejected(
     return same_for_all(outcome, download=download)
 
 
+def redirected(status: int) -> Expected:
+    outcomes = rejected(status, REJECTED, UNAVAILABLE)
+    return {**outcomes, "export": Outcome(errors.CruxInvalidResponseError, f"Crux Connect returned HTTP {status} (")}
+
+
 def ambiguous(status: int) -> Expected:
     outcomes = rejected(status, errors.CruxUnavailableError, errors.CruxUnavailableError, sent_again=True)
     return {**outcomes, "export": Outcome(errors.CruxAmbiguousError, f"Crux Connect returned HTTP {status} (")}
@@ -457,10 +462,7 @@ CASES: Final = (
         times_out=True,
     ),
     # -- 3xx
-    *(
-        Case(f"HTTP {status}, {REDIRECT}", respond(status), rejected(status, REJECTED, UNAVAILABLE))
-        for status in (301, 302, 303, 307, 308)
-    ),
+    *(Case(f"HTTP {status}, {REDIRECT}", respond(status), redirected(status)) for status in (301, 302, 303, 307, 308)),
     # -- 4xx
     Case("HTTP 400 that repeats the request's headers", repeat_request, rejected(400, REJECTED, UNAVAILABLE)),
     Case("HTTP 401", respond(401), rejected(401, errors.CruxAuthenticationError, UNAVAILABLE)),

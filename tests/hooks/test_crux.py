@@ -128,9 +128,24 @@ def test_ambiguous_export_request_is_sent_once(hook: CruxHook, requests_mock, st
 
 def test_redirect_is_not_followed(hook: CruxHook, requests_mock) -> None:
     requests_mock.post(EXPORT, status_code=307, headers={"Location": "https://evil.example/"})
-    with pytest.raises(CruxRequestRejectedError, match="Redirects"):
+    with pytest.raises(CruxInvalidResponseError, match=r"Redirects.*The export may have been started"):
         hook.export_orders(REQUEST)
     assert requests_mock.call_count == 1
+
+
+def test_neither_body_nor_target_of_a_redirect_is_read(connect) -> None:
+    """requests reads both, even if it does not follow the redirect."""
+
+    def redirect(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 302 Found\r\nLocation: http://[\xe9\r\nContent-Length: 200000000\r\n\r\n")
+        for _ in range(200):
+            connection.send(b"x" * 1_000_000)
+
+    with raw_server(redirect) as server:
+        connect(host=server.url, password="abc")
+        with pytest.raises(CruxInvalidResponseError, match="Redirects"):
+            CruxHook().export_orders(REQUEST)
+        assert not server.gave_up
 
 
 @pytest.mark.parametrize(

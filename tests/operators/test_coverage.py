@@ -333,7 +333,7 @@ def test_days_that_end_one_second_early_are_logged_and_counted_but_not_returned(
     gaps, coverage = find_gaps(folder.url, fail_on_gap=True)
     assert gaps == []
     assert [coverage[name] for name in ("gaps", "short_gaps", "covered_seconds")] == [0, 30, 30 * 86399]
-    text = "Not to export: 30 gaps below one minute: 2026-01-01T23:59:59+00:00 to 2026-01-02T00:00:00+00:00; "
+    text = "shorter than a minute: 30 gaps, 30 seconds together: 2026-01-01T23:59:59+00:00 to 2026-01-02T"
     assert text in logged()
 
 

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxRateLimitError
 from tests.operators.task_instance import StateStore, Task, make_operator
-from tests.raw_server import EXPORT_PATH, TOKEN, UUID, Connection, Fault, RawServer, raw_server
+from tests.raw_server import EXPORT_PATH, LOGIN_PATH, TOKEN, UUID, Connection, Fault, RawServer, raw_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +158,33 @@ def test_after_a_request_that_was_surely_not_processed_the_next_try_requests(
         assert any_task.run(on_ambiguous="fail") == UUID
         assert server.count_requests(EXPORT_PATH) == 2
     assert "unknown" not in logged()
+
+
+def test_what_fails_before_the_request_leaves_no_intent(any_task: Task, serve, connect) -> None:
+    """Neither a connection that cannot be read nor a login is the request."""
+    with serve(respond_normally) as server:
+        connect(host=server.url, login="ada", password="wrong", extra={"max_retries": 0, "read_timeout": 10})
+        server.fault, server.faulty_path = kill_this_process, LOGIN_PATH
+        with pytest.raises(Killed):
+            any_task.run(on_ambiguous="fail")
+        server.fault, server.faulty_path = respond_normally, EXPORT_PATH
+        assert any_task.run(on_ambiguous="fail") == UUID
+        assert server.count_requests(EXPORT_PATH) == 1
+
+
+def test_a_request_is_not_sent_again_after_a_wait_if_airflow_has_given_up_the_try(
+    make_context, serve, connect, monkeypatch
+) -> None:
+    task = Task(make_context, None)
+    checks = [True, True, False]
+    monkeypatch.setattr(
+        "airflow_provider_crux.variable_record._is_current", lambda _: checks.pop(0) if checks else False
+    )
+    with serve(lambda connection: connection.respond(429, b"", "Retry-After: 0")) as server:
+        connect(host=server.url, password=TOKEN, extra={"max_retries": 3})
+        with pytest.raises(AirflowException, match=r"SupersededError.*Nothing was sent"):
+            task.run(on_ambiguous="fail")
+        assert server.count_requests(EXPORT_PATH) == 1
 
 
 def test_an_intent_counts_even_if_the_next_try_has_another_request(any_task: Task, serve) -> None:

@@ -127,7 +127,7 @@ def test_a_changed_request_is_a_new_export(held_sandbox: Sandbox, any_task: Task
     first = any_task.crash_while_waiting()
     second = any_task.run(line_item_status=["rejected"])
     assert held_sandbox.exports == [first, second]
-    assert_earlier_export_is_named(logged(), first, "had another request or connection")
+    assert_earlier_export_is_named(logged(), first, "has other filters, another interval or another connection")
 
 
 def test_a_changed_connection_is_a_new_export(held_sandbox: Sandbox, task: Task, connect, logged) -> None:
@@ -135,7 +135,23 @@ def test_a_changed_connection_is_a_new_export(held_sandbox: Sandbox, task: Task,
     connect("other", host=held_sandbox.url, password=held_sandbox.settings.token)
     second = task.run(crux_conn_id="other")
     assert held_sandbox.exports == [first, second]
-    assert_earlier_export_is_named(logged(), first, "had another request or connection")
+    assert_earlier_export_is_named(logged(), first, "has other filters, another interval or another connection")
+
+
+@pytest.mark.parametrize("deferred", [True, False], ids=["it waits", "it is done"])
+def test_with_fail_only_a_clear_requests_another_export_if_the_request_has_changed(
+    held_sandbox: Sandbox, any_task: Task, *, deferred: bool
+) -> None:
+    """A template that renders the present time is no wish for a second e-mail."""
+    run = any_task.crash_while_waiting if deferred else any_task.run
+    first = run(on_ambiguous="fail")
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match=f"requested export {first} with other filters.*clear the task"):
+            any_task.run(on_ambiguous="fail", interval_end="2026-01-03")
+    assert held_sandbox.exports == [first]
+    any_task.clear()
+    second = any_task.run(on_ambiguous="fail", interval_end="2026-01-03")
+    assert held_sandbox.exports == [first, second]
 
 
 def make_export_fail(sandbox: Sandbox, task: Task, uuid: str) -> None:
@@ -249,6 +265,10 @@ def test_a_store_that_cannot_be_written_after_the_request_does_not_fail_the_task
         pytest.param(lambda record: record | {"export_uuid": "../x"}, id="UUID"),
         pytest.param(lambda record: record | {"requested_at": "now"}, id="time"),
         pytest.param(lambda record: record | {"accepted_at": None}, id="time of the response"),
+        pytest.param(lambda record: record | {"requested_at": float("nan")}, id="no number"),
+        pytest.param(lambda record: record | {"requested_at": 1e300}, id="no time"),
+        pytest.param(lambda record: record | {"settled": {"max_tries": 1}}, id="no try"),
+        pytest.param(lambda record: record | {"settled": None}, id="null"),
     ],
 )
 def test_a_damaged_record_fails_the_task_before_the_request(
