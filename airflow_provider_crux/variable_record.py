@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow import __version__ as airflow_version
@@ -150,16 +151,19 @@ def _is_current(task_instance: Any) -> bool:
     """Tell whether a try is still the one that Airflow runs for its task instance."""
     if _AIRFLOW_2:
         from airflow.models import TaskInstance
+        from airflow.utils.net import get_hostname
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
         names = ("dag_id", "task_id", "run_id", "map_index")
         own = [getattr(TaskInstance, name) == getattr(task_instance, name) for name in names]
         with create_session() as session:
-            row = session.execute(select(TaskInstance.try_number, TaskInstance.state).where(*own)).one_or_none()
+            columns = (TaskInstance.hostname, TaskInstance.pid, TaskInstance.state)
+            row = session.execute(select(*columns).where(*own)).one_or_none()
+        # Not by the number of the try: when a try ends, Airflow 2 overwrites its own with that of the row.
         # None of these states is that of a try that runs; dag.test() runs tries in any other.
         given_up = ("up_for_retry", "failed", "restarting")
-        return row is not None and row[0] == task_instance.try_number and row[1] not in given_up
+        return row is not None and tuple(row[:2]) == (get_hostname(), os.getpid()) and row[2] not in given_up
 
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import ErrorResponse, ValidateInletsAndOutlets

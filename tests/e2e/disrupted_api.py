@@ -108,6 +108,7 @@ class DisruptedApi:
     def __init__(self, plans: Iterable[Plan]) -> None:
         self.runs = {api_timestamp(plan.logical_date): Run(plan) for plan in plans}
         self.find_process: Callable[[int], psutil.Process] | None = None
+        self.database_is_locked: Callable[[], bool] = lambda: False
         self.enabled = True
         self._changed = Condition()
 
@@ -209,6 +210,7 @@ class DisruptedApi:
             run.disruptions.append((disruption, progress))
             if disruption.kind is Kind.SUSPENDED:
                 current.task.suspend()
+                self._release_database(current)
                 return
             if disruption.kind is Kind.MACHINE_LOST:
                 current.supervisor.kill()
@@ -219,6 +221,15 @@ class DisruptedApi:
             if disruption.kind is Kind.STOPPED:
                 time.sleep(GRACE)
                 current.task.kill()
+
+    def _release_database(self, current: Try) -> None:
+        """Let a suspended process go on for a moment if it holds the lock of SQLite: no next try could begin."""
+        while self.database_is_locked():
+            for process in (current.task, current.supervisor):
+                process.resume()
+            time.sleep(0.002)
+            for process in (current.supervisor, current.task):
+                process.suspend()
 
     def _continue_beside_next_try(self, server: RawServer, run: Run, current: Try, disruption: Disruption) -> None:
         deadline = time.monotonic() + NEXT_TRY_SECONDS
