@@ -163,7 +163,8 @@ def _is_current(task_instance: Any) -> bool:
         # Not by the number of the try: when a try ends, Airflow 2 overwrites its own with that of the row.
         # None of these states is that of a try that runs; dag.test() runs tries in any other.
         given_up = ("up_for_retry", "failed", "restarting")
-        return row is not None and tuple(row[:2]) == (get_hostname(), os.getpid()) and row[2] not in given_up
+        own_process = (get_hostname(), os.getpid())  # type: ignore[no-untyped-call]
+        return row is not None and tuple(row[:2]) == own_process and row[2] not in given_up
 
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import ErrorResponse, ValidateInletsAndOutlets
