@@ -61,23 +61,17 @@ class VariableRecord:
 
     def set(self, _: str, record: Mapping[str, Any]) -> None:
         """Save the record."""
-        from airflow.providers.common.compat.sdk import Variable
-
-        Variable.set(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
+        _write_variable(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
 
     def delete(self, _: str) -> None:
         """Remove the record."""
-        from airflow.providers.common.compat.sdk import Variable
-
-        Variable.delete(self.key)
+        _delete_variable(self.key)
 
     def _check_reading_works(self) -> None:
-        from airflow.providers.common.compat.sdk import Variable
-
-        probe = f"{self.key}:probe"
-        Variable.set(probe, "1", "Crux Connect: tests whether Airflow can read its Variables")
+        probe = f"{_PREFIX}:probe:{hashlib.sha256(self.key.encode()).hexdigest()}"
+        _write_variable(probe, "1", "Crux Connect: tests whether Airflow can read its Variables")
         readable = _read_variable(probe) is not None
-        Variable.delete(probe)
+        _delete_variable(probe)
         if not readable:
             raise AirflowException("Airflow cannot read its Variables")
 
@@ -101,15 +95,54 @@ def _read_variable(key: str) -> str | None:
             return None if row is None else str(row.val)
 
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.comms import GetVariable
+
+    try:
+        return str(_send(GetVariable(key=key)).value)
+    except AirflowRuntimeError as error:
+        if error.error.error == ErrorType.VARIABLE_NOT_FOUND:
+            return None
+        raise
+
+
+def _write_variable(key: str, text: str, description: str) -> None:
+    """Set a Variable. ``Variable.set`` of Airflow 3 only logs that the API server could not."""
+    if _AIRFLOW_2:
+        from airflow.models import Variable
+
+        Variable.set(key, text, description)
+    else:
+        from airflow.sdk.execution_time.comms import PutVariable
+
+        _send(PutVariable(key=key, value=text, description=description))
+
+
+def _delete_variable(key: str) -> None:
+    """Remove a Variable; as for setting one."""
+    if _AIRFLOW_2:
+        from airflow.models import Variable
+
+        Variable.delete(key)
+    else:
+        from airflow.sdk.execution_time.comms import DeleteVariable
+
+        _send(DeleteVariable(key=key))
+
+
+def _send(message: Any) -> Any:
+    """
+    Send a message to the API server, through the supervisor of the task, and return the response.
+
+    :raises AirflowRuntimeError: if it is an error.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import ErrorResponse
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    response: Any = SUPERVISOR_COMMS.send(GetVariable(key=key))
+    response: Any = SUPERVISOR_COMMS.send(message)
     if isinstance(response, ErrorResponse):
-        if response.error == ErrorType.VARIABLE_NOT_FOUND:
-            return None
         raise AirflowRuntimeError(response)
-    return str(response.value)
+    return response
 
 
 def delete_variable(context: Context) -> None:
