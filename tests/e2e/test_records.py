@@ -74,6 +74,7 @@ def airflow(folder: Path, sandbox: Sandbox, relay: ExecutionApiRelay) -> Iterato
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.1",
         "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "0.5",
         # A test edits a DAG file.
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
     }
@@ -114,9 +115,9 @@ def test_try_that_cannot_read_its_record_requests_nothing_and_the_next_one_resum
     run = runs["records_read_fails"]
     airflow.wait_for_run(run.dag_id, run.run_id)
 
-    assert relay.failed[run.dag_id] >= 1
-    assert airflow.task_instance(run, "export").try_number == 3
     assert_resumed(airflow, sandbox, run)
+    assert airflow.task_instance(run, "export").try_number == 3
+    assert relay.failed[run.dag_id] >= 1
 
 
 @pytest.mark.skipif(not VARIABLES_OF_AIRFLOW_3, reason="Airflow says 'not found' only if it could read its database")
@@ -126,9 +127,9 @@ def test_try_whose_record_is_wrongly_reported_as_absent_requests_nothing_and_the
     run = runs["records_read_says_absent"]
     airflow.wait_for_run(run.dag_id, run.run_id)
 
-    assert relay.failed[run.dag_id] >= 2  # the record, and the Variable that tests whether reading works
-    assert airflow.task_instance(run, "export").try_number == 3
     assert_resumed(airflow, sandbox, run)
+    assert airflow.task_instance(run, "export").try_number == 3
+    assert relay.failed[run.dag_id] >= 2  # the record, and the Variable that tests whether reading works
 
 
 @only_airflow_3
@@ -138,9 +139,9 @@ def test_try_that_cannot_save_its_intent_requests_nothing(
     run = runs["records_intent_not_saved"]
     airflow.wait_for_run(run.dag_id, run.run_id)
 
-    assert relay.failed[run.dag_id] >= 1
-    assert airflow.task_instance(run, "export").try_number == 2
     assert_resumed(airflow, sandbox, run)
+    assert airflow.task_instance(run, "export").try_number == 2
+    assert relay.failed[run.dag_id] >= 1
 
 
 @only_airflow_2
@@ -150,8 +151,8 @@ def test_try_that_is_killed_before_its_success_is_stored_is_resumed(
     run = runs["records_killed_in_callback"]
     airflow.wait_for_run(run.dag_id, run.run_id)
 
-    assert airflow.task_instance(run, "export").try_number == 2
     assert_resumed(airflow, sandbox, run)
+    assert airflow.task_instance(run, "export").try_number == 2
 
 
 @only_airflow_3
@@ -189,8 +190,8 @@ def test_clear_of_another_task_while_this_one_waits_for_its_retry_requests_nothi
 ) -> None:
     run = airflow.wait_for_run("records_other_task_cleared", runs["records_other_task_cleared"].run_id)
 
-    assert airflow.task_instance(run, "other").try_number == 2
     assert_resumed(airflow, sandbox, run)
+    assert airflow.task_instance(run, "other").try_number == 2
 
 
 def exports_of(sandbox: Sandbox, dag_id: str) -> list[dict[str, Any]]:
