@@ -75,10 +75,8 @@ class VariableRecord:
 
         :raises SupersededError: if another try may have begun, even while the record was saved.
         """
-        from airflow.providers.common.compat.sdk import Variable
-
         self.check_is_current()
-        Variable.set(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
+        _write_variable(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
         # If the next try begins only after this check, it finds the record.
         self.check_is_current()
 
@@ -93,9 +91,7 @@ class VariableRecord:
 
     def delete_unchecked(self) -> None:
         """Remove the record of a task instance whose success Airflow has stored."""
-        from airflow.providers.common.compat.sdk import Variable
-
-        Variable.delete(self.key)
+        _delete_variable(self.key)
 
     def check_is_current(self) -> None:
         """
@@ -107,12 +103,10 @@ class VariableRecord:
             raise SupersededError("Airflow has given up this try, and another one may have begun")
 
     def _check_reading_works(self) -> None:
-        from airflow.providers.common.compat.sdk import Variable
-
-        probe = f"{self.key}:probe"
-        Variable.set(probe, "1", "Crux Connect: tests whether Airflow can read its Variables")
+        probe = f"{_PREFIX}:probe:{hashlib.sha256(self.key.encode()).hexdigest()}"
+        _write_variable(probe, "1", "Crux Connect: tests whether Airflow can read its Variables")
         readable = _read_variable(probe) is not None
-        Variable.delete(probe)
+        _delete_variable(probe)
         if not readable:
             raise AirflowException("Airflow cannot read its Variables")
 
@@ -136,15 +130,54 @@ def _read_variable(key: str) -> str | None:
             return None if row is None else str(row.val)
 
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.comms import GetVariable
+
+    try:
+        return str(_send(GetVariable(key=key)).value)
+    except AirflowRuntimeError as error:
+        if error.error.error == ErrorType.VARIABLE_NOT_FOUND:
+            return None
+        raise
+
+
+def _write_variable(key: str, text: str, description: str) -> None:
+    """Set a Variable. ``Variable.set`` of Airflow 3 only logs that the API server could not."""
+    if _AIRFLOW_2:
+        from airflow.models import Variable
+
+        Variable.set(key, text, description)
+    else:
+        from airflow.sdk.execution_time.comms import PutVariable
+
+        _send(PutVariable(key=key, value=text, description=description))
+
+
+def _delete_variable(key: str) -> None:
+    """Remove a Variable; as for setting one."""
+    if _AIRFLOW_2:
+        from airflow.models import Variable
+
+        Variable.delete(key)
+    else:
+        from airflow.sdk.execution_time.comms import DeleteVariable
+
+        _send(DeleteVariable(key=key))
+
+
+def _send(message: Any) -> Any:
+    """
+    Send a message to the API server, through the supervisor of the task, and return the response.
+
+    :raises AirflowRuntimeError: if it is an error.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import ErrorResponse
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    response: Any = SUPERVISOR_COMMS.send(GetVariable(key=key))
+    response: Any = SUPERVISOR_COMMS.send(message)
     if isinstance(response, ErrorResponse):
-        if response.error == ErrorType.VARIABLE_NOT_FOUND:
-            return None
         raise AirflowRuntimeError(response)
-    return str(response.value)
+    return response
 
 
 def _is_current(task_instance: Any) -> bool:
@@ -167,19 +200,16 @@ def _is_current(task_instance: Any) -> bool:
         return row is not None and tuple(row[:2]) == own_process and row[2] not in given_up
 
     from airflow.sdk.exceptions import AirflowRuntimeError
-    from airflow.sdk.execution_time.comms import ErrorResponse, ValidateInletsAndOutlets
-    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+    from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
 
-    # Of a try that it has given up, Airflow no longer knows the id. This call does nothing but look it up.
+    # Of a try that it has given up, Airflow no longer knows the id. This message does nothing but look it up.
     try:
-        response: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=task_instance.id))
+        _send(ValidateInletsAndOutlets(ti_id=task_instance.id))
     except AirflowRuntimeError as error:
-        response = error.error
-    if not isinstance(response, ErrorResponse):
-        return True
-    if (response.detail or {}).get("status_code") == 404:
-        return False
-    raise AirflowRuntimeError(response)
+        if (error.error.detail or {}).get("status_code") == 404:
+            return False
+        raise
+    return True
 
 
 def delete_variable(context: Context) -> None:

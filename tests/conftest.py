@@ -139,18 +139,15 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Replace Airflow's Variables, which need a database, with this empty dictionary."""
     values: dict[str, str] = {}
 
-    class Variable:
-        @staticmethod
-        def set(key: str, value: str, description: str | None = None, /) -> None:
-            values[key] = value
+    def write(key: str, text: str, description: str) -> None:
+        assert len(key) <= 250, "PostgreSQL rejects it"
+        values[key] = text
 
-        @staticmethod
-        def delete(key: str, /) -> None:
-            values.pop(key, None)
-
-    monkeypatch.setattr("airflow.providers.common.compat.sdk.Variable", Variable, raising=False)
-    monkeypatch.setattr("airflow_provider_crux.variable_record._read_variable", values.get)
-    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: True)
+    record = "airflow_provider_crux.variable_record"
+    monkeypatch.setattr(f"{record}._read_variable", values.get)
+    monkeypatch.setattr(f"{record}._write_variable", write)
+    monkeypatch.setattr(f"{record}._delete_variable", lambda key: values.pop(key, None))
+    monkeypatch.setattr(f"{record}._is_current", lambda _: True)
     return values
 
 

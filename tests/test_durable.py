@@ -131,6 +131,16 @@ def test_a_fingerprint_identifies_a_request() -> None:
     assert fingerprint("crux_other", BODY) != FINGERPRINT
 
 
+def test_every_variable_has_a_key_that_fits_into_a_database(make_context, variables) -> None:
+    # a later try that finds nothing also writes the Variable that tests whether reading works
+    for length in range(180, 260):
+        store = make_store(make_context(identity={"run_id": "r" * length, "try_number": 2}))
+        assert store.load() is None
+        store.save(EXPORT)
+        assert store.load() == EXPORT
+    assert len(variables) == 80
+
+
 def test_a_store_that_is_away_stops_what_must_not_be_sent_and_nothing_else(make_context, caplog) -> None:
     store = make_store(make_context(task_state_store=FailingStore()))
     with pytest.raises(AirflowException, match="Could not read 'crux_export' in the task state store"):
