@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.disrupted_api import EXECUTION_TIMEOUT, DisruptedApi, Run, disrupted_api
-from tests.e2e.disruptions import FIRST_LOGICAL_DATE, make_plans
+from tests.e2e.disruptions import FIRST_LOGICAL_DATE, Kind, make_plans
 from tests.raw_server import TOKEN
 from tests.real_airflow.instance import AirflowInstance, DagRun
 from tests.real_airflow.launcher import AIRFLOW_VERSION, SHORT_HEARTBEAT_TIMEOUTS, running_airflow
@@ -124,7 +124,15 @@ def test_every_run_returns_its_one_export_or_says_since_when_a_request_may_have_
     for run in api.runs.values():
         dag_run = finished[run.run_id]
         if dag_run.state == "success":
-            if airflow.xcom(dag_run, "export") not in run.uuids:
+            try:
+                returned = airflow.xcom(dag_run, "export")
+            except LookupError:
+                # Of two tries at once, Airflow 2 lets one succeed while the other one removes its XComs.
+                suspended = any(disruption.kind is Kind.SUSPENDED for disruption in run.plan.disruptions)
+                if AIRFLOW_VERSION < (3, 0) and suspended:
+                    continue
+                raise
+            if returned not in run.uuids:
                 wrong.append(f"{run} returned another UUID")
         elif not tells_of_request(run, log_of(airflow, dag_run)):
             wrong.append(f"{run} failed and did not say why\n{airflow.task_log_tail(dag_run)}")
