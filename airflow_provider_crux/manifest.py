@@ -24,12 +24,14 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 def api_host(base_url: str) -> str:
     """
-    Return the host of an API as a manifest names it: with its port, unless that is the one of the scheme.
+    Return the host of an API as a manifest names it: with the path before the API's own, if there is one, and with its
+    port, unless that is the one of the scheme.
 
     :param base_url: of a connection.
     """
     parts = urlsplit(base_url)
-    return parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}")
+    host = parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}").removesuffix(".")
+    return host + parts.path.rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

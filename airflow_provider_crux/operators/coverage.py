@@ -65,8 +65,8 @@ class CruxExportCoverageOperator(BaseOperator):
         last one of a gap is up to a minute longer, if a shorter one would follow.
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap of a minute or more; default False.
     :param skip_if_no_orders: whether to list the orders of each interval first, without an e-mail, and to leave out
-        those without orders; default False. An interval whose list cannot be read is a gap. Nothing remembers the
-        lists: the next run lists again.
+        those without orders; default False. An interval whose list cannot be read is a gap; an error that a
+        retry cannot fix fails the task. Nothing remembers the lists: the next run lists again.
     :param start: the filters that the exports have, as :class:`~airflow_provider_crux.operators.orders.\
 CruxOrdersExportOperator` accepts them, as the next four; default: none. Templated.
     :param limit: likewise. Templated.
