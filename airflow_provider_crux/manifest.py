@@ -24,10 +24,10 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 def api_host(base_url: str) -> str:
     """
-    Return the host of an API as a manifest names it: with the path before the API's own, if there is one, and with its
-    port, unless that is the one of the scheme.
+    Return the host of an API as a manifest names it.
 
     :param base_url: of a connection.
+    :return: the host; with its port, unless that is the one of the scheme, and with the path of a gateway.
     """
     parts = urlsplit(base_url)
     host = parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}").removesuffix(".")

@@ -317,6 +317,12 @@ def test_the_port_of_the_scheme_makes_no_other_host(folder: Lake, find_gaps, con
     assert find_gaps(folder.url, crux_conn_id="sandbox")[0] == []
 
 
+def test_the_path_of_a_gateway_makes_another_host(folder: Lake, find_gaps, connect) -> None:
+    connect("sandbox", host="http://127.0.0.1:80/sandbox/", password="token")
+    folder.store(DAYS[0], DAYS[30], host="127.0.0.1")
+    assert find_gaps(folder.url, crux_conn_id="sandbox")[1]["covered_seconds"] == 0
+
+
 def test_without_its_connection_the_task_fails_immediately(folder: Lake, find_gaps) -> None:
     with pytest.raises(AirflowFailException, match="Connection 'no_such' does not exist"):
         find_gaps(folder.url, crux_conn_id="no_such")
