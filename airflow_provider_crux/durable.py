@@ -167,10 +167,16 @@ class ExportStateStore:
                 type(error).__name__,
             )
 
-    def settle_intent(self) -> None:
-        """Save that this try asks a person to check its request, if it sent one; see :meth:`settle_earlier`."""
-        if self._intent is not None:
-            self._save_or_warn({"export_uuid": None, "requested_at": self._intent.since}, _SAME_AGAIN, settled=True)
+    def settle_intent(self) -> float | None:
+        """
+        Save that this try asks a person to check its request, if it sent one; see :meth:`settle_earlier`.
+
+        :return: time before the request, in seconds since the epoch.
+        """
+        if self._intent is None:
+            return None
+        self._save_or_warn({"export_uuid": None, "requested_at": self._intent.since}, _SAME_AGAIN, settled=True)
+        return self._intent.since
 
     def settle_earlier(self) -> None:
         """Save that this try asks a person to check what :meth:`load` returned: after a Clear, the task requests."""

@@ -108,7 +108,10 @@ class ExportSubmission:
             if proves_not_processed(error):
                 self._store.discard_intent()
             elif self._at_most_one or isinstance(error, CruxPermanentError):
-                self._store.settle_intent()  # there is no retry: the error asks a person to check
+                # there is no retry: the error asks a person to check
+                since = self._store.settle_intent()
+                if since is not None:
+                    raise type(error)(f"{error}. It may have been under way since {iso_instant(since)}") from error
             raise
         self._store.save(export)
         self._log.info(

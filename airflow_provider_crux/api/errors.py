@@ -199,8 +199,8 @@ def request_changed(export_uuid: str) -> CruxAmbiguousError:
     """Return the error for a try whose request differs from that of an earlier one, which requested an export."""
     return CruxAmbiguousError(
         f"An earlier try of this task requested export {export_uuid} with other filters, another interval or another "
-        "connection: somebody changed the task, or a template renders the present time. Nothing was sent now. If you "
-        "want a second export, clear the task"
+        "connection: somebody changed the task, or a template renders the present time. Nothing was sent now. Let each "
+        "try have the same arguments; if you want a second export, clear the task"
     )
 
 

@@ -245,11 +245,11 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
         )
         if missing.empty:
             self.log.info(
-                "Not to export: %s: %s", _number(len(missing.empty), "interval without orders"), _text(missing.empty)
+                "Not returned: %s: %s", _number(len(missing.empty), "interval without orders"), _text(missing.empty)
             )
         if coverage.short_gaps:
             self.log.warning(
-                "Not to export, because each is shorter than a minute: %s, %d seconds together: %s. If orders may be "
+                "Not returned, because each is shorter than a minute: %s, %d seconds together: %s. If orders may be "
                 "missing there, let each interval end where the next one begins",
                 _number(len(coverage.short_gaps), "gap"),
                 total(coverage.short_gaps).total_seconds(),

@@ -57,7 +57,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     **Durable.** Before the request the task saves that it is about to send it, and after the response the UUID: in
     Airflow's task state store, or below Airflow 3.3 in an Airflow Variable. So a retry, after an error or a crash of
     anything, resumes the export instead of requesting another one, unless the export failed, is gone, or the request
-    has changed. Clearing a task that failed resumes too; clearing one that succeeded requests a new export.
+    has changed. Clearing a task that failed while it waited resumes too; clearing one that succeeded, or that asked you
+    to check, requests a new export.
 
     **Interval.** An end that you leave out comes from the first of these that the run has: its data interval, if it has
     length; the period of its partition (Airflow 3.3); the schedule's last complete period that ended by the reference
@@ -177,7 +178,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         :raises AirflowSkipException: if there are no orders and ``skip_if_no_orders`` is set.
         :raises CruxTransientError: if nothing was processed; Airflow's retries may succeed.
         :raises CruxAmbiguousError: if the export may have been started and ``on_ambiguous`` is ``retry``.
-        :raises CruxExportFailedError: if the export failed; a retry requests another one.
+        :raises CruxExportFailedError: if the export failed and ``on_ambiguous`` is ``retry``: it requests another one.
         :raises CruxExportTimeoutError: if it is not done in time; a retry continues to wait for it.
         """
         with fail_without_retry(*self._final_errors):
@@ -327,7 +328,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         if self.on_ambiguous not in _ON_AMBIGUOUS:
             problems.append(f"on_ambiguous: {self.on_ambiguous!r} is unknown; use 'retry' or 'fail'")
         elif self.on_ambiguous == "fail" and not self.durable:
-            problems.append("on_ambiguous: 'fail' needs durable=True; leave durable out")
+            problems.append("on_ambiguous: 'fail' needs durable=True; leave durable out, or use 'retry'")
         if not self.crux_conn_id:
             problems.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; use one")
         problems += _interval_problems(ends)

@@ -52,7 +52,7 @@ def test_intervals_without_orders_are_counted_and_not_returned(held_sandbox: San
         "empty_intervals": 3,
         "empty_seconds": 21 * 86400,
     }
-    assert "Not to export: 3 intervals without orders: 2016-12-10T00:00:00+00:00 to " in logged()
+    assert "Not returned: 3 intervals without orders: 2016-12-10T00:00:00+00:00 to " in logged()
     # nothing remembers it: orders may appear later
     assert find()[0] == ORDERS
     assert len(listed(held_sandbox)) == 10
