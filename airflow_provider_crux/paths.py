@@ -202,14 +202,20 @@ def _is_linked_folder(link: str) -> bool:
     # not os.path.isdir, for which a folder that cannot be reached is none
     try:
         return stat.S_ISDIR(os.stat(link).st_mode)  # noqa: PTH116 - as fsspec does it
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ELOOP}:
+            raise
         _check_link(link)
         return False
 
 
 def _check_link(path: str) -> None:
-    """Reject a symbolic link that leads nowhere, as to a disk that is not mounted: its files are not missing."""
-    if os.path.islink(path):  # noqa: PTH114 - as above
+    """
+    Reject a symbolic link that leads nowhere, as to a disk that is not mounted: its files are not missing.
+
+    Hidden ones are none of ours: editors lock files with them.
+    """
+    if os.path.islink(path) and not os.path.basename(path).startswith("."):  # noqa: PTH114, PTH119 - as above
         message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
         raise FileNotFoundError(errno.ENOENT, message, path)
 
