@@ -79,7 +79,14 @@ def test_mapped_tasks_that_fail_together_are_retried_in_the_same_second(backoff:
     task = SimpleNamespace(
         retry_delay=timedelta(minutes=5), retry_exponential_backoff=2.0 * backoff, max_retry_delay=None
     )
-    identity = {"dag_id": "d", "task_id": "export", "logical_date": now, "execution_date": now, "try_number": 1}
+    identity = {
+        "dag_id": "d",
+        "task_id": "export",
+        "logical_date": now,
+        "execution_date": now,
+        "try_number": 1,
+        "state": "up_for_retry",
+    }
     retries = {
         TaskInstance.next_retry_datetime(
             SimpleNamespace(task=task, end_date=now, retry_delay_override=None, map_index=index, **identity)
