@@ -168,6 +168,23 @@ def test_the_variable_is_removed_after_success_below_airflow_3_3_alone(make_cont
     assert set(variables) == {"unrelated"}
 
 
+def test_a_try_that_airflow_has_given_up_does_not_remove_the_record_of_the_next_one(
+    make_context, variables, monkeypatch
+) -> None:
+    variables[VARIABLE] = "{}"
+    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: False)
+    delete_variable(make_context())
+    assert set(variables) == {VARIABLE}
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 says whether it could read its database")
+def test_a_later_try_does_not_believe_that_there_is_no_record_if_it_can_read_none(make_context, monkeypatch) -> None:
+    monkeypatch.setattr("airflow_provider_crux.variable_record._read_variable", lambda _: None)
+    assert make_store(make_context()).load() is None
+    with pytest.raises(AirflowException, match="Airflow cannot read its Variables"):
+        make_store(make_context(identity={"try_number": 2})).load()
+
+
 def test_the_variable_is_removed_at_once_in_a_run_that_airflow_does_not_store(make_context, variables) -> None:
     """``airflow tasks test`` of Airflow 2 calls the callbacks, and never stores a success."""
     variables[VARIABLE] = "{}"

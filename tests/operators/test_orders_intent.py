@@ -172,6 +172,13 @@ def test_what_fails_before_the_request_leaves_no_intent(any_task: Task, serve, c
         assert server.count_requests(EXPORT_PATH) == 1
 
 
+def test_a_missing_connection_leaves_no_intent(any_task: Task, serve) -> None:
+    with serve(respond_normally):
+        with pytest.raises(AirflowFailException, match="does not exist"):
+            any_task.run(on_ambiguous="fail", crux_conn_id="crux_missing")
+        assert any_task.run(on_ambiguous="fail") == UUID
+
+
 def test_a_request_is_not_sent_again_after_a_wait_if_airflow_has_given_up_the_try(
     make_context, serve, connect, monkeypatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_crux.api.polling import NOT_FOUND_GRACE
-from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.exceptions import CruxExportTimeoutError, CruxUnavailableError
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from tests.operators.task_instance import BODY, WAIT, ReadOnlyStore, Task, UnreadableStore
 
@@ -106,6 +106,18 @@ def test_clearing_a_task_whose_record_airflow_discards_requests_a_new_export(hel
     task.store.clear()
     second = task.run()
     assert held_sandbox.exports == [first, second]
+
+
+@pytest.mark.parametrize("discards", [True, False], ids=["Airflow 3.4", "before"])
+def test_where_a_clear_discards_the_record_the_log_of_the_failed_try_says_how_to_keep_it(
+    held_sandbox: Sandbox, any_task: Task, monkeypatch, logged, *, discards: bool
+) -> None:
+    monkeypatch.setattr("airflow_provider_crux.operators.orders.CLEAR_DISCARDS_STATE", discards)
+    with pytest.raises(CruxExportTimeoutError):
+        any_task.run(**WAIT, timeout=0.01)
+    (uuid,) = held_sandbox.exports
+    text = f"A retry of this task resumes export {uuid}. If you clear the task, choose 'Keep task state and resume'"
+    assert (text in logged()) == discards
 
 
 def test_no_variable_remains_after_success(held_sandbox: Sandbox, task_without_store: Task, variables) -> None:
