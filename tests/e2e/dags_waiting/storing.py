@@ -34,4 +34,6 @@ with DAG("e2e_login", schedule=None, start_date=datetime(2025, 1, 1, tzinfo=UTC)
         deferrable=True,
         poll_interval=1,
         crux_conn_id="crux_login",
+        retries=2,
+        retry_delay=timedelta(seconds=1),
     )
