@@ -308,12 +308,12 @@ def test_session_adds_the_token_for_the_host_only(connect, requests_mock) -> Non
     assert "Authorization" not in requests_mock.last_request.headers
 
 
-def test_unknown_extras_are_logged_once(connect, requests_mock) -> None:
+def test_unknown_extras_are_logged_once(connect, requests_mock, monkeypatch) -> None:
     connect(password=TOKEN, extra={"verify": False})
     requests_mock.post(EXPORT, json={"uuid": UUID})
     hook = CruxHook()
     warnings: list[str] = []
-    hook.log.warning = lambda message, *args: warnings.append(message % args)  # type: ignore[method-assign]
+    monkeypatch.setattr(hook.log, "warning", lambda message, *args: warnings.append(message % args))
     hook.export_orders(REQUEST)
     assert warnings == ["Unknown extras of connection 'crux_default': verify"]
 
@@ -345,11 +345,11 @@ def test_unusable_proxy_of_the_environment_names_the_connection(connect, monkeyp
         assert server.connections == 0
 
 
-def test_wait_logs_warnings(hook: CruxHook, requests_mock) -> None:
+def test_wait_logs_warnings(hook: CruxHook, requests_mock, monkeypatch) -> None:
     done = {"uuid": UUID, "status": "completed", "url": "https://files.example/orders.csv"}
     requests_mock.get(POLL, [{"status_code": 404}, {"json": done}])
     warnings: list[str] = []
-    hook.log.warning = warnings.append  # type: ignore[method-assign]
+    monkeypatch.setattr(hook.log, "warning", warnings.append)
     assert hook.wait_for_export(UUID, poll_interval=0.001).url == done["url"]
     assert warnings == [f"Crux Connect does not know export {UUID} yet; still waiting"]
 
