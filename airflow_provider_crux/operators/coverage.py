@@ -15,7 +15,12 @@ from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.arguments import coerce_rendered, is_template
 from airflow_provider_crux.coverage import Coverage, Missing, Period, cover, find_missing, same_filters, total
 from airflow_provider_crux.deferral import InvalidArgumentsError, fail_without_retry
-from airflow_provider_crux.exceptions import CruxError, CruxIntervalError, CruxInvalidRequestError, CruxPermanentError
+from airflow_provider_crux.exceptions import (
+    CruxIntervalError,
+    CruxInvalidRequestError,
+    CruxPermanentError,
+    CruxTransientError,
+)
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.interval import parse_instant, truncate_instant
 from airflow_provider_crux.manifest import SUFFIX, Manifest, api_host
@@ -313,9 +318,7 @@ class _OrdersList:
         start, end = interval
         try:
             has_orders = self._hook.has_orders(replace(self._request, start_date=start, end_date=end))
-        except CruxPermanentError:
-            raise
-        except CruxError as error:
+        except CruxTransientError as error:
             self._failures += 1
             self._log.warning(
                 "Could not check whether there are orders from %s to %s, so it is a gap%s: %s",
