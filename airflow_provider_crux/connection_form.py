@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from airflow_provider_crux.api.base_url import PRODUCTION
 from airflow_provider_crux.api.settings import EXTRA_FIELDS, ExtraField
+from airflow_provider_crux.api.urls import PRODUCTION
 
 # A standard field has no description, so its label says what a person must know. `schema` is hidden, because the host
 # says it; `port` and `extra` are not, because without them the Test button of 3.3 and of 2.11 does not work.

@@ -64,8 +64,8 @@ def convert(kind: str, mebibytes: str) -> None:
     """Store a file, and print speed, memory and rows. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_crux.manifest import ExportOrigin
-    from airflow_provider_crux.transfers.stored_file import FileOptions, StoredFile, store
+    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.files.store import FileOptions, StoredFile, store
 
     def peak_memory() -> float:
         # ru_maxrss would include the memory of the parent process.

@@ -50,11 +50,11 @@ def load(address: str, file: str, requested_at: str) -> None:
     from airflow.models import Connection
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    from airflow_provider_crux.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
-    from airflow_provider_crux.manifest import parse_utc
-    from airflow_provider_crux.transfers.csv_file import parse_header
-    from airflow_provider_crux.transfers.postgres_table import PostgresTable
-    from airflow_provider_crux.transfers.typed_rows import TypedRows
+    from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
+    from airflow_provider_crux.files.csv import parse_header
+    from airflow_provider_crux.files.manifest import parse_utc
+    from airflow_provider_crux.files.rows import TypedRows
+    from airflow_provider_crux.tables.postgres import PostgresTable
 
     def chunks() -> Iterator[bytes]:
         with Path(file).open("rb") as stream:

@@ -70,10 +70,10 @@ def store(url: str, path: str) -> None:
 
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
-    from airflow_provider_crux.hooks.files import open_file
-    from airflow_provider_crux.manifest import ExportOrigin
-    from airflow_provider_crux.transfers.stored_file import FileOptions, StoredFile
-    from airflow_provider_crux.transfers.stored_file import store as store_file
+    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.files.store import FileOptions, StoredFile
+    from airflow_provider_crux.files.store import store as store_file
+    from airflow_provider_crux.transport.download import open_file
 
     def peak_memory() -> float:
         # ru_maxrss would include the memory of the parent process.

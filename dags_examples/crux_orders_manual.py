@@ -7,8 +7,8 @@ from datetime import timedelta
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Asset
 
-from airflow_provider_crux.arguments import orders_export_params
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.params import orders_export_params
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 with DAG(

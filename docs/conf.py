@@ -52,7 +52,7 @@ nitpick_ignore_regex = [
     (r"py:mod", r"airflow_provider_crux\.api(\.polling|\.redaction)?"),
     (r"py:data", r"airflow_provider_crux\.(columns\.COLUMNS|api\.settings\.EXTRA_FIELDS)"),
     (r"py:class", r"airflow_provider_crux\.api\.settings\.ConnectionSettings"),
-    (r"py:func", r"airflow_provider_crux\.api\.connection_test\.connection_test_flow"),
+    (r"py:func", r"airflow_provider_crux\.api\.connection_test\.connection_check_flow"),
 ]
 
 html_theme = "furo"

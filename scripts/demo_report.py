@@ -149,7 +149,7 @@ def report_backfill(day: str, database: str, url: str, folder: str) -> None:
 
 def _check_values(csv_file: Path, rows: list[dict[str, Any]]) -> set[str]:
     """Compare the rows of a CSV file with those of the Parquet file, and return the names of the hashed columns."""
-    from airflow_provider_crux.columns import COLUMNS
+    from airflow_provider_crux.files.columns import COLUMNS
 
     key = json.loads(os.environ["AIRFLOW_CONN_CRUX_DEFAULT"])["extra"]["hash_key"].encode()
     personal = {column.name for column in COLUMNS if column.personal}

@@ -143,7 +143,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         assert len(key) <= 250, "PostgreSQL rejects it"
         values[key] = text
 
-    record = "airflow_provider_crux.variable_record"
+    record = "airflow_provider_crux.task.variable_record"
     monkeypatch.setattr(f"{record}._read_variable", values.get)
     monkeypatch.setattr(f"{record}._write_variable", write)
     monkeypatch.setattr(f"{record}._delete_variable", lambda key: values.pop(key, None))

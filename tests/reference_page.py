@@ -47,5 +47,5 @@ def public_modules() -> list[str]:
     """Return the modules from which users import: the registered ones and three more."""
     return [
         *registered_modules(),
-        *(f"airflow_provider_crux.{name}" for name in ("exceptions", "arguments", "sandbox.server")),
+        *(f"airflow_provider_crux.{name}" for name in ("exceptions", "params", "sandbox.server")),
     ]

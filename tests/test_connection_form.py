@@ -15,8 +15,8 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 from airflow.providers_manager import ProvidersManager
 
-from airflow_provider_crux.api.base_url import PRODUCTION
 from airflow_provider_crux.api.settings import EXTRA_FIELDS, ConnectionSettings, connection_name, read_settings
+from airflow_provider_crux.api.urls import PRODUCTION
 from airflow_provider_crux.connection_form import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 from airflow_provider_crux.hooks.crux import CruxHook

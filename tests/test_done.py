@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
-from airflow_provider_crux import deferral
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxExportTimeoutError
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.sensors.exports import CruxExportSensor
+from airflow_provider_crux.task import waiting as deferral
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from airflow_provider_crux.triggers.exports import CruxExportTrigger
 from tests.raw_server import (

@@ -13,8 +13,8 @@ import jsonschema
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_crux.columns import COLUMNS
-from airflow_provider_crux.manifest import Manifest
+from airflow_provider_crux.files.columns import COLUMNS
+from airflow_provider_crux.files.manifest import Manifest
 from tests.test_docs import FENCE
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -7,10 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from airflow_provider_crux.api import errors
-from airflow_provider_crux.api.base_url import is_loopback, may_be_loopback
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid
 from airflow_provider_crux.api.settings import is_valid_token
 
@@ -183,38 +181,3 @@ def parse_auth_token(response: ApiResponse) -> str:
     if not is_valid_token(token):
         raise errors.invalid_response(response, "the login returned no valid auth_token", show_body=False)
     return str(token)
-
-
-def file_url(export: Export, *, base_url: str) -> str:
-    """
-    Return the presigned URL of an export that is done, unchanged.
-
-    It must be https. Only if the API is this machine, as with the sandbox, the file may be on this machine too, and
-    over http: a remote API must not make a worker open what only the worker can reach.
-
-    :param export: the export.
-    :param base_url: of the API.
-
-    :raises CruxUnavailableError: if there is none; there may be one later.
-    :raises CruxInvalidResponseError: if there is one that must not be opened. The message shows its scheme and host at
-        most.
-    """
-    if export.url is None:
-        raise errors.file_missing(export.uuid, export.status)
-    url = export.url
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise errors.invalid_file_url("it cannot be parsed") from None
-    host = parts.hostname or ""
-    # of a host with a backslash or an escape, urllib3 reads another one: 127.0.0.1 of 127.0.0.1\.files.example
-    if not url.isprintable() or " " in url or not host.isascii() or not host or set(host) & set("\\%"):
-        raise errors.invalid_file_url("it cannot be parsed")
-    if "@" in parts.netloc:
-        raise errors.invalid_file_url("it contains credentials")
-    if may_be_loopback(host) and not is_loopback(urlsplit(base_url).hostname or ""):
-        raise errors.invalid_file_url(f"it leads to this machine ({host}), but the API is elsewhere")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise errors.invalid_file_url(f"it opens {host!r} over {parts.scheme!r}, which is not encrypted")
-    return url

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_crux.api.base_url import PRODUCTION, base_url
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.redaction import secrets_in_proxy
 from airflow_provider_crux.api.retries import MAX_RETRIES
+from airflow_provider_crux.api.urls import PRODUCTION, base_url
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0

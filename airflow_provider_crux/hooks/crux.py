@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_crux import connection_form
 from airflow_provider_crux.api.auth import TokenAuth
-from airflow_provider_crux.api.connection_test import CONNECTION_NAME, connection_test_flow, test_result
+from airflow_provider_crux.api.connection_check import CONNECTION_NAME, check_result, connection_check_flow
 from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.api.requests import ApiRequest, ApiResponse
     from airflow_provider_crux.api.responses import Export, OrdersList
-    from airflow_provider_crux.hooks.http import HttpClient
+    from airflow_provider_crux.transport.http import HttpClient
 
     T = TypeVar("T")
 
@@ -234,7 +234,7 @@ class CruxHook(BaseHook):
         :raises CruxUrlExpiredError: if the new URL has expired too.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        from airflow_provider_crux.hooks.files import open_file
+        from airflow_provider_crux.transport.download import open_file
 
         with ExitStack() as stack:
             try:
@@ -248,7 +248,7 @@ class CruxHook(BaseHook):
         Test the connection by one request that e-mails nobody: a login, or the status of an export that cannot exist.
 
         :return: whether it works, and the text to show (without secrets); see
-            :func:`airflow_provider_crux.api.connection_test.connection_test_flow`.
+            :func:`airflow_provider_crux.api.connection_check.connection_check_flow`.
         """
         try:
             # Airflow passes a connection under test as a URI, and finds none if it cannot parse its port
@@ -257,9 +257,9 @@ class CruxHook(BaseHook):
             return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
         try:
             self.settings = self._read_settings(connection, CONNECTION_NAME)
-            return self._run_flow(connection_test_flow(self.settings), max_retries=0)
+            return self._run_flow(connection_check_flow(self.settings), max_retries=0)
         except CruxError as error:
-            return test_result(error)
+            return check_result(error)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -304,7 +304,7 @@ class CruxHook(BaseHook):
     @cached_property
     def _client(self) -> HttpClient:
         # here, so that parsing a DAG file does not import requests
-        from airflow_provider_crux.hooks.http import HttpClient
+        from airflow_provider_crux.transport.http import HttpClient
 
         client = HttpClient(self.settings, self.log)
         client.session.auth = self._add_token

@@ -32,7 +32,7 @@ from airflow_provider_crux.exceptions import (
     CruxTransientError,
 )
 from airflow_provider_crux.hooks.crux import settings_from_connection
-from airflow_provider_crux.hooks.http import USER_AGENT, proxy_and_tls_context
+from airflow_provider_crux.transport.http import USER_AGENT, proxy_and_tls_context
 
 if TYPE_CHECKING:
     import ssl

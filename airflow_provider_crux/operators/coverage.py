@@ -12,19 +12,19 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_provider_crux.api import orders
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.arguments import coerce_rendered, is_template
-from airflow_provider_crux.coverage import Coverage, Missing, Period, cover, find_missing, same_filters, total
-from airflow_provider_crux.deferral import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.exceptions import (
     CruxIntervalError,
     CruxInvalidRequestError,
     CruxPermanentError,
     CruxTransientError,
 )
+from airflow_provider_crux.files.coverage import Coverage, Missing, Period, cover, find_missing, same_filters, total
+from airflow_provider_crux.files.manifest import SUFFIX, Manifest, api_host
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.interval import parse_instant, truncate_instant
-from airflow_provider_crux.manifest import SUFFIX, Manifest, api_host
-from airflow_provider_crux.paths import file_sizes, folder_problems, open_path
+from airflow_provider_crux.task.arguments import coerce_rendered, is_template
+from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.interval import parse_instant, truncate_instant
+from airflow_provider_crux.task.paths import file_sizes, folder_problems, open_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath

@@ -15,18 +15,6 @@ from airflow_provider_crux.api import orders, polling
 from airflow_provider_crux.api.orders import iso_instant
 from airflow_provider_crux.api.polling import ExportPoller
 from airflow_provider_crux.api.responses import SubmittedExport
-from airflow_provider_crux.arguments import (
-    coerce_rendered,
-    export_arguments_from_params,
-    is_template,
-)
-from airflow_provider_crux.deferral import (
-    ExportWaitMixin,
-    InvalidArgumentsError,
-    export_uuid_of,
-    fail_without_retry,
-)
-from airflow_provider_crux.durable import CLEAR_DISCARDS_STATE, ExportStateStore, fingerprint
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxError,
@@ -34,9 +22,14 @@ from airflow_provider_crux.exceptions import (
     CruxIntervalError,
     CruxPermanentError,
 )
-from airflow_provider_crux.interval import Interval, interval_from_context, parse_instant
-from airflow_provider_crux.submission import ExportSubmission
-from airflow_provider_crux.variable_record import delete_variable
+from airflow_provider_crux.params import export_arguments_from_params
+from airflow_provider_crux.task.arguments import coerce_rendered, is_template
+from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, fingerprint
+from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.interval import Interval, interval_from_context, parse_instant
+from airflow_provider_crux.task.submission import ExportSubmission
+from airflow_provider_crux.task.variable_record import delete_variable
+from airflow_provider_crux.task.waiting import ExportWaitMixin, export_uuid_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -84,7 +77,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param interval_start: start of the interval: ISO 8601 text, a datetime, a date, or a day in eight digits
         (``20260102``), UTC without a time zone. Default: the run's parameter ``orders_interval_start``, if the DAG has
         one, else as above. ``interval_end`` and the filters default to the run's parameters too, see
-        :func:`~airflow_provider_crux.arguments.orders_export_params`. Templated.
+        :func:`~airflow_provider_crux.params.orders_export_params`. Templated.
     :param interval_end: end of the interval, likewise. Templated.
     :param lookback: length of the interval, above 0: it starts this long before its end, whatever the run's own period
         is, unless ``interval_start`` is set.

@@ -19,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain, sensor_violations
-from airflow_provider_crux.deferral import ExportWaitMixin, InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxExportFailedError,
@@ -27,6 +26,8 @@ from airflow_provider_crux.exceptions import (
     CruxNotFoundError,
     CruxPermanentError,
 )
+from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -11,21 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api.orders import describe
-from airflow_provider_crux.deferral import InvalidArgumentsError
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.manifest import ExportOrigin, Manifest, api_host, parse_utc
-from airflow_provider_crux.paths import (
-    INSTANTS,
-    fill_placeholders,
-    manifest_path,
-    open_path,
-    path_errors,
-    placeholder_problems,
-    uses_interval,
-)
-from airflow_provider_crux.transfers.atomic_write import already_exists, atomic_write, check_name_length
-from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
-from airflow_provider_crux.transfers.stored_file import (
+from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
+from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path, parse_utc
+from airflow_provider_crux.files.store import (
     CSV,
     PARQUET,
     FileOptions,
@@ -33,6 +22,16 @@ from airflow_provider_crux.transfers.stored_file import (
     check_pyarrow_is_installed,
     store,
 )
+from airflow_provider_crux.task.failing import InvalidArgumentsError
+from airflow_provider_crux.task.paths import (
+    INSTANTS,
+    fill_placeholders,
+    open_path,
+    path_errors,
+    placeholder_problems,
+    uses_interval,
+)
+from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -78,7 +77,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
     :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
         (the default), ``drop``, or ``hash``: HMAC-SHA256 with the connection's extra ``hash_key``; columns that are not
-        published are dropped. See :data:`~airflow_provider_crux.columns.COLUMNS`.
+        published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
     :param on_unknown_column: ``keep`` (the default) stores a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is stored.
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
@@ -219,6 +218,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage from the orders to the file. Only OpenLineage's provider calls this."""
-        from airflow_provider_crux.transfers.lineage import stored_file_lineage
+        from airflow_provider_crux.task.lineage import stored_file_lineage
 
         return None if self._stored is None else stored_file_lineage(self._stored, self.hook.settings.base_url)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, BaseHook
 
 from airflow_provider_crux.api.orders import describe
-from airflow_provider_crux.arguments import is_template
-from airflow_provider_crux.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
-from airflow_provider_crux.deferral import InvalidArgumentsError
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.manifest import parse_utc
-from airflow_provider_crux.transfers.export_transfer import ExportTransferOperator
-from airflow_provider_crux.transfers.sql_names import table_problems
-from airflow_provider_crux.transfers.stored_file import check_pyarrow_is_installed, plan_file
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
+from airflow_provider_crux.files.manifest import parse_utc
+from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
+from airflow_provider_crux.tables.names import table_problems
+from airflow_provider_crux.task.arguments import is_template
+from airflow_provider_crux.task.failing import InvalidArgumentsError
+from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.manifest import ExportOrigin
-    from airflow_provider_crux.transfers.sql_table import LoadedTable
+    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.tables.base import LoadedTable
 
 _CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN, "create_table": (False, True)}
 
@@ -58,7 +58,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     :param create_table: whether to create the table, and to add columns that it lacks; default True.
     :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
         (the default), ``drop``, or ``hash``: HMAC-SHA256 with the Crux connection's extra ``hash_key``; columns
-        that are not published are dropped. See :data:`~airflow_provider_crux.columns.COLUMNS`.
+        that are not published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
     :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
     :param skip_if_empty: whether to skip the task if the export has no orders; default False.
@@ -122,7 +122,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
         check_pyarrow_is_installed("CruxExportToSqlOperator", "sql")
-        from airflow_provider_crux.transfers.sql_databases import table_class
+        from airflow_provider_crux.tables.base import table_class
 
         table_class(self._sql_hook(), self.conn_id)
         origin = self._origin(context)
@@ -135,8 +135,8 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     def _transfer(self, context: Context, export: Export, target: ExportOrigin) -> str:
         # here, so that parsing a DAG file does not import pyarrow
-        from airflow_provider_crux.transfers.sql_databases import table_class
-        from airflow_provider_crux.transfers.typed_rows import TypedRows
+        from airflow_provider_crux.files.rows import TypedRows
+        from airflow_provider_crux.tables.base import table_class
 
         instants = (target.interval_start, target.interval_end, target.requested_at)
         values = (export.uuid, *map(parse_utc, instants))
@@ -199,7 +199,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage from the orders to the table. Only OpenLineage's provider calls this."""
-        from airflow_provider_crux.transfers.lineage import loaded_table_lineage
+        from airflow_provider_crux.task.lineage import loaded_table_lineage
 
         if self._loaded is None:
             return None

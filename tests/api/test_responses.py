@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.api import responses
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, NIL_UUID, ApiResponse, get_export_request
-from airflow_provider_crux.api.responses import Export, ExportState, file_url
+from airflow_provider_crux.api.responses import Export, ExportState
+from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError, CruxTransientError
 
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"

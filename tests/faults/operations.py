@@ -14,10 +14,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxError
+from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.files.store import FileOptions, store
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
-from airflow_provider_crux.manifest import ExportOrigin
-from airflow_provider_crux.transfers.stored_file import FileOptions, store
 from tests.raw_server import EXPORT_PATH, FILE_PATH, LOGIN_PATH, POLL_PATH, TOKEN, UUID
 
 PASSWORD: Final = "pass word of ada"

@@ -24,13 +24,13 @@ from airflow_provider_crux.api.requests import (
 from airflow_provider_crux.api.responses import (
     Export,
     ExportState,
-    file_url,
     parse_auth_token,
     parse_export,
     parse_export_uuid,
 )
 from airflow_provider_crux.api.retries import should_retry
 from airflow_provider_crux.api.statuses import retry_after
+from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
 from tests.raw_server import TOKEN, UUID
 

@@ -24,10 +24,10 @@ import pytest
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_crux import deferral
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
+from airflow_provider_crux.task import waiting as deferral
 from tests import daily_lookbacks
 
 pytestmark = pytest.mark.e2e

@@ -14,9 +14,9 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset
 from airflow.timetables.events import EventsTimetable
 
 from airflow_provider_crux.api.orders import Sort
-from airflow_provider_crux.arguments import orders_export_params
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxInvalidRequestError, CruxUnavailableError
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.params import orders_export_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -185,7 +185,7 @@ def test_a_request_is_not_sent_again_after_a_wait_if_airflow_has_given_up_the_tr
     task = Task(make_context, None)
     checks = [True, True, False]
     monkeypatch.setattr(
-        "airflow_provider_crux.variable_record._is_current", lambda _: checks.pop(0) if checks else False
+        "airflow_provider_crux.task.variable_record._is_current", lambda _: checks.pop(0) if checks else False
     )
     with serve(lambda connection: connection.respond(429, b"", "Retry-After: 0")) as server:
         connect(host=server.url, password=TOKEN, extra={"max_retries": 3})
@@ -209,7 +209,7 @@ def test_a_try_below_airflow_3_3_that_airflow_has_given_up_sends_nothing(
 ) -> None:
     """The tests with disrupted tries suspend real ones."""
     task = Task(make_context, None)
-    monkeypatch.setattr("airflow_provider_crux.variable_record._is_current", lambda _: checks.pop(0))
+    monkeypatch.setattr("airflow_provider_crux.task.variable_record._is_current", lambda _: checks.pop(0))
     with serve(respond_normally) as server:
         with pytest.raises(AirflowException, match=r"SupersededError.*Nothing was sent"):
             task.run(on_ambiguous="fail")

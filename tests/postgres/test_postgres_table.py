@@ -14,11 +14,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
 from airflow.providers.postgres.hooks.postgres import USE_PSYCOPG3
 
-from airflow_provider_crux.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
+from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
-from airflow_provider_crux.transfers.postgres_table import PostgresTable
-from airflow_provider_crux.transfers.sql_table import LoadedTable
-from airflow_provider_crux.transfers.typed_rows import TypedRows
+from airflow_provider_crux.tables.base import LoadedTable
+from airflow_provider_crux.tables.postgres import PostgresTable
 from tests.transfers.table import MONEY, TABLE, lines
 from tests.transfers.test_load_faults import whole_traceback
 from tests.transfers.transfer import csv_file, resume

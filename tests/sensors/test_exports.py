@@ -16,9 +16,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_crux.api.polling import ExportPoller
-from airflow_provider_crux.deferral import MIN_RESUME_DELAY
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.sensors.exports import CruxExportSensor
+from airflow_provider_crux.task.waiting import MIN_RESUME_DELAY
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_crux.manifest import ExportOrigin
-from airflow_provider_crux.transfers.stored_file import FileOptions, store
-from tests.transfers.places import MIB
+from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.files.store import FileOptions, store
+from tests.files.places import MIB
 from tests.transfers.transfer import csv_file
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.module_loading import import_string
 
-from airflow_provider_crux.columns import COLUMNS, ColumnType
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
 from tests.secrets_masker import clear_masker

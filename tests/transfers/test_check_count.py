@@ -91,7 +91,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Skip the delay before the second count; the list contains its seconds."""
     seconds: list[float] = []
     clock = SimpleNamespace(time=time.time, sleep=seconds.append)
-    monkeypatch.setattr("airflow_provider_crux.transfers.export_transfer.time", clock)
+    monkeypatch.setattr("airflow_provider_crux.task.transfer.time", clock)
     return seconds
 
 

@@ -15,14 +15,14 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.exceptions import CruxInvalidResponseError, CruxUnavailableError
+from tests.files.places import KEY
 from tests.transfers.conversions import FORMATS, HEADER, ROWS, large_file, save
-from tests.transfers.places import KEY
 from tests.transfers.transfer import FILE_PATH, csv_file, make_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.transfers.places import Place
+    from tests.files.places import Place
     from tests.transfers.transfer import Transfer
 
 # starts processes
@@ -104,9 +104,9 @@ def test_after_a_failure_nothing_more_is_read_from_the_download(on_disk: Place) 
 def test_a_process_ends_after_a_failed_conversion() -> None:
     """On a busy machine: a thread of Arrow that still had objects of Python aborted every third one, or hung."""
     code = """
-        from airflow_provider_crux.columns import COLUMNS, plan_columns
+        from airflow_provider_crux.files.columns import COLUMNS, plan_columns
         from airflow_provider_crux.exceptions import CruxError
-        from airflow_provider_crux.transfers.typed_rows import TypedRows
+        from airflow_provider_crux.files.rows import TypedRows
         names = [column.name for column in COLUMNS]
         rows = TypedRows([",".join(names).encode(), b"\\n1,2", *[b"1" * 1024 * 1024] * 30], plan_columns(names))
         try:

@@ -28,9 +28,9 @@ from airflow_provider_crux.exceptions import (
     CruxTransientError,
     CruxUnavailableError,
 )
+from airflow_provider_crux.files.store import StoredFile
+from airflow_provider_crux.task.lineage import stored_file_lineage
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
-from airflow_provider_crux.transfers.lineage import stored_file_lineage
-from airflow_provider_crux.transfers.stored_file import StoredFile
 from tests.transfers.transfer import FILE_PATH, STATUS_PATH, file_content, make_operator, resume, statuses
 
 if TYPE_CHECKING:

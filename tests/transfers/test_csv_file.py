@@ -18,9 +18,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.columns import COLUMNS, ColumnType
-from airflow_provider_crux.hooks import files
-from airflow_provider_crux.transfers import csv_file as csv_file_module
+from airflow_provider_crux.files import csv as csv_file_module
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from airflow_provider_crux.transport import download as files
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, parse
 
 if TYPE_CHECKING:

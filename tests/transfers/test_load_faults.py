@@ -15,8 +15,8 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
 )
 
-from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from tests.transfers.table import NAMES, TABLE, lines
 from tests.transfers.transfer import FILE_PATH, csv_file
 

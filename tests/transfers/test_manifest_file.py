@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.manifest import Manifest
 from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers import crux_to_object_storage

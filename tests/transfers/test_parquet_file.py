@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_crux.columns import COLUMNS, EXPORT_COLUMNS, ColumnType
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.csv_file import write_csv
 from airflow_provider_crux.sandbox.orders import make_order
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, statuses

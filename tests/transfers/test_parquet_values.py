@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.columns import COLUMNS, ColumnType
-from airflow_provider_crux.transfers import csv_file as csv_module
+from airflow_provider_crux.files import csv as csv_module
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from tests.transfers.transfer import csv_file, texts_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_crux.columns import COLUMNS
+from airflow_provider_crux.files.columns import COLUMNS
 from airflow_provider_crux.hooks import crux
 from airflow_provider_crux.hooks.crux import CruxHook
 from tests.transfers.transfer import csv_file, make_operator, parse, resume, texts_of

@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.columns import COLUMNS, Column
 from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError
-from airflow_provider_crux.transfers.sql_names import check_columns, table_problems
+from airflow_provider_crux.files.columns import COLUMNS, Column
+from airflow_provider_crux.tables.names import check_columns, table_problems
 from tests.transfers.table import MONEY, NAMES, TABLE, lines
 from tests.transfers.transfer import csv_file
 
@@ -96,7 +96,7 @@ def test_a_constraint_is_named(loading: Loading, database: Database) -> None:
 
 
 def test_without_pyarrow_the_task_names_the_extra(loading: Loading, monkeypatch) -> None:
-    monkeypatch.setattr("airflow_provider_crux.transfers.stored_file.find_spec", lambda name: None)
+    monkeypatch.setattr("airflow_provider_crux.files.store.find_spec", lambda name: None)
     uuid = loading.export()
     with pytest.raises(AirflowFailException, match=r"airflow-provider-crux\[sql\]"):
         loading.operator(uuid).execute(loading.new_context(loading.interval(uuid)))

@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.columns import COLUMNS, ColumnType
 from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from tests.transfers.table import CRUX_COLUMNS, NAMES, TABLE, lines
 from tests.transfers.transfer import ROW, csv_file
 

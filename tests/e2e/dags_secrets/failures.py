@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator
 
 from airflow_provider_crux.api.polling import ExportPoller
-from airflow_provider_crux.deferral import ExportWaitMixin
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+from airflow_provider_crux.task.waiting import ExportWaitMixin
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 

@@ -1,0 +1,1 @@
+"""What is in an export's file, and how it is stored."""

@@ -1,0 +1,189 @@
+"""
+The manifest beside a stored file: what the file contains, and where it comes from. It holds no personal data.
+
+Its schema is published in ``docs/manifest.schema.json``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+SUFFIX: Final = ".manifest.json"
+"""What follows the path of a file in the path of its manifest."""
+
+_VERSION: Final = 1
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+def manifest_path(file: ObjectStoragePath) -> ObjectStoragePath:
+    """Return the path of the manifest of a file."""
+    return file.with_name(f"{file.name}{SUFFIX}")
+
+
+def api_host(base_url: str) -> str:
+    """
+    Return the host of an API as a manifest names it.
+
+    :param base_url: of a connection.
+    :return: the host; with its port, unless that is the one of the scheme, and with the path of a gateway.
+    """
+    parts = urlsplit(base_url)
+    host = parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}").removesuffix(".")
+    return host + parts.path.rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOrigin:
+    """
+    What is known of an export beside its file. All but the UUID comes from the task that requested it.
+
+    :param export_uuid: the export.
+    :param interval_start: start of its interval, ISO 8601 text in UTC; ``None`` if unknown.
+    :param interval_end: end of its interval, likewise.
+    :param requested_at: when it was requested, likewise.
+    :param request: the body of its request; ``None`` if unknown.
+    """
+
+    export_uuid: str
+    interval_start: str | None = None
+    interval_end: str | None = None
+    requested_at: str | None = None
+    request: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_xcom(cls, export_uuid: str, pushed: Mapping[str, Any]) -> ExportOrigin:
+        """
+        Read the XCom ``export_interval``.
+
+        :param export_uuid: the export.
+        :param pushed: the value of the XCom; empty if there is none.
+        """
+        names = ("interval_start", "interval_end", "requested_at", "request")
+        return cls(export_uuid=export_uuid, **{name: pushed.get(name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """
+    A manifest; times are ISO 8601 texts in UTC.
+
+    :param version: of the manifest's schema; 1.
+    :param export_uuid: the export.
+    :param host: of the API that it came from, see :func:`api_host`.
+    :param request: the body of its request; ``None`` if unknown, as the next three.
+    :param interval_start: start of its interval.
+    :param interval_end: end of its interval.
+    :param requested_at: when it was requested.
+    :param path: where the file was stored.
+    :param format: ``csv`` or ``parquet``.
+    :param compression: ``gzip``, ``zstd`` or ``None``.
+    :param personal_data: what was done with personal data: ``keep``, ``drop`` or ``hash``.
+    :param rows: rows without the header.
+    :param orders: distinct ``order_uuid``; ``None`` if the file has no such column.
+    :param bytes: length of the file.
+    :param sha256: of the file's bytes, in hexadecimal digits.
+    :param provider_version: version of this provider.
+    :param stored_at: when the file was stored.
+    """
+
+    version: int
+    export_uuid: str
+    host: str
+    request: Mapping[str, Any] | None
+    interval_start: str | None
+    interval_end: str | None
+    requested_at: str | None
+    path: str
+    format: str
+    compression: str | None
+    personal_data: str
+    rows: int
+    orders: int | None
+    bytes: int
+    sha256: str
+    provider_version: str
+    stored_at: str
+
+    @classmethod
+    def of(cls, origin: ExportOrigin, *, stored_at: datetime, **file: Any) -> Manifest:
+        """
+        Return the manifest of a file that was just stored.
+
+        :param origin: the export.
+        :param stored_at: now.
+        :param file: the other fields.
+        """
+        return cls(version=_VERSION, stored_at=stored_at.astimezone(UTC).isoformat(), **asdict(origin), **file)
+
+    @classmethod
+    def from_json(cls, content: builtins.bytes) -> Manifest:
+        """
+        Read a manifest.
+
+        :raises ValueError: if it is not one, or of another version.
+        """
+        try:
+            fields = json.loads(content)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        if not isinstance(fields, dict) or fields.get("version") != _VERSION:
+            raise ValueError(f"not a manifest of version {_VERSION}")
+        try:
+            manifest = cls(**fields)
+        except TypeError:
+            raise ValueError("fields are missing or unknown") from None
+        counts = (manifest.rows, manifest.bytes, *(() if manifest.orders is None else (manifest.orders,)))
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError("rows, orders or bytes is not a whole number")
+        if type(manifest.host) is not str or not manifest.host:
+            raise ValueError("host is not a text")
+        if not isinstance(manifest.request, Mapping | None):
+            raise ValueError("request is not an object")  # noqa: TRY004 - as for every other fault
+        _ = manifest.period
+        return manifest
+
+    def as_json(self) -> builtins.bytes:
+        """Return the bytes of the manifest's file."""
+        return f"{json.dumps(asdict(self), indent=2)}\n".encode()
+
+    @property
+    def period(self) -> tuple[datetime, datetime] | None:
+        """
+        The stretch of time of which the file holds all orders; ``None`` if it is unknown or empty.
+
+        An interval that ended after the request lacks the orders that came in between. So nothing is known to be
+        complete if the time of the request is unknown.
+        """
+        start, end = parse_utc(self.interval_start), parse_utc(self.interval_end)
+        requested_at = parse_utc(self.requested_at)
+        if start is None or end is None or requested_at is None:
+            return None
+        end = min(end, requested_at.replace(microsecond=0))
+        return (start, end) if start < end else None
+
+
+def parse_utc(text: object) -> datetime | None:
+    """
+    Return the instant in a text; ``None`` for ``None``.
+
+    :raises ValueError: if it is not one with a time zone.
+    """
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    if moment is None or moment.utcoffset() is None:
+        raise ValueError(f"{text!r} is not an instant with a time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from None

@@ -1,0 +1,275 @@
+"""
+The rows of an export's file as typed Arrow tables, and as Parquet, while its bytes pass by. pyarrow parses and writes.
+
+Values are read as bytes first, and checked here: Arrow's own messages show them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.csv  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
+
+from airflow_provider_crux.files.columns import (
+    EXPORT_COLUMNS,
+    INTEGER_PATTERN,
+    MONEY_DECORATION_PATTERN,
+    MONEY_PATTERN,
+    Column,
+    ColumnPlan,
+    ColumnType,
+    PlannedColumn,
+    hash_value,
+    unreadable_value,
+    unusable_file,
+)
+from airflow_provider_crux.files.csv import CountingSource, FileCounts
+from airflow_provider_crux.files.manifest import parse_utc
+
+if TYPE_CHECKING:
+    import io
+
+    from airflow_provider_crux.files.manifest import ExportOrigin
+
+TYPES: Final = {
+    ColumnType.TEXT: pa.string(),
+    ColumnType.INTEGER: pa.int64(),
+    ColumnType.MONEY: pa.decimal128(18, 2),
+    ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
+}
+_FIRST_LINE: Final = re.compile(rb"[^\r\n]*+[\r\n]*+")
+_TABLE_BYTES: Final = 8 * 1024 * 1024
+"""How much is in memory at a time: one table is written while the next is read."""
+
+
+# large enough for readers, which skip row groups, and small enough for the memory of a worker
+_ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
+
+
+class TypedRows:
+    """
+    The rows of a file, read once.
+
+    :param chunks: the bytes of the CSV file.
+    :param plan: the columns.
+    :param constants: columns to add at the end, with the one value of each.
+    :param hash_key: key of the hashes; only needed if a column is hashed.
+    :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param count_orders: whether to count the distinct orders; default False.
+    :ivar rows: rows so far.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        plan: ColumnPlan,
+        *,
+        constants: Iterable[tuple[Column, Any]] = (),
+        hash_key: str = "",
+        table_bytes: int = _TABLE_BYTES,
+        count_orders: bool = False,
+    ) -> None:
+        self.rows = 0
+        # eight bytes each, because a set of Python's integers needs ten times as much
+        self._orders = array("q")
+        self._count_orders = count_orders
+        self._source = CountingSource(chunks)
+        self._plan = plan
+        self._constants = tuple(constants)
+        self._hash_key = hash_key
+        self._table_bytes = table_bytes
+        self.columns = (*(planned.column for planned in plan.columns), *(column for column, _ in self._constants))
+        self.schema = pa.schema(
+            [
+                pa.field(column.name, TYPES[column.type], metadata={"description": column.meaning})
+                for column in self.columns
+            ]
+        )
+
+    @property
+    def csv_sha256(self) -> str:
+        """SHA-256 of the bytes that were read, in hexadecimal digits."""
+        return self._source.sha256
+
+    @property
+    def orders(self) -> int | None:
+        """Distinct ``order_uuid`` so far; ``None`` if they are not counted."""
+        if not self._count_orders:
+            return None
+        hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
+        return int(pc.count_distinct(hashes).as_py())
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """
+        Yield the rows in tables.
+
+        :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
+            column's type. The message names row and column, and never shows a value.
+        """
+        for group in _prefetched(_tables(self._source.blocks(), self._plan, self._table_bytes)):
+            if self._count_orders:
+                self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+            arrays = [
+                _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
+            ]
+            arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
+            self.rows += len(group)
+            yield pa.table(arrays, schema=self.schema)
+        self._source.check_rows(self.rows)
+
+
+def _tables(blocks: Iterable[bytes], plan: ColumnPlan, table_bytes: int) -> Iterator[pa.Table]:
+    """Yield the rows in tables of this size."""
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for block in _without_header(blocks):
+        pending.append(_parse(block, plan, rows))
+        rows += len(pending[-1])
+        size += pending[-1].nbytes
+        if size >= table_bytes:
+            yield pa.concat_tables(pending)
+            pending, size = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+def _without_header(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the blocks without the first line, which has no quoted line end; leave out blocks without a row."""
+    for number, block in enumerate(blocks):
+        rows = block if number else _FIRST_LINE.sub(b"", block, count=1)
+        if rows.strip(b"\r\n"):
+            yield rows
+
+
+def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
+    """
+    Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
+
+    Arrow gets a copy in memory of its own. If it read from an object of Python, its threads could still do so when the
+    process exits, and then they abort it, or wait forever (seen after every third error on a busy machine).
+    """
+    widths: list[tuple[int, int]] = []
+
+    def reject(row: Any) -> str:
+        widths.append((row.number, row.actual_columns))
+        return "error"
+
+    memory = pa.BufferOutputStream()
+    memory.write(b"\n" + block)  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
+    copy = memory.getvalue()
+    with suppress(pa.ArrowInvalid):
+        return pa.csv.read_csv(
+            pa.BufferReader(copy),
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=copy.size, column_names=plan.header),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
+            ),
+        )
+    # not in an except block, where Arrow's error would be the context
+    row, width = widths[0]
+    raise unusable_file(f"row {rows_before + row} has {width} values instead of {len(plan.header)}")
+
+
+def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Parse the next rows in a thread while the caller writes these: neither holds Python's lock for long."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crux-parser") as thread:
+        following = thread.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = thread.submit(next, tables, None)
+            yield table
+
+
+def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: str) -> Any:
+    """Return the values of a column with their type, or hashed."""
+    column = planned.column
+    text = _as_text(values, column, rows_before)
+    if planned.hashed:
+        return each_once(text, partial(_hashes, key=hash_key))
+    if column.type is ColumnType.TEXT:
+        return text
+
+    def number(distinct: Any) -> Any:
+        trimmed = pc.utf8_trim_whitespace(distinct)
+        valid = pc.match_substring_regex(trimmed, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
+        if (first := pc.index(valid, value=False).as_py()) >= 0:
+            raise unreadable_value(column, rows_before + pc.index(text, distinct[first]).as_py() + 1)
+        if column.type is ColumnType.MONEY:
+            trimmed = pc.replace_substring_regex(trimmed, MONEY_DECORATION_PATTERN, "")
+        return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
+
+    return each_once(text, number)
+
+
+def each_once(values: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to the distinct values only, in the order in which they first occur."""
+    distinct = pc.unique(values)
+    return function(distinct).take(pc.index_in(values, value_set=distinct))
+
+
+def _hashes(texts: Any, key: str) -> Any:
+    return pa.array([hash_value(text, key) for text in texts.to_pylist()], pa.string())
+
+
+def _as_text(values: Any, column: Column, rows_before: int) -> Any:
+    with suppress(pa.ArrowInvalid):
+        return values.cast(pa.string())
+    # not in an except block, where the error of the failed decoding would be the context
+    row = [_is_utf8(value) for value in values.to_pylist()].index(False)
+    raise unreadable_value(column, rows_before + row + 1)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def convert_to_parquet(
+    chunks: Iterable[bytes],
+    sink: io.RawIOBase | io.BufferedIOBase,
+    plan: ColumnPlan,
+    *,
+    origin: ExportOrigin,
+    hash_key: str = "",
+    count_orders: bool = False,
+) -> FileCounts:
+    """
+    Write the rows of a CSV file as Parquet, compressed with zstd.
+
+    :param chunks: the bytes of the CSV file.
+    :param sink: the Parquet file.
+    :param plan: the columns; those of :data:`~airflow_provider_crux.files.columns.EXPORT_COLUMNS` are added.
+    :param origin: the export, for the added columns and the file's metadata.
+    :param hash_key: key of the hashes; only needed if a column is hashed.
+    :param count_orders: whether to count the distinct orders; default False.
+    :raises CruxInvalidResponseError: see :class:`~airflow_provider_crux.files.rows.TypedRows`.
+    """
+    values = (origin.export_uuid, parse_utc(origin.interval_start), parse_utc(origin.interval_end))
+    constants = zip(EXPORT_COLUMNS, values, strict=True)
+    rows = TypedRows(
+        chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders
+    )
+    with pyarrow.parquet.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
+        for table in rows:
+            writer.write_table(table, row_group_size=len(table))
+        writer.add_key_value_metadata(
+            {
+                "crux_export_uuid": origin.export_uuid,
+                "crux_request": json.dumps(origin.request),
+                "crux_csv_sha256": rows.csv_sha256,
+            }
+        )
+    return FileCounts(rows.rows, rows.orders)

@@ -1,0 +1,257 @@
+"""Store the file of an export in the format that a user wants, and count what is in it in the same pass."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.files.atomic_write import atomic_write
+from airflow_provider_crux.files.columns import (
+    EXPORT_COLUMNS,
+    ON_UNKNOWN_COLUMN,
+    PERSONAL_DATA,
+    ColumnPlan,
+    plan_columns,
+)
+from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv, parse_header
+from airflow_provider_crux.files.manifest import ExportOrigin, manifest_path
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, SupportsWrite
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+CSV: Final = "csv"
+PARQUET: Final = "parquet"
+GZIP: Final = "gzip"
+
+_CHOICES: Final = {
+    "file_format": (CSV, PARQUET),
+    "compression": (None, GZIP),
+    "personal_data": PERSONAL_DATA,
+    "on_unknown_column": ON_UNKNOWN_COLUMN,
+    "add_export_columns": (False, True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """
+    How a file is stored. By default it is stored byte for byte.
+
+    :param file_format: ``csv`` or ``parquet``.
+    :param compression: ``gzip``, or ``None``; Parquet is always compressed with zstd.
+    :param personal_data: ``keep``, ``drop`` or ``hash``, see :func:`airflow_provider_crux.files.columns.plan_columns`.
+    :param on_unknown_column: ``keep`` or ``fail``, likewise.
+    :param add_export_columns: whether to add the columns that say which export a row comes from. Parquet has them.
+    """
+
+    file_format: str = CSV
+    compression: str | None = None
+    personal_data: str = "keep"
+    on_unknown_column: str = "keep"
+    add_export_columns: bool = False
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the options: one sentence for each fault."""
+        problems = [
+            f"{name}: {describe(getattr(self, name))} is unknown; use {' or '.join(map(repr, choices))}"
+            for name, choices in _CHOICES.items()
+            if getattr(self, name) not in choices
+        ]
+        if self.file_format == PARQUET and self.compression == GZIP:
+            problems.append("compression: 'gzip' is for CSV; leave it out, because Parquet is compressed with zstd")
+        return problems
+
+    @property
+    def converts(self) -> bool:
+        """Whether the stored file differs from the one that Crux Connect serves."""
+        return self.file_format == PARQUET or self.personal_data != "keep" or self.add_export_columns
+
+    @property
+    def stored_compression(self) -> str | None:
+        """The compression of the stored file."""
+        return "zstd" if self.file_format == PARQUET else self.compression
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """
+    A file that was stored.
+
+    :param path: its path.
+    :param bytes: its length.
+    :param rows: its rows without the header.
+    :param sha256: of its bytes, in hexadecimal digits.
+    :param format: ``csv`` or ``parquet``.
+    :param orders: its distinct orders; ``None`` if they were not counted.
+    """
+
+    path: str
+    bytes: int
+    rows: int
+    sha256: str
+    format: str = CSV
+    orders: int | None = None
+
+
+class _DiscardEmpty(Exception):  # noqa: N818 - a signal within this module
+    """Abandons the write of a file without rows."""
+
+
+class _DigestingSink(io.RawIOBase):
+    """Measure what is written to a file."""
+
+    def __init__(self, file: SupportsWrite[bytes]) -> None:
+        self._file = file
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of the data."""
+        content = bytes(data)
+        self._file.write(content)
+        self.digest.update(content)
+        self.size += len(content)
+        return len(content)
+
+
+def store(
+    chunks: Iterable[bytes],
+    path: ObjectStoragePath,
+    *,
+    options: FileOptions,
+    origin: ExportOrigin,
+    hash_key: str = "",
+    overwrite: bool = True,
+    skip_if_empty: bool = False,
+    count_orders: bool = False,
+) -> StoredFile:
+    """
+    Store a file in one pass. An older manifest beside it is removed before the file is replaced.
+
+    :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
+    :param path: the target.
+    :param options: how to store it.
+    :param origin: the export.
+    :param hash_key: key of the hashes; only needed if personal data is hashed.
+    :param overwrite: whether to replace an existing file; default True.
+    :param skip_if_empty: whether to store nothing if the file has no rows; default False.
+    :param count_orders: whether to count the distinct orders; default False.
+    :return: what was stored, or would have been.
+    :raises CruxInvalidRequestError: if the file exists and must not be replaced.
+    :raises CruxInvalidResponseError: if the file cannot be converted.
+    """
+    stream, plan = iter(chunks), None
+    if options.converts or options.on_unknown_column != "keep":
+        stream, plan = plan_file(
+            stream, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column
+        )
+
+    def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
+        if plan is None or not options.converts:
+            return copy_csv(stream, sink, count_orders=count_orders)
+        return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
+
+    with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
+        sink = _DigestingSink(file)
+        if options.compression == GZIP:
+            # without name and time: the same file has the same bytes
+            with gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0) as compressed:
+                counts = write(compressed)
+        else:
+            counts = write(sink)
+        if skip_if_empty and not counts.rows:
+            raise _DiscardEmpty
+        _remove_manifest(path, overwrite=overwrite)
+    return StoredFile(
+        path=str(path),
+        bytes=sink.size,
+        rows=counts.rows,
+        sha256=sink.digest.hexdigest(),
+        format=options.file_format,
+        orders=counts.orders,
+    )
+
+
+def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
+    """
+    Remove the manifest of the file that is about to be replaced.
+
+    Before, not after: whenever the task ends, a file without a manifest is only exported again, but an older manifest
+    would describe another file, which may have the same length and lack orders.
+    """
+    fs, manifest = path.fs, manifest_path(path).path
+    fs.invalidate_cache()
+    if overwrite or not fs.exists(path.path):  # a file that another task has just stored keeps its manifest
+        with suppress(FileNotFoundError):
+            if fs.exists(manifest):
+                fs.rm_file(manifest)
+
+
+def plan_file(
+    chunks: Iterator[bytes], *, personal_data: str, on_unknown_column: str
+) -> tuple[Iterator[bytes], ColumnPlan]:
+    """
+    Read the header of a file, and decide what is stored of its columns; see :func:`plan_columns`.
+
+    :return: all chunks, and the columns.
+    """
+    beginning = next(chunks, b"")
+    plan = plan_columns(parse_header(beginning), personal_data=personal_data, on_unknown_column=on_unknown_column)
+    for warning in plan.warnings:
+        log.warning(warning)
+    return chain([beginning], chunks), plan
+
+
+def _convert(  # noqa: PLR0917 - one caller
+    chunks: Iterator[bytes],
+    sink: io.RawIOBase | io.BufferedIOBase,
+    plan: ColumnPlan,
+    options: FileOptions,
+    origin: ExportOrigin,
+    hash_key: str,
+    *,
+    count_orders: bool,
+) -> FileCounts:
+    if options.file_format == PARQUET:
+        # here, so that only those who store Parquet need pyarrow
+        from airflow_provider_crux.files.rows import convert_to_parquet
+
+        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key, count_orders=count_orders)
+    added = _export_values(origin) if options.add_export_columns else ()
+    return convert_csv(chunks, sink, plan, hash_key=hash_key, added=added)
+
+
+def _export_values(origin: ExportOrigin) -> tuple[tuple[str, str], ...]:
+    values = (origin.export_uuid, origin.interval_start, origin.interval_end)
+    return tuple((column.name, value or "") for column, value in zip(EXPORT_COLUMNS, values, strict=True))
+
+
+def check_pyarrow_is_installed(purpose: str, extra: str) -> None:
+    """
+    Fail before anything is downloaded if pyarrow is missing.
+
+    :param purpose: what needs it, as the message says it.
+    :param extra: the extra of this package that installs it.
+    :raises CruxInvalidRequestError: if it is missing.
+    """
+    if find_spec("pyarrow") is None:
+        raise CruxInvalidRequestError(
+            f"{purpose} needs pyarrow; run pip install 'airflow-provider-crux[{extra}]' on every worker"
+        )

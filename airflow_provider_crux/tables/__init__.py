@@ -1,0 +1,1 @@
+"""How the rows of an export reach a database."""

@@ -1,0 +1,1 @@
+"""What a task knows of its run: waiting, failing, its interval, its record, its paths."""

@@ -1,0 +1,60 @@
+"""The arguments of a task: whether one is set, whether it is a template, and what a rendered text means."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+
+def is_template(value: Any) -> bool:
+    """Tell whether a value is unknown when the DAG is parsed: a template, or the output of another task."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return any(is_template(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(is_template(item) for item in value)
+    return hasattr(value, "resolve")
+
+
+def none_if_unset(value: Any) -> Any:
+    """Return ``None`` for what a template makes of ``None``, and every other value unchanged."""
+    return None if isinstance(value, str) and value.strip() in ("", "None") else value
+
+
+def _parse_number(value: Any) -> Any:
+    """Return the whole number in a rendered text; the rules of the request report everything else."""
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
+        with suppress(ValueError):  # thousands of digits
+            return int(value)
+    return value
+
+
+def _parse_collection(value: Any) -> Any:
+    """Return the list or mapping in a rendered text; the rules of the request report everything else."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+_PARSERS: Final = {
+    "start": _parse_number,
+    "limit": _parse_number,
+    "sort": _parse_collection,
+    "line_item_status": _parse_collection,
+}
+
+
+def coerce_rendered(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are set, with the types they had before a template made texts of them."""
+    values = {name: none_if_unset(value) for name, value in arguments.items()}
+    return {
+        name: _PARSERS[name](value) if name in _PARSERS else value
+        for name, value in values.items()
+        if value is not None
+    }

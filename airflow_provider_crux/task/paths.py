@@ -1,0 +1,230 @@
+"""
+Paths of Airflow's object storage: the placeholders in them, and how they are opened.
+
+A placeholder is in single braces, because Jinja's are double: ``s3://lake/dt={interval_start:%Y-%m-%d}/orders.csv``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.task.arguments import none_if_unset
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+INSTANTS: Final = ("interval_start", "interval_end")
+PLACEHOLDERS: Final = (*INSTANTS, "export_uuid", "dag_id", "run_id")
+
+_DEFAULT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+# those of strftime that give the same text on every machine
+_DIRECTIVES: Final = frozenset("YmdHMSfjyGVuwUW%")
+_JINJA: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_UNSAFE: Final = re.compile(r"^\.+|[^A-Za-z0-9_.=-]", re.ASCII)
+
+
+def placeholder_problems(path: object) -> list[str]:
+    """
+    Return what is wrong with the placeholders of a path.
+
+    :param path: the path; its Jinja templates, and what is not a text, are ignored.
+    :return: one sentence for each fault; empty if there is none.
+    """
+    return list(_problems(_JINJA.sub("", path))) if isinstance(path, str) else []
+
+
+def uses_interval(path: object) -> bool:
+    """Tell whether a path without faults has a placeholder for an end of the interval."""
+    return isinstance(path, str) and any(name in INSTANTS for _, name, _, _ in Formatter().parse(path))
+
+
+def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
+    """
+    Replace the placeholders of a path. Doubled braces become single ones.
+
+    ``dag_id`` and ``run_id`` are made safe: a character other than an ASCII letter, a digit, ``_``, ``.``, ``=`` and
+    ``-`` becomes ``_``, as does a full stop at the beginning.
+
+    :param path: the path, after Jinja.
+    :param values: by placeholder; ``None`` is unknown.
+    :raises CruxInvalidRequestError: if a placeholder is invalid, or its value unknown.
+    """
+    if problems := list(_problems(path)):
+        raise CruxInvalidRequestError("; ".join(problems))
+    parts = []
+    for literal, name, spec, _ in Formatter().parse(path):
+        parts.append(literal)
+        if name is not None:
+            parts.append(_text(path, name, spec or "", values.get(name)))
+    return "".join(parts)
+
+
+def _text(path: str, name: str, spec: str, value: Any) -> str:
+    if value is None:
+        raise CruxInvalidRequestError(
+            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; put the "
+            "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+        )
+    if isinstance(value, datetime):
+        return value.strftime(spec or _DEFAULT_FORMAT)
+    return str(value) if name == "export_uuid" else _UNSAFE.sub("_", str(value))
+
+
+def _problems(path: str) -> Iterator[str]:
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    try:
+        fields = [(name, spec or "", conversion) for _, name, spec, conversion in Formatter().parse(path)]
+    except ValueError as error:
+        yield f"path: {path!r} has an unbalanced brace ({error}); double a brace that is meant literally"
+        return
+    for name, spec, conversion in fields:
+        if name is None:
+            continue
+        if name not in PLACEHOLDERS or conversion:
+            yield f"path: {{{name}}} is not a placeholder; use {known}, or double a brace that is meant literally"
+        elif spec and (name not in INSTANTS or not _is_strftime(spec)):
+            yield (
+                f"path: {{{name}:{spec}}} has an invalid format; only {{interval_start}} and {{interval_end}} have "
+                "one, of strftime's directives for numbers, for example {interval_start:%Y-%m-%d}"
+            )
+
+
+def _is_strftime(spec: str) -> bool:
+    directives = re.findall("%(.?)", spec, re.DOTALL)
+    return bool(directives) and _DIRECTIVES.issuperset(directives) and not any(brace in spec for brace in "{}")
+
+
+def folder_problems(path: object) -> list[str]:
+    """
+    Return what is wrong with the path of a folder.
+
+    :param path: the path; a text after Jinja, or one without templates.
+    :return: one sentence for each fault; empty if there is none.
+    """
+    remedy = "use the folder that holds the files, such as s3://bucket/orders/"
+    if none_if_unset(path) is None or not (isinstance(path, str) or hasattr(path, "protocol")):
+        return [f"path: {path!r} is not a path; {remedy}"]
+    return [
+        f"path: {{{name}}} is a placeholder, and a folder has none; {remedy}"
+        for name in PLACEHOLDERS
+        if re.search(rf"\{{{name}[:!}}]", str(path))
+    ]
+
+
+def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
+    """
+    Return a path of Airflow's object storage.
+
+    :raises CruxInvalidRequestError: if it is not set, or no installed provider knows its scheme.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if none_if_unset(path) is None:
+        raise CruxInvalidRequestError(f"path: {path!r} is not a path; use one such as s3://bucket/a.csv")
+    with path_errors(path):
+        # not of a path that is one already: without a scheme it is rejected
+        opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
+        _ = opened.fs
+    return opened
+
+
+def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
+    """
+    Return the length of every file below a folder, by name; nothing if the folder does not exist.
+
+    What cannot be listed is an error: it must not look like a file that is missing. On a local disk, a symbolic link to
+    a folder is followed, because files are stored through it; each folder is listed once.
+
+    :raises CruxInvalidRequestError: if it cannot be opened, or is a file.
+    :raises OSError: if it cannot be listed, or a symbolic link leads nowhere.
+    """
+    fs, root = folder.fs, folder.path.rstrip("/") or "/"
+    fs.invalidate_cache()
+    with path_errors(folder):
+        entries = list(fs.find(root, detail=True).values() if _has_own_find(fs) else _walk(fs, root))
+    if any(entry["name"] == root and entry["type"] == "file" for entry in entries):
+        raise CruxInvalidRequestError(f"path: {str(folder)!r} is a file; use the folder that holds the files")
+    return {entry["name"]: entry["size"] for entry in entries}
+
+
+def _has_own_find(fs: Any) -> bool:
+    """Tell whether a file system lists everything below a folder itself, as that of an object store does."""
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
+    from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+
+    if isinstance(fs, AsyncFileSystem):
+        return type(fs)._find is not AsyncFileSystem._find  # noqa: SLF001 - what its classes override
+    return type(fs).find is not AbstractFileSystem.find
+
+
+def _walk(fs: Any, root: str) -> Iterator[dict[str, Any]]:
+    """Yield what ``find`` of fsspec returns, which leaves out every folder that it cannot list or that is linked."""
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+    is_local = isinstance(fs, LocalFileSystem)
+    folders, listed = [root], set()
+    while folders:
+        folder = folders.pop()
+        # links can lead to the same folder twice, or back to one above
+        identity = os.path.realpath(folder) if is_local else folder
+        if identity in listed:
+            continue
+        listed.add(identity)
+        try:
+            entries = fs.ls(folder, detail=True)
+        except FileNotFoundError:  # or it was removed meanwhile
+            if is_local:
+                _check_link(folder)
+            continue
+        for entry in entries:
+            if entry["type"] != "directory" and not (entry.get("islink") and _is_linked_folder(entry["name"])):
+                yield entry
+            elif entry["name"].rstrip("/") != folder.rstrip("/"):
+                folders.append(entry["name"])
+
+
+def _is_linked_folder(link: str) -> bool:
+    # not os.path.isdir, for which a folder that cannot be reached is none
+    try:
+        return stat.S_ISDIR(os.stat(link).st_mode)  # noqa: PTH116 - as fsspec does it
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ELOOP}:
+            raise
+        _check_link(link)
+        return False
+
+
+def _check_link(path: str) -> None:
+    """
+    Reject a symbolic link that leads nowhere, as to a disk that is not mounted: its files are not missing.
+
+    Hidden ones are none of ours: editors lock files with them.
+    """
+    if os.path.islink(path) and not os.path.basename(path).startswith("."):  # noqa: PTH114, PTH119 - as above
+        message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
+        raise FileNotFoundError(errno.ENOENT, message, path)
+
+
+@contextmanager
+def path_errors(path: object) -> Iterator[None]:
+    """
+    Translate what file systems raise for a path that cannot be opened.
+
+    :raises CruxInvalidRequestError: instead.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, ImportError) as error:
+        raise CruxInvalidRequestError(
+            f"path: {str(path)!r} cannot be opened ({error}); use a scheme that Airflow's object storage knows, and "
+            "install its provider"
+        ) from error

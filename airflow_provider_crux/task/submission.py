@@ -1,0 +1,149 @@
+"""Requests the export of a task once, whatever ends its tries: resumes an earlier one, or saves an intent first."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_crux.api.errors import (
+    export_failed,
+    export_gone,
+    outcome_unknown,
+    proves_not_processed,
+    request_changed,
+)
+from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.polling import within_not_found_grace
+from airflow_provider_crux.api.responses import ExportState, SubmittedExport
+from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxNotFoundError, CruxPermanentError
+from airflow_provider_crux.task.durable import Intent
+
+if TYPE_CHECKING:
+    from airflow_provider_crux.api.orders import OrdersExportRequest
+    from airflow_provider_crux.hooks.crux import CruxHook
+    from airflow_provider_crux.task.durable import ExportStateStore
+
+
+class ExportSubmission:
+    """
+    The request of one try.
+
+    :param hook: sends it.
+    :param store: what the task remembers across its tries.
+    :param at_most_one: whether only a person may have a second export requested, by clearing the task.
+    :param log: the task's log.
+    """
+
+    def __init__(self, hook: CruxHook, store: ExportStateStore, *, at_most_one: bool, log: Any) -> None:
+        self._hook = hook
+        self._store = store
+        self._at_most_one = at_most_one
+        self._log = log
+        self._unclear: Intent | None = None
+
+    def resume(self) -> SubmittedExport | None:
+        """
+        Return the export that an earlier try requested, if it can still be used.
+
+        :raises CruxAmbiguousError: with ``at_most_one``, if an earlier try may have requested one, or has requested one
+            with another request.
+        :raises CruxExportFailedError: with ``at_most_one``, if the export failed.
+        :raises CruxNotFoundError: with ``at_most_one``, if Crux Connect no longer knows the export.
+        :raises CruxError: if the status of the export is unknown; then this try must not request another one.
+        """
+        earlier = self._store.load()
+        if isinstance(earlier, Intent):
+            if self._at_most_one:
+                self._store.settle_earlier()
+                raise outcome_unknown(earlier.since)
+            self._unclear = earlier
+        elif earlier is not None:
+            return self._if_reusable(earlier)
+        return None
+
+    def skip_if_no_orders(self, request: OrdersExportRequest) -> None:
+        """
+        List the orders of a request, which e-mails nobody.
+
+        :raises AirflowSkipException: if there is none.
+        """
+        try:
+            has_orders = self._hook.has_orders(request)
+        except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
+            self._log.warning("Could not check whether there are orders; requesting the export anyway: %s", error)
+            return
+        if not has_orders:
+            raise AirflowSkipException(
+                f"Crux Connect lists no orders for {json.dumps(request.as_json())}: no export was requested"
+            )
+
+    def submit(self, request: OrdersExportRequest) -> SubmittedExport:
+        """
+        Request an export, so that the next try knows of it, whatever ends this one.
+
+        :raises CruxError: as the hook does.
+        :raises AirflowException: if the intent cannot be saved; then nothing was sent.
+        """
+        body = request.as_json()
+        filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
+        if self._unclear is not None:
+            self._log.warning(
+                "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
+                "another one, because on_ambiguous is 'retry': two e-mails may be sent",
+                iso_instant(self._unclear.since),
+            )
+        self._log.info(
+            "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
+            body.get("start_date"),
+            body.get("end_date"),
+            self._hook.crux_conn_id,
+            json.dumps(filters) if filters else "none",
+        )
+        try:
+            export = self._hook.submit_export(request, before_sending=self._store.save_intent)
+        except CruxError as error:
+            if proves_not_processed(error):
+                self._store.discard_intent()
+            elif self._at_most_one or isinstance(error, CruxPermanentError):
+                # there is no retry: the error asks a person to check
+                since = self._store.settle_intent()
+                if since is not None:
+                    raise type(error)(f"{error}. It may have been under way since {iso_instant(since)}") from error
+            raise
+        self._store.save(export)
+        self._log.info(
+            "Crux Connect is preparing export %s and will e-mail the token's user when the file is ready",
+            export.export_uuid,
+        )
+        return export
+
+    def _if_reusable(self, export: SubmittedExport) -> SubmittedExport | None:
+        problem = self._problem(export)
+        if problem is None:
+            self._log.info("Resuming export %s, requested by an earlier try of this task", export.export_uuid)
+            return export
+        error, reason = problem
+        if self._at_most_one:
+            self._store.settle_earlier()
+            raise error
+        self._store.warn_of_second_export(export, reason)
+        return None
+
+    def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
+        """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is."""
+        if not self._store.has_same_request:
+            return request_changed(export.export_uuid), "has other filters, another interval or another connection"
+        outcome = self._hook.poll_export(export.export_uuid)
+        if isinstance(outcome, CruxError):
+            if within_not_found_grace(outcome, accepted_at=export.accepted_at, now=time.time()):
+                return None
+            if not isinstance(outcome, CruxNotFoundError):
+                raise outcome
+            return export_gone(export.export_uuid), "is no longer known to Crux Connect"
+        if outcome.state is ExportState.FAILED:
+            error = export_failed(export.export_uuid, outcome.status)
+            return CruxExportFailedError(f"{error}. To request another one, clear the task"), "failed at Crux Connect"
+        return None

@@ -1,0 +1,289 @@
+"""
+requests as the transport: it sends what it is told, and returns what it receives.
+
+requests' own ways are not safe enough for a request that must be sent once:
+:class:`airflow_provider_crux.transport.adapter.Adapter` repairs that.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from os import environ
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.request import getproxies
+
+import requests
+from airflow import __version__ as airflow_version
+from requests import exceptions
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from airflow_provider_crux import __version__
+from airflow_provider_crux.api import errors
+from airflow_provider_crux.api.errors import Peer, unusable_connection
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
+from airflow_provider_crux.api.retries import Outcome, retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
+from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from airflow_provider_crux.api.settings import ConnectionSettings
+
+R = TypeVar("R", bound=ApiResponse)
+
+USER_AGENT: Final = f"airflow-provider-crux/{__version__} apache-airflow/{airflow_version}"
+
+
+class HttpClient:
+    """
+    Send requests to the API of one connection.
+
+    :param settings: the connection.
+    :param log: receives a line before each retry.
+    :raises CruxInvalidConnectionError: if the CA bundle is unusable on this machine.
+    """
+
+    def __init__(self, settings: ConnectionSettings, log: Any) -> None:
+        _check_ca_bundle(settings)
+        self.session = new_session(settings)
+        self._settings = settings
+        self._log = log
+
+    def send(
+        self,
+        request: ApiRequest,
+        *,
+        secrets: Collection[str],
+        max_retries: int,
+        before_sending: Callable[[], object] | None = None,
+    ) -> ApiResponse:
+        """
+        Send a request and read its response; send it again as the retry policy says.
+
+        :param request: what to send.
+        :param secrets: what no error may show.
+        :param max_retries: how often it may be sent again.
+        :param before_sending: called before each attempt.
+        """
+        peer = Peer(self._settings.name, proxied=self._settings.proxy is not None)
+
+        def exchange() -> ApiResponse:
+            body = None if request.body is None else json.dumps(request.body).encode()
+            if not request.idempotent:
+                # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
+                # whether the server has read this one.
+                self.session.close()
+            if before_sending is not None:
+                before_sending()
+            sent_at = time.time()
+            with (
+                translated_errors(request, peer=peer, secrets=secrets),
+                send_once(
+                    self.session,
+                    self._settings,
+                    requests.Request(
+                        request.method, f"{self._settings.base_url}{request.path}", data=body, headers=request.headers
+                    ),
+                ) as response,
+            ):
+                return ApiResponse(
+                    response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
+                )
+
+        return send_with_retries(exchange, request, peer=peer, max_retries=max_retries, log=self._log)
+
+
+def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: Peer, max_retries: int, log: Any) -> R:
+    """
+    Send a request, and send it again as the retry policy says.
+
+    :param exchange: one attempt.
+    :param request: what it sends.
+    :param peer: the server, for the log.
+    :param max_retries: how often it may be sent again.
+    :param log: receives a line before each retry.
+    :return: the last response.
+    :raises CruxError: the last error.
+    """
+    started = time.monotonic()
+    first: R | CruxTransientError
+    try:
+        first = exchange()
+    except CruxTransientError as error:
+        first = error
+    if not should_retry(request, first):
+        return unwrap(first)  # type: ignore[return-value]
+    # Only now, because it costs as much as half of the exchange; it counts the first attempt like the later ones.
+    from tenacity import RetryCallState, Retrying
+
+    outcomes: list[Outcome] = [first]
+
+    def attempt() -> ApiResponse:
+        return unwrap(outcomes.pop()) if outcomes else exchange()
+
+    def log_retry(state: RetryCallState) -> None:
+        outcome: Any = state.outcome
+        result = outcome.exception() if outcome.failed else outcome.result()
+        delay = state.next_action.sleep if state.next_action else 0.0
+        log.info(retry_message(request, result, peer=peer, delay=delay))
+
+    policy = retry_policy(request, max_retries=max_retries, elapsed=time.monotonic() - started)
+    return Retrying(**policy, before_sleep=log_retry)(attempt)  # type: ignore[return-value]
+
+
+def new_session(settings: ConnectionSettings) -> requests.Session:
+    """
+    Return a session that sends our user agent, keeps no cookies and knows the connection's CA bundle and proxy.
+
+    :param settings: the connection; its credentials are not used.
+    """
+    session = _Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Adapter(settings.response_timeout))
+    session.headers["User-Agent"] = USER_AGENT
+    session.verify = settings.ca_bundle or True
+    if settings.proxy is not None:
+        session.proxies = {"http": settings.proxy, "https": settings.proxy}
+    session.auth = no_auth
+    # a session cookie of a login must not authenticate us beside the token
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect; requests' own reads the whole body and the target of one in any case."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        """Return none."""
+
+
+def send_once(session: requests.Session, settings: ConnectionSettings, request: requests.Request) -> requests.Response:
+    """
+    Send a request once, within the connection's timeouts, and follow no redirect; the caller reads the body.
+
+    requests' own ``Session.request`` reads all environment variables twice: a tenth of the time of an exchange.
+
+    :raises NothingSentError: if nothing was sent.
+    """
+    request.auth = no_auth
+    try:
+        prepared = session.prepare_request(request)
+    except exceptions.RequestException as error:
+        raise NothingSentError(error) from error
+    return session.send(
+        prepared,
+        timeout=(settings.connect_timeout, settings.read_timeout),
+        allow_redirects=False,
+        stream=True,
+        verify=settings.ca_bundle or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or True,
+        proxies=dict(session.proxies) or (getproxies() and get_environ_proxies(str(prepared.url))),
+    )
+
+
+def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request unchanged; without an ``auth``, requests would replace the token by a password from ~/.netrc."""
+    return request
+
+
+def lower_case_headers(response: requests.Response) -> dict[str, str]:
+    """Return the headers of a response with their names in lower case."""
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def ca_bundle_error(settings: ConnectionSettings, path: str) -> CruxInvalidConnectionError:
+    """Return the error for a CA bundle that this machine cannot load."""
+    return unusable_connection(
+        settings.name,
+        f"extra ca_bundle: {path!r} contains no CA certificates on this machine; use a file that exists on every "
+        "machine of Airflow",
+    )
+
+
+def _check_ca_bundle(settings: ConnectionSettings) -> None:
+    path = settings.ca_bundle
+    try:
+        if path is not None and not Path(path).is_dir():
+            ssl.create_default_context(cafile=path)
+    except OSError:  # no such file, no permission, or (an SSLError is an OSError) no certificates in it
+        raise ca_bundle_error(settings, str(path)) from None
+
+
+def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
+    """
+    Return proxy and TLS context for the triggerer: those of the connection, or else those of the environment.
+
+    :param settings: the connection. The environment is read as requests reads it for a worker.
+    :raises CruxInvalidConnectionError: if the triggerer cannot use the proxy, or the CA bundle is unusable.
+    """
+    url = settings.base_url
+    with requests.Session() as session:
+        environment = session.merge_environment_settings(url, {}, None, settings.ca_bundle, None)
+    proxy = settings.proxy or select_proxy(url, environment["proxies"])
+    if proxy is not None:
+        # as requests does it for a worker
+        proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+    if proxy is not None and not proxy.startswith(("http://", "https://")):
+        raise CruxInvalidConnectionError(
+            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
+            "URL of one, or wait with deferrable=False"
+        )
+    if not url.startswith("https://"):
+        return proxy, True
+    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
+    is_folder = Path(bundle).is_dir()
+    try:
+        return proxy, ssl.create_default_context(
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+        )
+    except (OSError, ssl.SSLError):
+        raise ca_bundle_error(settings, bundle) from None
+
+
+@contextmanager
+def translated_errors(request: ApiRequest, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
+    """Raise ours instead of the errors of requests and urllib3, whose texts may show the URL."""
+    try:
+        yield
+    except (exceptions.RequestException, HTTPError) as error:
+        raise _translated(error, request, peer, secrets) from None
+
+
+def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Collection[str]) -> CruxError:
+    cause: Any = error
+    factory: Callable[..., CruxError] = errors.response_lost
+    if isinstance(error, NothingSentError):
+        cause = error.cause
+        # before ValueError, because both are one
+        if isinstance(cause, ssl.SSLCertVerificationError | CertificateError):
+            factory = errors.certificate_rejected
+        elif not isinstance(cause, ValueError):
+            factory = errors.connection_failed
+        elif peer.file_host and not isinstance(cause, exceptions.InvalidProxyURL):
+            return errors.invalid_file_url(f"no request can be made to {peer}")
+        else:
+            factory = errors.invalid_request_url
+    else:
+        inner = error.args[0] if error.args else error
+        cause = getattr(inner, "reason", inner)
+        # without urllib3's "Unable to connect to proxy", which is not so
+        cause = getattr(cause, "original_error", cause)
+    return factory(request, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
+
+
+def _read_body(response: requests.Response) -> bytes:
+    """Read at most one byte more than a response of the API can have."""
+    body = b""
+    chunk: bytes
+    for chunk in response.iter_content(64 * 1024):
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            return body[: MAX_RESPONSE_BYTES + 1]
+    return body

@@ -1,0 +1,90 @@
+"""A file that is stored byte for byte: what is stored, what is counted, and how much memory that takes."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.files.store import FileOptions, StoredFile, store
+from tests.files.places import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from tests.files.places import Place
+
+SMALL = b"\xef\xbb\xbfa,b\r\n1,2\r\n"
+
+
+def save(chunks: Iterable[bytes], path: ObjectStoragePath, **arguments: Any) -> StoredFile:
+    return store(chunks, path, options=FileOptions(), origin=ExportOrigin(export_uuid="uuid"), **arguments)
+
+
+def test_the_stored_file_is_described(place: Place) -> None:
+    stored = save([SMALL[:2], SMALL[2:8], b"", SMALL[8:]], place.path)
+    assert stored == StoredFile(
+        path=str(place.path), bytes=len(SMALL), rows=1, sha256=hashlib.sha256(SMALL).hexdigest()
+    )
+    assert place.content() == SMALL
+
+
+def test_a_failing_source_leaves_nothing(place: Place) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield bytes(20 * MIB)
+        raise ConnectionError("cut")
+
+    with pytest.raises(ConnectionError):
+        save(chunks(), place.path)
+    gc.collect()
+    assert place.names() == place.pending_uploads() == []
+
+
+def test_a_file_without_records_is_stored_unless_skip_if_empty_is_set(place: Place) -> None:
+    header = b"\xef\xbb\xbfa,b\r\n"
+    stored = save([header], place.path, skip_if_empty=True)
+    assert (stored.rows, stored.bytes) == (0, len(header))
+    assert place.names() == place.pending_uploads() == []
+    assert save([header], place.path) == stored
+    assert place.content() == header
+    save([SMALL], place.path, skip_if_empty=True)
+    assert place.content() == SMALL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["on_disk", "in_s3"], indirect=True)
+def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+        from airflow_provider_crux.files.manifest import ExportOrigin
+        from airflow_provider_crux.files.store import FileOptions, store
+        row = b'"Apt. 4, rear\\n2nd floor",62701,"say ""hi"" twice",' + b"x" * 300 + b"\\r\\n"
+        chunk = row * (256 * 1024 // len(row))
+        def peak():
+            # not ru_maxrss, which starts at the peak of the parent process
+            line = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()
+            return int(line[0]) // 1024
+        def save(chunks):
+            path, origin = ObjectStoragePath(sys.argv[1]), ExportOrigin(export_uuid="uuid")
+            return store(chunks, path, options=FileOptions(), origin=origin)
+        save([chunk] * 2)
+        before = peak()
+        stored = save(bytes(bytearray(chunk)) for _ in range(128 * 4))
+        print("growth", peak() - before, stored.rows == 128 * 4 * (256 * 1024 // len(row)) - 1)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(place.path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in output.splitlines() if line.startswith("growth")]
+    _, growth, is_count_right = line.split()
+    assert int(growth) < 64
+    assert is_count_right == "True"
