@@ -50,9 +50,9 @@ def load(address: str, file: str, requested_at: str) -> None:
     from airflow.models import Connection
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
+    from airflow_provider_crux.api.instants import parse_utc
     from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
     from airflow_provider_crux.files.csv import parse_header
-    from airflow_provider_crux.files.manifest import parse_utc
     from airflow_provider_crux.files.rows import TypedRows
     from airflow_provider_crux.tables.postgres import PostgresTable
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
+from airflow_provider_crux.api.instants import format_instant
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 LINE_ITEM_STATUSES: Final = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
@@ -159,7 +160,7 @@ _JOINT_RULES: Final = (
 )
 
 
-def violations(values: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
+def request_problems(values: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
     """
     Return what is wrong with the fields of a request.
 
@@ -175,29 +176,6 @@ def violations(values: Mapping[str, Any], *, unknown: frozenset[str] = frozenset
         if not unknown.intersection(names) and not any(faults.get(name) for name in names):
             problems.extend(rule(known))
     return problems
-
-
-def whole_second(moment: datetime) -> datetime:
-    """
-    Return an instant as it is sent: in UTC, truncated to the second, because the milliseconds are always 000.
-
-    Truncating keeps adjoining intervals adjoining: both neighbors truncate their common instant to the same second.
-
-    :param moment: with a time zone; of any subclass of datetime.
-    :return: a plain datetime.
-    :raises OverflowError: if it is outside the years 1 to 9999 in UTC.
-    """
-    utc = moment.astimezone(UTC)
-    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
-
-
-def iso_instant(seconds: float) -> str:
-    """Return an instant in UTC as ISO 8601 text, for people and XComs; ``seconds`` since the epoch."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _format_instant(moment: datetime) -> str:
-    return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +215,7 @@ class OrdersExportRequest:
 
     def __post_init__(self) -> None:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if problems := violations(values):
+        if problems := request_problems(values):
             raise CruxInvalidRequestError("; ".join(problems))
         # copies, so that a list that the caller changes later does not change what is sent
         if self.sort is not None:
@@ -281,5 +259,5 @@ class OrdersExportRequest:
             body["line_item_status"] = list(self.line_item_status)
         for name in ("start_date", "end_date"):
             if name in body:
-                body[name] = _format_instant(body[name])
+                body[name] = format_instant(body[name])
         return body

@@ -41,7 +41,7 @@ MAX_POLL_FAILURES: Final = 5
 _JITTER: Final = 0.1
 
 
-def violations(poll_interval: object, timeout: object) -> list[str]:
+def wait_problems(poll_interval: object, timeout: object) -> list[str]:
     """Return what is wrong with the arguments of a wait: sentences that name field, value and remedy."""
     return [
         f"{name}: {_shown(value)} is not a number of seconds above 0 and up to {MAX_WAIT:.0f} (a year); use one, "
@@ -51,8 +51,8 @@ def violations(poll_interval: object, timeout: object) -> list[str]:
     ]
 
 
-def sensor_violations(poke_interval: object, timeout: object) -> list[str]:
-    """Return which argument of a sensor is too long, as :func:`violations` does. Airflow checks the rest."""
+def sensor_problems(poke_interval: object, timeout: object) -> list[str]:
+    """Return which argument of a sensor is too long, as :func:`wait_problems` does. Airflow checks the rest."""
     return [
         f"{name}: {_shown(value)} is longer than a year; use at most {MAX_WAIT:.0f} seconds"
         for name, value in (("poke_interval", poke_interval), ("timeout", timeout))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from airflow_provider_crux.api.instants import Period
+
 MIN_GAP: Final = timedelta(minutes=1)
 """Length of the shortest gap that is worth an e-mail. Days that end at 23:59:59 leave gaps of one second."""
-
-Period = tuple[datetime, datetime]
-"""Start and end of a stretch of time, in UTC."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from airflow_provider_crux.api.instants import parse_utc
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -170,20 +172,3 @@ class Manifest:
             return None
         end = min(end, requested_at.replace(microsecond=0))
         return (start, end) if start < end else None
-
-
-def parse_utc(text: object) -> datetime | None:
-    """
-    Return the instant in a text; ``None`` for ``None``.
-
-    :raises ValueError: if it is not one with a time zone.
-    """
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    if moment is None or moment.utcoffset() is None:
-        raise ValueError(f"{text!r} is not an instant with a time zone")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from None

@@ -20,6 +20,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
+from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
     INTEGER_PATTERN,
@@ -34,7 +35,6 @@ from airflow_provider_crux.files.columns import (
     unusable_file,
 )
 from airflow_provider_crux.files.csv import CountingSource, FileCounts
-from airflow_provider_crux.files.manifest import parse_utc
 
 if TYPE_CHECKING:
     import io

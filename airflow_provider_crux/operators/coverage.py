@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_crux.api import orders
+from airflow_provider_crux.api.instants import Period
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import (
     CruxIntervalError,
@@ -18,7 +19,7 @@ from airflow_provider_crux.exceptions import (
     CruxPermanentError,
     CruxTransientError,
 )
-from airflow_provider_crux.files.coverage import Coverage, Missing, Period, cover, find_missing, same_filters, total
+from airflow_provider_crux.files.coverage import Coverage, Missing, cover, find_missing, same_filters, total
 from airflow_provider_crux.files.manifest import SUFFIX, Manifest, api_host
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.task.arguments import coerce_rendered, is_template
@@ -272,7 +273,7 @@ CruxOrdersExportOperator` accepts them, as the next four; default: none. Templat
         """Reject what is invalid when the DAG is parsed; a template is checked when it is rendered."""
         unknown = frozenset(name for name in self.template_fields if is_template(getattr(self, name)))
         problems = [] if is_template(self.path) else folder_problems(self.path)
-        problems += orders.violations(self._known(_FILTERS), unknown=unknown)
+        problems += orders.request_problems(self._known(_FILTERS), unknown=unknown)
         if not self.crux_conn_id:
             problems.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; use one")
         if not _is_whole_seconds(self.max_interval):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
-from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.polling import ExportPoller
 from airflow_provider_crux.api.responses import SubmittedExport
 from airflow_provider_crux.exceptions import (
@@ -314,8 +314,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         own = {name: getattr(self, name) for name in (*_INTERVAL_ARGUMENTS, *_FILTERS) if name not in unknown}
         known = coerce_rendered(own)
         ends = {name: known.pop(name) for name in _INTERVAL_ARGUMENTS if name in known}
-        problems = orders.violations(known, unknown=unknown)
-        problems += polling.violations(self.poll_interval, self.timeout)
+        problems = orders.request_problems(known, unknown=unknown)
+        problems += polling.wait_problems(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_positive_timedelta(self.lookback):
             problems.append(f"lookback: {self.lookback!r} is not a length of time; use a timedelta above 0")
         if self.on_ambiguous not in _ON_AMBIGUOUS:

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain, sensor_violations
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, sensor_problems
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxExportFailedError,
@@ -73,7 +73,7 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         # before Airflow makes timedeltas of them
-        if problems := sensor_violations(poke_interval, timeout):
+        if problems := sensor_problems(poke_interval, timeout):
             raise InvalidArgumentsError(f"Task {kwargs.get('task_id')!r}: {'; '.join(problems)}")
         if timeout is not None:  # Airflow 2 has no None for its default
             kwargs["timeout"] = timeout

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.api.responses import SubmittedExport

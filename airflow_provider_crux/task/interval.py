@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_crux.api.orders import describe, whole_second
+from airflow_provider_crux.api.instants import Period, whole_second
+from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.exceptions import CruxIntervalError
-from airflow_provider_crux.task.timetables import Period, last_complete_period, period_starting_at, schedule_name
+from airflow_provider_crux.task.timetables import last_complete_period, period_starting_at, schedule_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from airflow_provider_crux.api.errors import (
     proves_not_processed,
     request_changed,
 )
-from airflow_provider_crux.api.orders import iso_instant
+from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.polling import within_not_found_grace
 from airflow_provider_crux.api.responses import ExportState, SubmittedExport
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxNotFoundError, CruxPermanentError

@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_crux.api.instants import Period
 from airflow_provider_crux.exceptions import CruxIntervalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.timetables.base import Timetable
-
-Period = tuple[datetime, datetime]
-"""Start and end of a stretch of time, each with a time zone."""
 
 # by name, because they are two classes in Airflow 3, and have another name in Airflow 2
 _ASSET_OR_TIME: Final = ("AssetOrTimeSchedule", "DatasetOrTimeSchedule")

@@ -12,11 +12,12 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
+from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import OrdersExportRequest, describe
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxPermanentError
-from airflow_provider_crux.files.manifest import ExportOrigin, parse_utc
+from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.task.failing import fail_without_retry
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
@@ -109,7 +110,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def _argument_problems(self) -> list[str]:
         """Return what is wrong with the arguments of every transfer."""
-        problems = polling.violations(self.poll_interval, self.timeout)
+        problems = polling.wait_problems(self.poll_interval, self.timeout)
         if self.check_count not in _CHECK_COUNT:
             problems.append(f"check_count: {describe(self.check_count)} is unknown; use 'warn', 'fail' or None")
         return problems

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 
 from airflow_provider_crux import __version__
+from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
-from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path, parse_utc
+from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path
 from airflow_provider_crux.files.store import (
     CSV,
     PARQUET,

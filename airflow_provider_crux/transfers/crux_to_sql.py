@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, BaseHook
 
+from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
-from airflow_provider_crux.files.manifest import parse_utc
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import table_problems
 from airflow_provider_crux.task.arguments import is_template

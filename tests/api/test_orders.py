@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest, Sort, violations
+from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest, Sort, request_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 # The specification's example, unchanged.
@@ -129,12 +129,12 @@ def test_a_violated_rule_is_reported_with_field_value_and_remedy(fields, field, 
     assert message.startswith(field)
     assert value in message
     assert remedy in message
-    assert len(violations(fields)) == 1, "one fault, one message"
+    assert len(request_problems(fields)) == 1, "one fault, one message"
 
 
 def test_a_value_of_any_length_is_shown_briefly() -> None:
     for value in ("9" * 5000, [10**5000]):
-        (problem,) = violations({"start": value})
+        (problem,) = request_problems({"start": value})
         assert problem.startswith(f"start: {type(value).__name__} ")
         assert len(problem) < 250
 
@@ -157,8 +157,8 @@ def test_several_violated_rules_are_reported_at_once() -> None:
 
 def test_a_field_that_is_unknown_yet_violates_no_rule() -> None:
     values = {"status_conjunction": "or", "limit": 3}
-    assert violations(values, unknown=frozenset({"line_item_status", "start"})) == []
-    assert violations(values, unknown=frozenset({"start"})) != []
+    assert request_problems(values, unknown=frozenset({"line_item_status", "start"})) == []
+    assert request_problems(values, unknown=frozenset({"start"})) != []
 
 
 zoned = st.datetimes(

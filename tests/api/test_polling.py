@@ -180,11 +180,11 @@ def test_an_invalid_event_leaves_the_state_unknown(event: object) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, True, "30", None, float("nan"), float("inf")])
 def test_an_argument_that_is_not_a_number_of_seconds_is_named(value: object) -> None:
-    (problem,) = polling.violations(value, 3600)
+    (problem,) = polling.wait_problems(value, 3600)
     assert problem.startswith(f"poll_interval: {value!r} ")
-    (problem,) = polling.violations(30, value)
+    (problem,) = polling.wait_problems(30, value)
     assert problem.startswith(f"timeout: {value!r} ")
 
 
 def test_seconds_may_be_fractions() -> None:
-    assert polling.violations(0.1, 1) == []
+    assert polling.wait_problems(0.1, 1) == []

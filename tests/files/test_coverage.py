@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_crux.api.instants import Period
 from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest
-from airflow_provider_crux.files.coverage import Period, cover, cut, find_missing, same_filters
+from airflow_provider_crux.files.coverage import cover, cut, find_missing, same_filters
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

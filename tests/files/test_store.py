@@ -66,7 +66,7 @@ def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> No
         import sys
         from pathlib import Path
         from airflow.providers.common.compat.sdk import ObjectStoragePath
-        from airflow_provider_crux.files.manifest import ExportOrigin
+        from airflow_provider_crux.files.manifest import (ExportOrigin)
         from airflow_provider_crux.files.store import FileOptions, store
         row = b'"Apt. 4, rear\\n2nd floor",62701,"say ""hi"" twice",' + b"x" * 300 + b"\\r\\n"
         chunk = row * (256 * 1024 // len(row))

@@ -33,7 +33,7 @@ def test_a_record_without_an_end_is_not_kept_in_memory(tmp_path: Path) -> None:
         from pathlib import Path
         from airflow.providers.common.compat.sdk import ObjectStoragePath
         from airflow_provider_crux.exceptions import CruxInvalidResponseError
-        from airflow_provider_crux.files.manifest import ExportOrigin
+        from airflow_provider_crux.files.manifest import (ExportOrigin)
         from airflow_provider_crux.files.store import FileOptions, store
         from tests.transfers.transfer import csv_file
 

@@ -1,0 +1,49 @@
+"""Instants and stretches of time: how other systems spell them. Inside, they are datetimes with a time zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+Period = tuple[datetime, datetime]
+"""Start and end of a stretch of time, each with a time zone."""
+
+
+def whole_second(moment: datetime) -> datetime:
+    """
+    Return an instant as it is sent: in UTC, truncated to the second, because the milliseconds are always 000.
+
+    Truncating keeps adjoining intervals adjoining: both neighbors truncate their common instant to the same second.
+
+    :param moment: with a time zone; of any subclass of datetime.
+    :return: a plain datetime.
+    :raises OverflowError: if it is outside the years 1 to 9999 in UTC.
+    """
+    utc = moment.astimezone(UTC)
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
+
+
+def iso_instant(seconds: float) -> str:
+    """Return an instant in UTC as ISO 8601 text, for people and XComs; ``seconds`` since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def format_instant(moment: datetime) -> str:
+    """Return an instant as Crux Connect's API spells it."""
+    return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"
+
+
+def parse_utc(text: object) -> datetime | None:
+    """
+    Return the instant in a text; ``None`` for ``None``.
+
+    :raises ValueError: if it is not one with a time zone.
+    """
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    if moment is None or moment.utcoffset() is None:
+        raise ValueError(f"{text!r} is not an instant with a time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC") from None
