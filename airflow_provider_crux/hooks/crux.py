@@ -19,14 +19,10 @@ from airflow_provider_crux import connection_form
 from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_check import CONNECTION_NAME, check_result, connection_check_flow
 from airflow_provider_crux.api.errors import missing_connection
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
-from airflow_provider_crux.api.responses import (
-    SubmittedExport,
-    parse_export,
-    parse_export_uuid,
-    parse_orders_list,
-)
+from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
@@ -123,7 +119,8 @@ class CruxHook(BaseHook):
         flow = self._auth.auth_flow(export_orders_request(request))
         response = self._run_flow(flow, before_sending=before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
-        return SubmittedExport(uuid, requested_at=response.sent_at, accepted_at=time.time())
+        sent_at = datetime.fromtimestamp(response.sent_at, UTC)
+        return SubmittedExport(uuid, request, requested_at=sent_at, accepted_at=datetime.now(UTC))
 
     def list_orders(self, request: OrdersExportRequest) -> OrdersList:
         """

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
-from airflow_provider_crux.api.instants import iso_instant
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import ExportPoller
-from airflow_provider_crux.api.responses import SubmittedExport
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxError,
@@ -24,7 +23,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.params import export_arguments_from_params
 from airflow_provider_crux.task.arguments import coerce_rendered, is_template
-from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, fingerprint
+from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, RecordedExport
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import Interval, interval_from_context, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
@@ -176,47 +175,34 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         """
         with fail_without_retry(*self._final_errors):
             request = self._build_request(context)
-            body = request.as_json()
-            # Before the request: if this push failed after it, a retry would send a second e-mail.
-            if self.do_xcom_push:
-                context["ti"].xcom_push(key="export_request", value=body)
-            self._update_rendered_fields(body)
-            store = self._state_store(context, body)
-            submission = ExportSubmission(self.hook, store, at_most_one=self.on_ambiguous == "fail", log=self.log)
+            self._update_rendered_fields(request)
+            store = self._state_store(context)
+            at_most_one = self.on_ambiguous == "fail"
+            submission = ExportSubmission(request, self.hook, store, at_most_one=at_most_one, log=self.log)
             export = submission.resume()
             if export is None:
                 if self.skip_if_no_orders:
-                    submission.skip_if_no_orders(request)
-                export = submission.submit(request)
+                    submission.skip_if_no_orders()
+                export = submission.submit()
             self._export_uuid = export.export_uuid
             if self.wait_for_completion:
-                self._wait(export, body, store)
-        return self._finish(context, export, body, store)
+                self._wait(export, store)
+        return self._finish(context, export, store)
 
-    def execute_complete(
-        self,
-        context: Context,
-        event: Any = None,
-        *,
-        export_uuid: str | None = None,
-        requested_at: float = 0.0,
-        accepted_at: float = 0.0,
-        body: Mapping[str, Any] | None = None,
-    ) -> str:
+    def execute_complete(self, context: Context, event: Any = None, *, export: Mapping[str, Any] | None = None) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
-        uuid = self._export_uuid = export_uuid or export_uuid_of(event)
         with fail_without_retry(*self._final_errors):
-            body = self._build_request(context).as_json() if body is None else body
-            store = self._state_store(context, body)
-            # dag.test() resumes a deferred task with the event alone
-            known = None if requested_at else store.load()
-            if isinstance(known, SubmittedExport) and known.export_uuid == uuid:
-                requested_at = known.requested_at
-            export = SubmittedExport(uuid, requested_at, accepted_at)
-            with self._before_failing(export, store):
-                self.raise_unless_done(event, export_uuid=uuid, accepted_at=accepted_at)
-            self._update_rendered_fields(body)
-            return self._finish(context, export, body, store)
+            store = self._state_store(context)
+            submitted = (
+                self._export_of_event(context, event, store) if export is None else SubmittedExport.from_xcom(export)
+            )
+            self._export_uuid = submitted.export_uuid
+            accepted_at = submitted.accepted_at.timestamp() if submitted.accepted_at else 0.0
+            with self._before_failing(submitted, store):
+                self.raise_unless_done(event, export_uuid=submitted.export_uuid, accepted_at=accepted_at)
+            if submitted.request is not None:
+                self._update_rendered_fields(submitted.request)
+            return self._finish(context, submitted, store)
 
     def on_kill(self) -> None:
         """Log that the export continues."""
@@ -232,23 +218,27 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             return CruxPermanentError, CruxAmbiguousError, CruxExportFailedError
         return (CruxPermanentError,)
 
-    def _state_store(self, context: Context, body: Mapping[str, Any]) -> ExportStateStore:
+    def _state_store(self, context: Context) -> ExportStateStore:
         return ExportStateStore(
-            context,
-            request_fingerprint=fingerprint(self.crux_conn_id, body),
-            retries=self.retries or 0,
-            durable=self.durable,
-            log=self.log,
+            context, crux_conn_id=self.crux_conn_id, retries=self.retries or 0, durable=self.durable, log=self.log
         )
 
-    def _wait(self, export: SubmittedExport, body: Mapping[str, Any], store: ExportStateStore) -> None:
+    def _export_of_event(self, context: Context, event: object, store: ExportStateStore) -> SubmittedExport:
+        """Return the export of a task that ``dag.test()`` resumes: with the event alone."""
+        uuid = export_uuid_of(event)
+        recorded = store.load()
+        if isinstance(recorded, RecordedExport) and recorded.export.export_uuid == uuid:
+            return recorded.export
+        return SubmittedExport(uuid, self._build_request(context), requested_at=None)
+
+    def _wait(self, export: SubmittedExport, store: ExportStateStore) -> None:
         place = "triggerer" if self.deferrable else "worker"
         self.log.info("Waiting for the export in the %s, for at most %g seconds", place, self.timeout)
-        poller = ExportPoller(export.export_uuid, export.accepted_at, time.time() + self.timeout, self.poll_interval)
+        now = time.time()
+        accepted_at = export.accepted_at.timestamp() if export.accepted_at else now
+        poller = ExportPoller(export.export_uuid, accepted_at, now + self.timeout, self.poll_interval)
         if self.deferrable:
-            self.defer_until_done(
-                poller, export_uuid=export.export_uuid, requested_at=export.requested_at, body=dict(body)
-            )
+            self.defer_until_done(poller, export=export.as_json())
         with self._before_failing(export, store):
             self.hook.finish_polling(poller)
 
@@ -259,7 +249,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             yield
         except CruxExportFailedError as error:
             if isinstance(error, self._final_errors):
-                store.save(export, settled=True)
+                store.settle(export)
             raise
         except CruxError:
             if CLEAR_DISCARDS_STATE and self.durable:
@@ -270,19 +260,10 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
                 )
             raise
 
-    def _finish(
-        self, context: Context, export: SubmittedExport, body: Mapping[str, Any], store: ExportStateStore
-    ) -> str:
+    def _finish(self, context: Context, export: SubmittedExport, store: ExportStateStore) -> str:
         if self.do_xcom_push:
-            value = {
-                "export_uuid": export.export_uuid,
-                "interval_start": body.get("start_date"),
-                "interval_end": body.get("end_date"),
-                "requested_at": iso_instant(export.requested_at) if export.requested_at else None,
-                "request": dict(body),
-            }
-            context["ti"].xcom_push(key="export_interval", value=value)
-        store.save(export, settled=True)
+            context["ti"].xcom_push(key="export_interval", value=export.as_xcom())
+        store.settle(export)
         if self.wait_for_completion:
             self.log.info("Export %s is done", export.export_uuid)
         return export.export_uuid
@@ -302,8 +283,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             )
         return orders.OrdersExportRequest(start_date=interval.start, end_date=interval.end, **arguments)
 
-    def _update_rendered_fields(self, body: Mapping[str, Any]) -> None:
+    def _update_rendered_fields(self, request: orders.OrdersExportRequest) -> None:
         """Show in the tab of rendered templates what is exported (Airflow 3)."""
+        body = request.as_json()
         self.interval_start, self.interval_end = body.get("start_date"), body.get("end_date")
         for name in _FILTERS:
             setattr(self, name, body.get(name))

@@ -101,7 +101,8 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         with self._skip_if_wanted():
             done = self.poke(context)
         if not done:
-            self.defer_until_done(replace(self._poller, deadline=time.time() + self.timeout))
+            poller = replace(self._poller, deadline=time.time() + self.timeout)
+            self.defer_until_done(poller, accepted_at=poller.accepted_at)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Poll once, and tell whether the export is done."""

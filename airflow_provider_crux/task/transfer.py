@@ -93,7 +93,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             poller = ExportPoller(self.export_uuid, now, now + self.timeout, self.poll_interval)
             outcome = poller.evaluate(self.hook.poll_export(self.export_uuid), now)
             if self.deferrable and isinstance(outcome, PollAgain):
-                self.defer_until_done(poller)
+                self.defer_until_done(poller, accepted_at=poller.accepted_at)
             return self._transfer(context, self.hook.finish_polling(poller, outcome), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:

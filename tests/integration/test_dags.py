@@ -226,9 +226,11 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
         daily_lookbacks.check_rows(rows, daily_lookbacks.expected_rows(sandbox, map(json.loads, xcoms)))
 
 
-def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:
+def test_next_task_receives_the_uuid_and_the_interval(sandbox, run) -> None:
     names = run("taskflow.py")
-    assert names["RECEIVED"] == [(*sandbox.exports, DAY)]
+    ((uuid, interval),) = names["RECEIVED"]
+    assert [uuid] == [interval["export_uuid"]] == sandbox.exports
+    assert interval["request"] == DAY
 
 
 def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
@@ -370,7 +372,7 @@ def test_logs_database_and_output_contain_no_secret(connect, run, capfd, caplog)
     texts = [printed.out, printed.err, caplog.text]
     texts += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
     # These prove that the texts contain the log, the response and the database.
-    for expected_text in ("Requesting an export of the orders from", "you sent", "export_request"):
+    for expected_text in ("Requesting an export of the orders from", "you sent", "export_interval"):
         assert any(expected_text in text for text in texts)
     for secret in (PASSWORD, TOKEN):
         assert not [text for text in texts if secret in text]
