@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
 from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path
@@ -85,9 +86,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         ``crux_interval_end``, which Parquet always has; default False.
     :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
         False. Whenever the file is replaced, an older manifest is removed first.
-    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare. With ``fail``, a
-        file that differs gets no manifest, so ``CruxExportCoverageOperator`` returns its interval.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -128,7 +126,11 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self.add_export_columns = add_export_columns
         self.manifest = manifest
         self._stored: StoredFile | None = None
-        problems = [*self._argument_problems(), *self._options.problems(), *placeholder_problems(path)]
+        problems = [
+            *wait_problems(self.poll_interval, self.timeout),
+            *self._options.problems(),
+            *placeholder_problems(path),
+        ]
         if manifest not in (False, True):
             problems.append(f"manifest: {describe(manifest)} is unknown; use False or True")
         if manifest and skip_if_empty:
@@ -174,7 +176,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     def _transfer(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
         options = self._options
         has_assets = any(isinstance(outlet, Asset) for outlet in self.outlets)
-        needs_origin = self.manifest or self.check_count or options.converts or has_assets
+        needs_origin = self.manifest or options.converts or has_assets
         origin = self._origin(context) if needs_origin else ExportOrigin(export_uuid=export.uuid)
         with self.hook.open_file(export) as chunks:
             stored = store(
@@ -185,14 +187,12 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
                 hash_key=self.hook.settings.hash_key or "",
                 overwrite=self.overwrite,
                 skip_if_empty=self.skip_if_empty,
-                count_orders=self.manifest or self.check_count is not None,
+                count_orders=self.manifest,
             )
         if not stored.rows and self.skip_if_empty:
             raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
-        difference = self._orders_difference(origin, stored.orders)
-        # what the task finds incomplete has no manifest; with "warn" a person has decided that it is complete
-        if self.manifest and not (difference and self.check_count == "fail"):
+        if self.manifest:
             self._store_manifest(target, origin, stored)
         if self.do_xcom_push:
             names = ("path", "bytes", "rows", "sha256", "format")
@@ -200,7 +200,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
         self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
-        self._report_difference(difference)
         return stored.path
 
     def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:

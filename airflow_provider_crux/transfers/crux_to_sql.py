@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipExc
 
 from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
@@ -63,8 +64,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         ``fail`` fails the task before anything is loaded.
     :param skip_if_empty: whether to skip the task if the export has no orders; default False.
     :param batch_size: rows that are staged at once; default 10,000.
-    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -103,7 +102,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self.skip_if_empty = skip_if_empty
         self.batch_size = batch_size
         self._loaded: LoadedTable | None = None
-        if problems := [*self._argument_problems(), *self._own_problems()]:
+        if problems := [*wait_problems(self.poll_interval, self.timeout), *self._own_problems()]:
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     def _own_problems(self) -> list[str]:
@@ -151,7 +150,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 plan,
                 constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
-                count_orders=self.check_count is not None,
             )
             sql_hook = self._sql_hook()
             table = table_class(sql_hook, self.conn_id)(
@@ -168,7 +166,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 f"Export {export.uuid} has no orders: nothing was loaded into table {self.table!r}"
             )
         self._report(context, target, loaded)
-        self._check_orders(target, rows.orders)
         return self.table
 
     def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:

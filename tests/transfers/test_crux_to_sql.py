@@ -155,7 +155,6 @@ def test_a_mapped_upstream_task_is_searched_for_the_export(loading: Loading, dat
         ({"create_table": "no"}, "create_table: str 'no' is unknown"),
         ({"batch_size": 0}, "batch_size: int 0 is not a number of rows above 0"),
         ({"batch_size": True}, "batch_size: bool True is not a number of rows above 0"),
-        ({"check_count": "always"}, "check_count: str 'always' is unknown; use 'warn', 'fail' or None"),
         ({"poll_interval": -1}, "poll_interval: -1 is not"),
     ],
 )
