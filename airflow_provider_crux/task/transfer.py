@@ -70,7 +70,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
         :return: the target.
         :raises AirflowFailException: if the export failed, and for every other non-retryable error.
-        :raises AirflowSkipException: if there are no orders and ``skip_if_empty`` is set.
         :raises CruxExportTimeoutError: if the export is not done in time; a retry waits again.
         :raises CruxTransientError: if Crux Connect or the storage of its files cannot respond.
         """
