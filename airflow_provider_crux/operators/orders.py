@@ -46,7 +46,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     when the request is accepted or, with ``wait_for_completion``, when the export is done.
 
     A retry resumes the export that an earlier try requested, even if a crash ended that try. Non-retryable errors fail
-    the task immediately. All filters, both ends and ``crux_conn_id`` are templated.
+    the task immediately.
 
     .. note:: **Interval.** If you set ``interval_end``, it is used. Otherwise the end comes from the first of these
         that the run has: its data interval, if it has length; the period of its partition (Airflow 3.3); the last
@@ -62,14 +62,16 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     :param interval_start: ISO 8601 text, a datetime, a date, or a day in eight digits; UTC without a time zone. Both
         ends and the filters default to :func:`~airflow_provider_crux.params.orders_export_params`, if the DAG has them.
-    :param interval_end: likewise.
+        Templated.
+    :param interval_end: likewise. Templated.
     :param lookback: length of the interval, above 0, unless ``interval_start`` is set.
     :param start: index of the first order; see :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this
-        and the next four.
-    :param limit: index of the last order, not a page size.
+        and the next four. Templated.
+    :param limit: index of the last order, not a page size. Templated.
     :param sort: ``{"key": ..., "dir": "asc" or "des"}``, or a :class:`~airflow_provider_crux.api.orders.Sort`.
-    :param line_item_status: list of statuses.
-    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``.
+        Templated.
+    :param line_item_status: list of statuses. Templated.
+    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``. Templated.
     :param wait_for_completion: whether to wait until the export is done; default False.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
@@ -79,7 +81,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         another one in the next try; ``fail``, which needs ``durable``, fails the task without a retry.
     :param skip_if_no_orders: list the orders first, without an e-mail, and skip the task if there is none; default
         False. If the list cannot be read, the export is requested.
-    :param crux_conn_id: id of the Airflow connection; default ``crux_default``.
+    :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     """
 

@@ -27,6 +27,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
+from airflow_provider_crux.task import upstream
 from airflow_provider_crux.task import waiting as deferral
 from tests import daily_lookbacks
 
@@ -231,6 +232,33 @@ def test_next_task_receives_the_uuid_and_the_interval(sandbox, run) -> None:
     ((uuid, interval),) = names["RECEIVED"]
     assert [uuid] == [interval["export_uuid"]] == sandbox.exports
     assert interval["request"] == DAY
+
+
+def test_every_store_knows_the_interval_of_its_export_and_reads_no_other_record(
+    sandbox, run, tmp_path: Path, monkeypatch
+) -> None:
+    """Two of five exports are skipped, so the map index of a store is not that of its export."""
+    monkeypatch.setenv("STORES_FOLDER", str(tmp_path))
+    reads: list[str] = []
+    read_records = upstream._records
+
+    def counting(context: Any, source: str) -> Iterator[object]:
+        for record in read_records(context, source):
+            reads.append(f"{context['ti'].task_id} of {source}")
+            yield record
+
+    monkeypatch.setattr(upstream, "_records", counting)
+    run("stores.py")
+    days = ("2026-01-02", "2026-01-04", "2026-01-05")
+    mapped = [f"{name}-{day}.csv" for name in ("mapped", "one", "two") for day in days]
+    stored = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert stored == sorted([*mapped, "output-2026-01-05.csv", "template-2026-01-05.csv"])
+    manifests = [json.loads(path.read_bytes()) for path in sorted(tmp_path.glob("*.manifest.json"))]
+    assert [manifest["interval_start"] for manifest in manifests] == [f"{day}T00:00:00.000Z" for day in days] * 3
+    assert all(manifest["requested_at"] for manifest in manifests)
+    # each reads its record for the path, and for the manifest
+    assert reads.count("mapped_store of mapped_export") == 2 * len(days)
+    assert reads.count("store of export") == reads.count("store_of_template of export") == 1
 
 
 def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
