@@ -332,7 +332,7 @@ class CruxHook(BaseHook):
                     request,
                     secrets=self._auth.secrets(),
                     max_retries=retries,
-                    before_sending=None if request.idempotent else before_sending,
+                    before_sending=None if request.action.idempotent else before_sending,
                 )
                 request = flow.send(response)
         except StopIteration as end:

@@ -160,6 +160,7 @@ class _AsyncClient:
         self.users = 0
         self._settings = settings
         self._shared = shared
+        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._auth = TokenAuth(settings, on_login=self._mask)
         self._network: asyncio.Task[tuple[str | None, ssl.SSLContext | bool]] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -219,8 +220,9 @@ class _AsyncClient:
             except CruxTransientError as error:
                 outcome = error
             delay = retry_delay(
-                request,
+                request.action,
                 outcome,
+                peer=self._peer,
                 attempt=attempt,
                 elapsed=time.monotonic() - started,
                 max_retries=self._settings.max_retries,
@@ -275,8 +277,7 @@ class _AsyncClient:
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
             reason = late if timed_out else f"{type(error).__name__}: {error}"
-            peer = Peer(settings.name, proxied=settings.proxy is not None)
-            raise factory(request, reason, peer=peer, secrets=self._auth.secrets()) from None
+            raise factory(request.action, reason, peer=self._peer, secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""
