@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -78,14 +79,13 @@ class ApiResponse:
     :param status: HTTP status code.
     :param headers: names in lower case.
     :param body: at most :data:`MAX_RESPONSE_BYTES` + 1 bytes.
-    :param sent_at: time just before its request was sent, the last time if it was sent again, in seconds since the
-        epoch; default 0, unknown.
+    :param sent_at: time just before its request was sent, the last time if it was sent again; default: unknown.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    sent_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
+    sent_at: datetime | None = field(default=None, repr=False, compare=False, kw_only=True)
 
 
 def canonical_uuid(text: object) -> str | None:

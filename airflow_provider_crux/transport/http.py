@@ -85,7 +85,7 @@ class HttpClient:
                 self.session.close()
             if before_sending is not None:
                 before_sending()
-            sent_at = time.time()
+            sent_at = datetime.now(UTC)
             with (
                 translated_errors(request.action, peer=self._peer, secrets=secrets),
                 send_once(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.api.errors import Peer, error_for_status
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.polling import state_from_event
+from airflow_provider_crux.api.polling import WaitOutcome, outcome_from_event
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import (
     DOWNLOAD,
@@ -24,7 +24,6 @@ from airflow_provider_crux.api.requests import (
 )
 from airflow_provider_crux.api.responses import (
     Export,
-    ExportState,
     parse_auth_token,
     parse_export,
     parse_export_uuid,
@@ -141,11 +140,11 @@ def test_any_retry_after_is_bounded_or_ignored(value: str) -> None:
 
 
 @given(anything | st.binary() | st.dictionaries(names, anything), st.just(UUID) | st.text())
-def test_any_event_has_a_state(event: object, export_uuid: str) -> None:
-    assert isinstance(state_from_event(event, export_uuid=export_uuid), ExportState)
+def test_any_event_has_an_outcome(event: object, export_uuid: str) -> None:
+    assert isinstance(outcome_from_event(event, export_uuid=export_uuid), WaitOutcome)
 
 
 @given(anything)
 def test_any_state_of_an_event_is_known_or_unknown(state: object) -> None:
     event = {"export_uuid": UUID, "state": state}
-    assert isinstance(state_from_event(event, export_uuid=UUID), ExportState)
+    assert isinstance(outcome_from_event(event, export_uuid=UUID), WaitOutcome)
