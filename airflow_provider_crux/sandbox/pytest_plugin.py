@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def crux_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """
-    Run a sandbox whose exports are done immediately until the end of the test, and set ``crux_default`` to it.
+    Run a sandbox during a test, and set the connection ``crux_default`` to it. Its exports are done immediately.
 
-    Needs the extra ``sandbox``. For other settings, or another connection, use
-    :func:`~airflow_provider_crux.sandbox.server.running_sandbox`.
+    For other settings, or another connection, use :func:`~airflow_provider_crux.sandbox.server.running_sandbox`.
     """
     try:
         from airflow_provider_crux.sandbox.server import running_sandbox
     except ModuleNotFoundError as error:
-        remedy = "pip install 'airflow-provider-crux[sandbox]'"
-        pytest.fail(f"The fixture crux_sandbox needs the extra sandbox: {remedy} ({error})", pytrace=False)
+        pytest.fail(f"crux_sandbox needs pip install 'airflow-provider-crux[sandbox]': {error}", pytrace=False)
     with running_sandbox() as sandbox:
         connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
         monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", json.dumps(connection))
