@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 FIRST_ORDER_AT = datetime(2017, 1, 1, tzinfo=UTC)
-# 97 has no divisor in common with 60 or 1440. So orders are created in every minute of the day, sooner or later, also on
+# 97 has no divisor in common with 60 or 1440. So sooner or later there is an order in every minute of the day, also on
 # the boundary of two data intervals, where filters go wrong.
 ORDER_SPACING = timedelta(minutes=97)
 STATUSES = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
