@@ -106,7 +106,7 @@ def run_pytest(project: Path) -> str:
 
 
 def outcome(output: str) -> str:
-    return re.sub(r"=+| in .*|\d+ warnings?,? ?", "", output.rstrip().splitlines()[-1]).strip(" ,")
+    return ", ".join(re.findall(r"\d+ (?:passed|failed|errors?)", output.rstrip().splitlines()[-1]))
 
 
 @pytest.mark.slow
@@ -159,5 +159,7 @@ def test_the_tests_of_the_page_pass_as_they_are(project: Path) -> None:
         file_of_the_fixture.write(USES_THE_FIXTURE_OF_THE_PAGE)
     output = run_pytest(project)
     assert outcome(output) == "2 passed", output
-    assert "Crux Connect prepares export" in output
+    assert "Crux Connect is preparing export" in output  # the log of the task
+    # in dag.test(), Airflow 3.0 itself logs the messages that name secrets to be masked
+    output = re.sub(r"msg=MaskSecret\(.*", "", output)
     assert SandboxSettings().token not in output
