@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
 from airflow_provider_crux.api.exports import SubmittedExport
-from airflow_provider_crux.api.polling import ExportPoller
+from airflow_provider_crux.api.polling import ExportPoller, export_uuid_from_event
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxError,
@@ -27,7 +26,7 @@ from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_witho
 from airflow_provider_crux.task.interval import interval_from_context, interval_problems, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
 from airflow_provider_crux.task.variable_record import delete_variable
-from airflow_provider_crux.task.waiting import ExportWaitMixin, export_uuid_of
+from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -175,7 +174,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             else:
                 submitted = SubmittedExport.from_xcom(export)
             self._export_uuid = submitted.export_uuid
-            accepted_at = submitted.accepted_at.timestamp() if submitted.accepted_at else 0.0
+            accepted_at = submitted.accepted_at or datetime.min.replace(tzinfo=UTC)
             with self._before_failing(submitted, store):
                 self.raise_unless_done(event, export_uuid=submitted.export_uuid, accepted_at=accepted_at)
             if submitted.request is not None:
@@ -203,7 +202,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     def _export_of_event(self, context: Context, event: object, store: ExportStateStore) -> SubmittedExport:
         """Return the export of a task that ``dag.test()`` resumes: with the event alone."""
-        uuid = export_uuid_of(event)
+        uuid = export_uuid_from_event(event) or ""
         recorded = store.load()
         if isinstance(recorded, RecordedExport) and recorded.export.export_uuid == uuid:
             return recorded.export
@@ -212,9 +211,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     def _wait(self, export: SubmittedExport, store: ExportStateStore) -> None:
         place = "triggerer" if self.deferrable else "worker"
         self.log.info("Waiting for the export in the %s, for at most %g seconds", place, self.timeout)
-        now = time.time()
-        accepted_at = export.accepted_at.timestamp() if export.accepted_at else now
-        poller = ExportPoller(export.export_uuid, accepted_at, now + self.timeout, self.poll_interval)
+        now = datetime.now(UTC)
+        deadline = now + timedelta(seconds=self.timeout)
+        poller = ExportPoller(export.export_uuid, export.accepted_at or now, deadline, self.poll_interval)
         if self.deferrable:
             self.defer_until_done(poller, export=export.as_json())
         with self._before_failing(export, store):

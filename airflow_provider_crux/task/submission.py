@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -160,8 +159,8 @@ class ExportSubmission:
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):
-            accepted_at = export.accepted_at.timestamp() if export.accepted_at else 0.0
-            if within_not_found_grace(outcome, accepted_at=accepted_at, now=time.time()):
+            accepted_at = export.accepted_at or datetime.min.replace(tzinfo=UTC)
+            if within_not_found_grace(outcome, accepted_at=accepted_at, now=datetime.now(UTC)):
                 return None
             if not isinstance(outcome, CruxNotFoundError):
                 raise outcome

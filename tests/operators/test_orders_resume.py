@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,8 +191,7 @@ def make_export_fail(sandbox: Sandbox, task: Task, uuid: str) -> None:
 def make_export_vanish(sandbox: Sandbox, task: Task, uuid: str) -> None:
     """Let Crux Connect no longer know the export."""
     record = task.store["crux_export"]
-    accepted_at = datetime.fromisoformat(record["accepted_at"])
-    record["accepted_at"] = (accepted_at - timedelta(seconds=NOT_FOUND_GRACE)).isoformat()
+    record["accepted_at"] = (datetime.fromisoformat(record["accepted_at"]) - NOT_FOUND_GRACE).isoformat()
     sandbox.respond_next(STATUS_PATH, 404)
 
 
