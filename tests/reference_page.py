@@ -12,14 +12,14 @@ REFERENCE = Path(__file__).parent.parent / "docs/reference.md"
 
 
 def public_names(module: str) -> dict[str, Any]:
-    """Return the public classes and functions that a module defines; those in ``__all__``, if it has one."""
+    """Return the public classes, functions and fixtures that a module defines; those in ``__all__``, if it has one."""
     members = vars(import_module(module))
     return {
         name: value
         for name, value in members.items()
         if name in members.get("__all__", [name])
         and not name.startswith("_")
-        and (inspect.isclass(value) or inspect.isfunction(value))
+        and (inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value)))
         and value.__module__ == module
     }
 
@@ -44,8 +44,6 @@ def registered_modules() -> list[str]:
 
 
 def public_modules() -> list[str]:
-    """Return the modules from which users import: the registered ones and three more."""
-    return [
-        *registered_modules(),
-        *(f"airflow_provider_crux.{name}" for name in ("exceptions", "params", "sandbox.server")),
-    ]
+    """Return the modules from which users import: the registered ones and four more."""
+    others = ("exceptions", "params", "sandbox.pytest_plugin", "sandbox.server")
+    return [*registered_modules(), *(f"airflow_provider_crux.{name}" for name in others)]
