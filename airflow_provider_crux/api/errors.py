@@ -234,7 +234,11 @@ def invalid_response(
     show_body: bool = True,
     ambiguous: bool = False,
 ) -> CruxInvalidResponseError:
-    """Return the error for a successful response that Crux Connect does not send (``ambiguous``: to an export request)."""
+    """
+    Return the error for a successful response that Crux Connect does not send.
+
+    :param ambiguous: whether the request may have started an export.
+    """
     received = f" ({excerpt_of_response(response, secrets)})" if show_body else ""
     doubt = f". {_AMBIGUOUS}" if ambiguous else ""
     return CruxInvalidResponseError(
