@@ -64,7 +64,7 @@ test: $(READY)
 matrix:
 	@scripts/matrix.sh $(MATRIX)
 
-# Writes the tables of docs/versions.md from what each version's scheduler does; a test fails if the two differ.
+# Writes the tables of docs/evidence/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS) next" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
 
@@ -116,7 +116,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Writes docs/reliability.md from the cases of tests/faults; a test fails if the two differ.
+# Writes docs/evidence/faults.md from the cases of tests/faults; a test fails if the two differ.
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 project = "airflow-provider-crux"
 release = __version__
 root_doc = "README"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/**.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 
 # headings have the same anchors as where the repository is hosted

@@ -14,7 +14,8 @@ from airflow_provider_crux.api.settings import EXTRA_FIELDS
 from tests.reference_page import documented_names, public_modules, public_names
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+INDEX = ROOT / "docs/README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks/README.md"]
 
 FENCE = re.compile(r"^(```+)([\w{}-]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<(?:img|a) [^>]*?(?:src|href)=\"([^\"]+)\"")
@@ -92,9 +93,9 @@ def test_a_link_leads_to_an_existing_file_and_heading(page: Path, target: str) -
         assert anchor in anchors(file)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT / "docs" and page.name != "README.md"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page.is_relative_to(INDEX.parent) and page != INDEX])
 def test_the_index_lists_every_page(page: Path) -> None:
-    assert f"]({page.name})" in (ROOT / "docs/README.md").read_text()
+    assert f"]({page.relative_to(INDEX.parent)})" in INDEX.read_text()
 
 
 @pytest.mark.filterwarnings("error::SyntaxWarning")

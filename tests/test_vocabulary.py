@@ -22,7 +22,7 @@ PACKAGE = "airflow_provider_crux"
 FOLDERS = (PACKAGE, "tests", "benchmarks", "scripts", "dags_examples")
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "tests/faults/*.template")
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "tests/faults/*.template")
     for page in ROOT.glob(pattern)
 )
 
