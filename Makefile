@@ -42,7 +42,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability docs release-check constraints clean
+.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability reference docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -119,6 +119,10 @@ lint: $(READY)
 # Writes docs/evidence/faults.md from the cases of tests/faults; a test fails if the two differ.
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
+
+# Writes docs/reference.md from the docstrings; a test fails if the two differ.
+reference: $(READY)
+	$(BIN)/python -m tests.reference_page
 
 # Builds the documentation site into site/: every warning, also a link that leads nowhere, is an error.
 docs: $(VENV)/.installed-docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_crux.api.settings import EXTRA_FIELDS
-from tests.reference_page import documented_names, public_modules, public_names
+from tests import reference_page
+from tests.reference_page import documented_names, public_modules, public_names, unknown_targets
 
 ROOT = Path(__file__).parent.parent
 INDEX = ROOT / "docs/README.md"
@@ -103,7 +105,7 @@ def test_the_index_lists_every_page(page: Path) -> None:
 def test_an_example_compiles_and_airflow_accepts_its_dag(source: str) -> None:
     from airflow.providers.common.compat.sdk import DAG
 
-    code = compile(source, "<example>", "exec")
+    code = compile(source, "<example>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if "with DAG(" not in source:
         return
     namespace: dict[str, object] = {"__name__": "example"}
@@ -124,6 +126,15 @@ def test_the_connection_page_lists_the_extras_in_the_order_of_the_form() -> None
     _, _, extras = (ROOT / "docs/connection.md").read_text().partition("| extra |")
     rows = extras.split("\n\n")[0].splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == list(EXTRA_FIELDS)
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    assert reference_page.REFERENCE.read_text() == reference_page.page(), "run make reference"
+
+
+@pytest.mark.parametrize(("module", "name"), documented_names())
+def test_a_docstring_in_the_reference_refers_to_names_that_exist(module: str, name: str) -> None:
+    assert unknown_targets(module, name) == []
 
 
 @pytest.mark.parametrize("module", public_modules())

@@ -1,5 +1,7 @@
 """
-Reads and writes the table of docs/evidence/versions.md for this version of Airflow. The rest of the page is written by hand.
+Reads and writes the table of docs/evidence/versions.md for this version of Airflow.
+
+The rest of the page is written by hand.
 
 `test_scheduler.py` builds the table of its version from the runs it observes and fails if the page differs. With
 RECORD_VERSIONS in its environment it writes the table instead (`make versions`). The page has at most one pre-release.
