@@ -127,7 +127,7 @@ reference: $(READY)
 # Builds the documentation site into site/: every warning, also a link that leads nowhere, is an error.
 docs: $(VENV)/.installed-docs
 	rm -rf site
-	AIRFLOW_HOME=$(abspath $(VENV))/airflow $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
 
 # Builds what is published into release/, and checks it: make release-check TAG=v1.2.3 also compares the tag.
 release-check: $(VENV)/.installed-release

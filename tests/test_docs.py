@@ -78,7 +78,8 @@ def parameters() -> list[object]:
 
 
 def test_pages_links_and_examples_are_found() -> None:
-    assert {name_of(page) for page in PAGES} >= {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md"}
+    names = {name_of(page) for page in PAGES}
+    assert names >= {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md", "docs/evidence/faults.md"}
     assert len(links()) > 20
     assert len(blocks("python")) > 5
     assert blocks("json")
