@@ -73,7 +73,7 @@ def load(address: str, file: str, requested_at: str) -> None:
         plan_columns(parse_header(next(chunks()))),
         constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), ("benchmark", *instants), strict=True),
     )
-    table = PostgresTable(hook, TABLE, columns=rows.columns, key=("line_item_uuid",), create=True, batch_size=10_000)
+    table = PostgresTable(hook, TABLE, columns=rows.columns, key=("line_item_uuid",), create=True)
     loaded = table.load(rows)
     seconds = time.monotonic() - start
     result = {"s": seconds, "MiB": peak_memory() - memory_before, "changed": loaded.inserted + loaded.updated}

@@ -107,14 +107,14 @@ def _data_sections() -> Iterator[Section]:
 
 
 def public_names(module: str) -> dict[str, Any]:
-    """Return the public classes and functions that a module defines; those in ``__all__``, if it has one."""
+    """Return the public classes, functions and fixtures that a module defines; those in ``__all__``, if it has one."""
     members = vars(import_module(module))
     return {
         name: value
         for name, value in members.items()
         if name in members.get("__all__", [name])
         and not name.startswith("_")
-        and (inspect.isclass(value) or inspect.isfunction(value))
+        and (inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value)))
         and value.__module__ == module
     }
 

@@ -188,7 +188,6 @@ def test_the_metadata_names_version_python_airflow_and_license(distribution: Dis
         "asgiref",
         "pendulum",
         "requests",
-        "tenacity",
         "urllib3",
     }
 

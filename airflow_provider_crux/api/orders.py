@@ -240,15 +240,6 @@ class OrdersExportRequest:
                 f"request: {describe(body)} is not the body of a request ({error})"
             ) from error
 
-    def selected(self, total: int) -> int:
-        """
-        Return how many orders ``start`` and ``limit`` select.
-
-        :param total: number of orders that match the filters.
-        """
-        end = total if self.limit is None else min(total, self.limit + 1)
-        return max(0, end - (self.start or 0))
-
     def as_json(self) -> dict[str, Any]:
         """Return the body: a new dict of JSON types, without the fields that are not set."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -143,8 +143,7 @@ class OrdersList:
     """
     A page of the list of orders.
 
-    :param total_results: Crux Connect's count; whether it follows the filters is not specified, see
-        :meth:`airflow_provider_crux.hooks.crux.CruxHook.count_orders`.
+    :param total_results: Crux Connect's count; whether it follows the filters is not specified.
     :param orders: the orders as Crux Connect returns them: personal data, so the repr leaves them out.
     """
 

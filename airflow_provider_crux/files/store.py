@@ -13,13 +13,10 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
-    ON_UNKNOWN_COLUMN,
-    PERSONAL_DATA,
     ColumnPlan,
     plan_columns,
 )
@@ -35,14 +32,6 @@ log = logging.getLogger(__name__)
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
 GZIP: Final = "gzip"
-
-_CHOICES: Final = {
-    "file_format": (CSV, PARQUET),
-    "compression": (None, GZIP),
-    "personal_data": PERSONAL_DATA,
-    "on_unknown_column": ON_UNKNOWN_COLUMN,
-    "add_export_columns": (False, True),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +51,6 @@ class FileOptions:
     personal_data: str = "keep"
     on_unknown_column: str = "keep"
     add_export_columns: bool = False
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with the options: one sentence for each fault."""
-        problems = [
-            f"{name}: {describe(getattr(self, name))} is unknown; use {' or '.join(map(repr, choices))}"
-            for name, choices in _CHOICES.items()
-            if getattr(self, name) not in choices
-        ]
-        if self.file_format == PARQUET and self.compression == GZIP:
-            problems.append("compression: 'gzip' is for CSV; leave it out, because Parquet is compressed with zstd")
-        return problems
 
     @property
     def converts(self) -> bool:
@@ -106,10 +84,6 @@ class StoredFile:
     orders: int | None = None
 
 
-class _DiscardEmpty(Exception):  # noqa: N818 - a signal within this module
-    """Abandons the write of a file without rows."""
-
-
 class _DigestingSink(io.RawIOBase):
     """Measure what is written to a file."""
 
@@ -139,7 +113,6 @@ def store(
     origin: ExportOrigin,
     hash_key: str = "",
     overwrite: bool = True,
-    skip_if_empty: bool = False,
     count_orders: bool = False,
 ) -> StoredFile:
     """
@@ -151,9 +124,7 @@ def store(
     :param origin: the export.
     :param hash_key: key of the hashes; only needed if personal data is hashed.
     :param overwrite: whether to replace an existing file; default True.
-    :param skip_if_empty: whether to store nothing if the file has no rows; default False.
     :param count_orders: whether to count the distinct orders; default False.
-    :return: what was stored, or would have been.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     :raises CruxInvalidResponseError: if the file cannot be converted.
     """
@@ -168,7 +139,7 @@ def store(
             return copy_csv(stream, sink, count_orders=count_orders)
         return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
 
-    with suppress(_DiscardEmpty), atomic_write(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
         if options.compression == GZIP:
             # without name and time: the same file has the same bytes
@@ -176,8 +147,6 @@ def store(
                 counts = write(compressed)
         else:
             counts = write(sink)
-        if skip_if_empty and not counts.rows:
-            raise _DiscardEmpty
         _remove_manifest(path, overwrite=overwrite)
     return StoredFile(
         path=str(path),

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
@@ -43,15 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_crux.transport.http import HttpClient
 
     T = TypeVar("T")
-
-
-# long before Crux Connect existed
-_NO_ORDERS_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _only_first(request: OrdersExportRequest) -> OrdersExportRequest:
-    """Return a request with the same filters that lists as little as possible."""
-    return replace(request, start=0, limit=1, sort=None)
 
 
 def settings_from_connection(
@@ -142,24 +132,7 @@ class CruxHook(BaseHook):
         :param request: which orders.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        return bool(self.list_orders(_only_first(request)).orders)
-
-    def count_orders(self, request: OrdersExportRequest) -> int | None:
-        """
-        Count the orders of a request, if Crux Connect's count can be trusted.
-
-        The specification does not say whether ``total_results`` follows the filters. It counts only if it is 0 for an
-        interval in which there can be no order.
-
-        :param request: which orders.
-        :return: their number, or ``None`` if nobody can know it.
-        :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
-        """
-        first = _only_first(request)
-        empty = replace(first, start_date=_NO_ORDERS_AT, end_date=_NO_ORDERS_AT + timedelta(seconds=1))
-        if self.list_orders(empty).total_results != 0:
-            return None
-        return request.selected(self.list_orders(first).total_results)
+        return bool(self.list_orders(replace(request, start=0, limit=1, sort=None)).orders)
 
     def get_export(self, export_uuid: str) -> Export:
         """

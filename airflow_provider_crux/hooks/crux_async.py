@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -23,7 +25,7 @@ from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.errors import Peer, missing_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
-from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.retries import Outcome, retry_delay, unwrap
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
@@ -206,28 +208,28 @@ class _AsyncClient:
             return end.value  # type: ignore[no-any-return]
 
     async def _send(self, request: ApiRequest) -> ApiResponse:
-        """Send a request, and send it again as the retry policy says, as ``send_with_retries`` does for workers."""
+        """Send a request, and send it again as ``send_with_retries`` does for workers."""
         if self._to_mask:
             await self._mask_pending()
         started = time.monotonic()
-        first: Outcome
-        try:
-            first = await self._exchange(request)
-        except CruxTransientError as error:
-            first = error
-        if not should_retry(request, first):
-            return unwrap(first)
-        # only now, because it costs as much as half of the exchange
-        from tenacity import AsyncRetrying
-
-        outcomes = [first]
-
-        async def attempt() -> ApiResponse:
-            return unwrap(outcomes.pop()) if outcomes else await self._exchange(request)
-
-        elapsed = time.monotonic() - started
-        policy = retry_policy(request, max_retries=self._settings.max_retries, elapsed=elapsed)
-        return await AsyncRetrying(**policy)(attempt)
+        outcome: Outcome
+        for attempt in count(1):
+            try:
+                outcome = await self._exchange(request)
+            except CruxTransientError as error:
+                outcome = error
+            delay = retry_delay(
+                request,
+                outcome,
+                attempt=attempt,
+                elapsed=time.monotonic() - started,
+                max_retries=self._settings.max_retries,
+                now=datetime.now(UTC),
+            )
+            if delay is None:
+                break
+            await asyncio.sleep(delay)
+        return unwrap(outcome)
 
     async def _mask_pending(self) -> None:
         while self._to_mask:

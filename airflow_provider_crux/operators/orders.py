@@ -23,7 +23,7 @@ from airflow_provider_crux.exceptions import (
     CruxPermanentError,
 )
 from airflow_provider_crux.params import export_arguments_from_params
-from airflow_provider_crux.task.arguments import coerce_rendered, is_template
+from airflow_provider_crux.task.arguments import choice_problems, coerce_rendered, is_template
 from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, fingerprint
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import Interval, interval_from_context, parse_instant
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _INTERVAL_ARGUMENTS = ("interval_start", "interval_end")
 _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
-_ON_AMBIGUOUS = ("retry", "fail")
+_CHOICES = {"on_ambiguous": ("retry", "fail")}
 
 
 class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
@@ -318,9 +318,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         problems += polling.wait_problems(self.poll_interval, self.timeout)
         if self.lookback is not None and not _is_positive_timedelta(self.lookback):
             problems.append(f"lookback: {self.lookback!r} is not a length of time; use a timedelta above 0")
-        if self.on_ambiguous not in _ON_AMBIGUOUS:
-            problems.append(f"on_ambiguous: {self.on_ambiguous!r} is unknown; use 'retry' or 'fail'")
-        elif self.on_ambiguous == "fail" and not self.durable:
+        problems += choice_problems(vars(self), _CHOICES)
+        if self.on_ambiguous == "fail" and not self.durable:
             problems.append("on_ambiguous: 'fail' needs durable=True; leave durable out, or use 'retry'")
         if not self.crux_conn_id:
             problems.append(f"crux_conn_id: {self.crux_conn_id!r} is not the id of a connection; use one")

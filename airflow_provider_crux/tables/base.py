@@ -33,6 +33,10 @@ _LATER: Final = ("crux_requested_at", "crux_export_uuid")
 """What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
 
 
+BATCH_ROWS: Final = 10_000
+"""Rows that are converted for the database at once."""
+
+
 @dataclass(frozen=True)
 class LoadedTable:
     """
@@ -65,7 +69,6 @@ class SqlTable(ABC):
     :param columns: its columns.
     :param key: the columns that identify a row.
     :param create: whether to create the table and add missing columns.
-    :param batch_size: rows that are staged at once.
     :raises CruxInvalidRequestError: if a name is invalid.
     """
 
@@ -79,7 +82,6 @@ class SqlTable(ABC):
         columns: Sequence[Column],
         key: Sequence[str],
         create: bool,
-        batch_size: int,
     ) -> None:
         check_columns(columns, key)
         quote = partial(_quoted, hook)
@@ -96,7 +98,6 @@ class SqlTable(ABC):
             column.name for column in columns if column.name in key and column.type is not ColumnType.TEXT
         ]
         self._create = create
-        self._batch_size = batch_size
 
     def load(self, rows: TypedRows) -> LoadedTable:
         """
@@ -228,15 +229,14 @@ class SqlTable(ABC):
 class Batches:
     """The rows of an export in batches; it keeps the error that ends them."""
 
-    def __init__(self, rows: TypedRows, batch_size: int) -> None:
+    def __init__(self, rows: TypedRows) -> None:
         self._rows = rows
-        self._batch_size = batch_size
         self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             for table in self._rows:
-                yield from table.to_batches(max_chunksize=self._batch_size)
+                yield from table.to_batches(max_chunksize=BATCH_ROWS)
         except BaseException as error:
             self.error = error
             raise

@@ -36,7 +36,7 @@ class PostgresTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
-        source = Batches(rows, self._batch_size)
+        source = Batches(rows)
         blocks = map(_as_csv, source)
         try:
             if hasattr(cursor, "copy_expert"):  # psycopg2

@@ -27,7 +27,7 @@ class SqliteTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         marks = ", ".join("?" for _ in self._columns)
-        for batch in Batches(rows, self._batch_size):
+        for batch in Batches(rows):
             values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
             cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
+
+from airflow_provider_crux.api.orders import describe
 
 
 def is_template(value: Any) -> bool:
@@ -22,6 +24,15 @@ def is_template(value: Any) -> bool:
 def none_if_unset(value: Any) -> Any:
     """Return ``None`` for what a template makes of ``None``, and every other value unchanged."""
     return None if isinstance(value, str) and value.strip() in ("", "None") else value
+
+
+def choice_problems(values: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return a sentence for each argument whose value is not one of its choices."""
+    return [
+        f"{name}: {describe(values[name])} is unknown; use {' or '.join(map(repr, allowed))}"
+        for name, allowed in choices.items()
+        if values[name] not in allowed
+    ]
 
 
 def _parse_number(value: Any) -> Any:

@@ -1,22 +1,19 @@
-"""What the transfers share: they wait for an export, know where it comes from, and check its number of orders."""
+"""What the transfers share: they wait for an export, and know where it comes from."""
 
 from __future__ import annotations
 
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
-from airflow_provider_crux.api.instants import parse_utc
-from airflow_provider_crux.api.orders import OrdersExportRequest, describe
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import canonical_uuid
-from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxPermanentError
+from airflow_provider_crux.exceptions import CruxExportFailedError, CruxPermanentError
 from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.task.failing import fail_without_retry
 from airflow_provider_crux.task.waiting import ExportWaitMixin
@@ -26,12 +23,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.responses import Export
 
-_CHECK_COUNT: Final = (None, "warn", "fail")
-
-# Orders of the last minutes may have come or gone between the export and the list.
-_RECENT_SECONDS: Final = 600.0
-_SECOND_COUNT_DELAY: Final = 10.0
-
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     """
@@ -39,7 +30,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     :param export_uuid: the export.
     :param personal_data: what to do with personal data; ``hash`` needs the connection's extra ``hash_key``.
-    :param check_count: whether to compare the number of orders with Crux Connect's own: ``warn``, ``fail`` or ``None``.
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two polls.
     :param timeout: seconds to wait for the export.
@@ -51,7 +41,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         *,
         export_uuid: str,
         personal_data: str = "keep",
-        check_count: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = polling.POLL_INTERVAL,
         timeout: float = polling.TIMEOUT,
@@ -61,7 +50,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         super().__init__(**kwargs)
         self.export_uuid = export_uuid
         self.personal_data = personal_data
-        self.check_count = check_count
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
@@ -82,7 +70,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
         :return: the target.
         :raises AirflowFailException: if the export failed, and for every other non-retryable error.
-        :raises AirflowSkipException: if there are no orders and ``skip_if_empty`` is set.
         :raises CruxExportTimeoutError: if the export is not done in time; a retry waits again.
         :raises CruxTransientError: if Crux Connect or the storage of its files cannot respond.
         """
@@ -107,13 +94,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     def on_kill(self) -> None:
         """Stop at the next chunk of the file, so that nothing is left behind."""
         self._killed = True
-
-    def _argument_problems(self) -> list[str]:
-        """Return what is wrong with the arguments of every transfer."""
-        problems = polling.wait_problems(self.poll_interval, self.timeout)
-        if self.check_count not in _CHECK_COUNT:
-            problems.append(f"check_count: {describe(self.check_count)} is unknown; use 'warn', 'fail' or None")
-        return problems
 
     def _check_hash_key(self) -> None:
         if self.personal_data == "hash" and not self.hook.settings.hash_key:
@@ -147,60 +127,3 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                     "interval_end": origin.interval_end,
                     **metadata,
                 }
-
-    def _check_orders(self, origin: ExportOrigin, orders: int | None) -> None:
-        """Compare the number of orders in the file with the number that Crux Connect lists, and report a difference."""
-        self._report_difference(self._orders_difference(origin, orders))
-
-    def _report_difference(self, problem: str | None) -> None:
-        if problem and self.check_count == "fail":
-            raise AirflowFailException(problem)
-        if problem:
-            self.log.warning(problem)
-
-    def _orders_difference(self, origin: ExportOrigin, orders: int | None) -> str | None:
-        """Return what is wrong with the number of orders in the file; ``None`` if nothing is known to be wrong."""
-        if self.check_count is None:
-            return None
-        if orders is None or origin.request is None:
-            self.log.warning(
-                "Could not check the number of orders of export %s: its request, or the column order_uuid of its file, "
-                "is unknown",
-                origin.export_uuid,
-            )
-            return None
-        try:
-            return self._count_problem(OrdersExportRequest.from_json(origin.request), origin, orders)
-        except CruxError as error:  # an inconclusive check must not fail the task
-            self.log.warning("Could not check the number of orders of export %s: %s", origin.export_uuid, error)
-            return None
-
-    def _count_problem(self, request: OrdersExportRequest, origin: ExportOrigin, orders: int) -> str | None:
-        listed = self.hook.count_orders(request)
-        if listed is None:
-            self.log.info("Crux Connect's count does not follow the filters: the number of orders cannot be checked")
-            return None
-        if listed != orders and self._ended_recently(origin):
-            time.sleep(_SECOND_COUNT_DELAY)
-            first, listed = listed, self.hook.count_orders(request)
-            if listed not in (first, orders):
-                self.log.info(
-                    "The number of orders still changes: %d, then %s, and %d in the file", first, listed, orders
-                )
-                return None
-        if listed == orders:
-            self.log.info(
-                "The file of export %s contains all %d orders that Crux Connect lists", origin.export_uuid, orders
-            )
-            return None
-        return (
-            f"The file of export {origin.export_uuid} contains {orders} orders, but Crux Connect lists {listed} from "
-            f"{origin.interval_start} to {origin.interval_end}. Export this interval again, and compare both numbers"
-        )
-
-    @staticmethod
-    def _ended_recently(origin: ExportOrigin) -> bool:
-        with suppress(ValueError):
-            end = parse_utc(origin.interval_end)
-            return end is None or time.time() - end.timestamp() < _RECENT_SECONDS
-        return False

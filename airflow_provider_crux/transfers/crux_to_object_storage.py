@@ -7,22 +7,25 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
+from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api.instants import parse_utc
-from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
+from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA
 from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path
 from airflow_provider_crux.files.store import (
     CSV,
+    GZIP,
     PARQUET,
     FileOptions,
     StoredFile,
     check_pyarrow_is_installed,
     store,
 )
+from airflow_provider_crux.task.arguments import choice_problems
 from airflow_provider_crux.task.failing import InvalidArgumentsError
 from airflow_provider_crux.task.paths import (
     INSTANTS,
@@ -39,6 +42,15 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_crux.api.responses import Export
+
+_CHOICES = {
+    "file_format": (CSV, PARQUET),
+    "compression": (None, GZIP),
+    "personal_data": PERSONAL_DATA,
+    "on_unknown_column": ON_UNKNOWN_COLUMN,
+    "add_export_columns": (False, True),
+    "manifest": (False, True),
+}
 
 
 class CruxExportToObjectStorageOperator(ExportTransferOperator):
@@ -71,8 +83,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
         before anything is downloaded. A task that may be retried or cleared needs True, or a path of its own for each
         try.
-    :param skip_if_empty: whether to store nothing, and skip the task, if the export has no orders; default False. Not
-        together with ``manifest``.
     :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
         that say which export a row comes from; needs the extra ``parquet``.
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
@@ -85,16 +95,12 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         ``crux_interval_end``, which Parquet always has; default False.
     :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
         False. Whenever the file is replaced, an older manifest is removed first.
-    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare. With ``fail``, a
-        file that differs gets no manifest, so ``CruxExportCoverageOperator`` returns its interval.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for every error that a retry cannot fix.
-    :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
     :raises CruxExportTimeoutError: if the export is not done within ``timeout``.
     :raises CruxTransientError: if a retry may help.
     :raises Exception: in a run, what the storage raises.
@@ -109,7 +115,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         export_uuid: str,
         path: str | ObjectStoragePath,
         overwrite: bool = False,
-        skip_if_empty: bool = False,
         file_format: str = CSV,
         compression: str | None = None,
         personal_data: str = "keep",
@@ -121,21 +126,19 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         super().__init__(export_uuid=export_uuid, personal_data=personal_data, **kwargs)
         self.path = path
         self.overwrite = overwrite
-        self.skip_if_empty = skip_if_empty
         self.file_format = file_format
         self.compression = compression
         self.on_unknown_column = on_unknown_column
         self.add_export_columns = add_export_columns
         self.manifest = manifest
         self._stored: StoredFile | None = None
-        problems = [*self._argument_problems(), *self._options.problems(), *placeholder_problems(path)]
-        if manifest not in (False, True):
-            problems.append(f"manifest: {describe(manifest)} is unknown; use False or True")
-        if manifest and skip_if_empty:
-            problems.append(
-                "skip_if_empty: with manifest=True, an interval without orders would look like one that is missing; "
-                "leave it out"
-            )
+        problems = [
+            *wait_problems(self.poll_interval, self.timeout),
+            *choice_problems(vars(self), _CHOICES),
+            *placeholder_problems(path),
+        ]
+        if file_format == PARQUET and compression == GZIP:
+            problems.append("compression: 'gzip' is for CSV; leave it out, because Parquet is compressed with zstd")
         if problems:
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
@@ -174,7 +177,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     def _transfer(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
         options = self._options
         has_assets = any(isinstance(outlet, Asset) for outlet in self.outlets)
-        needs_origin = self.manifest or self.check_count or options.converts or has_assets
+        needs_origin = self.manifest or options.converts or has_assets
         origin = self._origin(context) if needs_origin else ExportOrigin(export_uuid=export.uuid)
         with self.hook.open_file(export) as chunks:
             stored = store(
@@ -184,15 +187,10 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
                 origin=origin,
                 hash_key=self.hook.settings.hash_key or "",
                 overwrite=self.overwrite,
-                skip_if_empty=self.skip_if_empty,
-                count_orders=self.manifest or self.check_count is not None,
+                count_orders=self.manifest,
             )
-        if not stored.rows and self.skip_if_empty:
-            raise AirflowSkipException(f"Export {export.uuid} has no orders: nothing was stored at {stored.path!r}")
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
-        difference = self._orders_difference(origin, stored.orders)
-        # what the task finds incomplete has no manifest; with "warn" a person has decided that it is complete
-        if self.manifest and not (difference and self.check_count == "fail"):
+        if self.manifest:
             self._store_manifest(target, origin, stored)
         if self.do_xcom_push:
             names = ("path", "bytes", "rows", "sha256", "format")
@@ -200,7 +198,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
         self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
-        self._report_difference(difference)
         return stored.path
 
     def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_crux.api.instants import parse_utc
-from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import table_problems
-from airflow_provider_crux.task.arguments import is_template
+from airflow_provider_crux.task.arguments import choice_problems, is_template
 from airflow_provider_crux.task.failing import InvalidArgumentsError
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -61,17 +61,12 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         that are not published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
     :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
-    :param skip_if_empty: whether to skip the task if the export has no orders; default False.
-    :param batch_size: rows that are staged at once; default 10,000.
-    :param check_count: ``warn`` or ``fail``: compare the number of orders in the file with the number that Crux Connect
-        lists, where that follows the filters, and log both numbers; default ``None``: do not compare.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
     :param crux_conn_id: id of the Crux connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for every error that a retry cannot fix.
-    :raises AirflowSkipException: with ``skip_if_empty``, if the export has no orders.
     :raises CruxExportTimeoutError: if the export is not done within ``timeout``.
     :raises CruxTransientError: if a retry may help.
     :raises AirflowException: if the database rejects something.
@@ -90,8 +85,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         create_table: bool = True,
         personal_data: str = "keep",
         on_unknown_column: str = "keep",
-        skip_if_empty: bool = False,
-        batch_size: int = 10_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(export_uuid=export_uuid, personal_data=personal_data, **kwargs)
@@ -100,22 +93,14 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self.key = key
         self.create_table = create_table
         self.on_unknown_column = on_unknown_column
-        self.skip_if_empty = skip_if_empty
-        self.batch_size = batch_size
         self._loaded: LoadedTable | None = None
-        if problems := [*self._argument_problems(), *self._own_problems()]:
-            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
-
-    def _own_problems(self) -> list[str]:
         problems = [
-            f"{name}: {describe(getattr(self, name))} is unknown; use {' or '.join(map(repr, choices))}"
-            for name, choices in _CHOICES.items()
-            if getattr(self, name) not in choices
+            *wait_problems(self.poll_interval, self.timeout),
+            *choice_problems(vars(self), _CHOICES),
+            *table_problems("orders" if is_template(table) else table, key),
         ]
-        problems += table_problems("orders" if is_template(self.table) else self.table, self.key)
-        if not _is_positive_integer(self.batch_size):
-            problems.append(f"batch_size: {describe(self.batch_size)} is not a number of rows above 0; use 10_000")
-        return problems
+        if problems:
+            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     def _check_target(self, context: Context) -> ExportOrigin:
         """Reject what cannot succeed before anything is downloaded, and return what is known of the export."""
@@ -151,7 +136,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 plan,
                 constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
-                count_orders=self.check_count is not None,
             )
             sql_hook = self._sql_hook()
             table = table_class(sql_hook, self.conn_id)(
@@ -160,15 +144,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 columns=rows.columns,
                 key=self.key,
                 create=self.create_table,
-                batch_size=self.batch_size,
             )
             loaded = table.load(rows)
-        if not loaded.rows and self.skip_if_empty:
-            raise AirflowSkipException(
-                f"Export {export.uuid} has no orders: nothing was loaded into table {self.table!r}"
-            )
         self._report(context, target, loaded)
-        self._check_orders(target, rows.orders)
         return self.table
 
     def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:
@@ -205,7 +183,3 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             return None
         connection = BaseHook.get_connection(self.conn_id)
         return loaded_table_lineage(self._loaded, self._sql_hook(), connection, self.hook.settings.base_url)
-
-
-def _is_positive_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

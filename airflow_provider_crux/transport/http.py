@@ -11,7 +11,9 @@ import json
 import ssl
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
+from itertools import count
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -28,7 +30,7 @@ from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
-from airflow_provider_crux.api.retries import Outcome, retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
@@ -66,7 +68,7 @@ class HttpClient:
         before_sending: Callable[[], object] | None = None,
     ) -> ApiResponse:
         """
-        Send a request and read its response; send it again as the retry policy says.
+        Send a request and read its response; send it again as :func:`send_with_retries` does.
 
         :param request: what to send.
         :param secrets: what no error may show.
@@ -103,7 +105,7 @@ class HttpClient:
 
 def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: Peer, max_retries: int, log: Any) -> R:
     """
-    Send a request, and send it again as the retry policy says.
+    Send a request, and send it again as :func:`~airflow_provider_crux.api.retries.retry_delay` says.
 
     :param exchange: one attempt.
     :param request: what it sends.
@@ -114,29 +116,25 @@ def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: P
     :raises CruxError: the last error.
     """
     started = time.monotonic()
-    first: R | CruxTransientError
-    try:
-        first = exchange()
-    except CruxTransientError as error:
-        first = error
-    if not should_retry(request, first):
-        return unwrap(first)  # type: ignore[return-value]
-    # Only now, because it costs as much as half of the exchange; it counts the first attempt like the later ones.
-    from tenacity import RetryCallState, Retrying
-
-    outcomes: list[Outcome] = [first]
-
-    def attempt() -> ApiResponse:
-        return unwrap(outcomes.pop()) if outcomes else exchange()
-
-    def log_retry(state: RetryCallState) -> None:
-        outcome: Any = state.outcome
-        result = outcome.exception() if outcome.failed else outcome.result()
-        delay = state.next_action.sleep if state.next_action else 0.0
-        log.info(retry_message(request, result, peer=peer, delay=delay))
-
-    policy = retry_policy(request, max_retries=max_retries, elapsed=time.monotonic() - started)
-    return Retrying(**policy, before_sleep=log_retry)(attempt)  # type: ignore[return-value]
+    outcome: R | CruxTransientError
+    for attempt in count(1):
+        try:
+            outcome = exchange()
+        except CruxTransientError as error:
+            outcome = error
+        delay = retry_delay(
+            request,
+            outcome,
+            attempt=attempt,
+            elapsed=time.monotonic() - started,
+            max_retries=max_retries,
+            now=datetime.now(UTC),
+        )
+        if delay is None:
+            break
+        log.info(retry_message(request, outcome, peer=peer, delay=delay))
+        time.sleep(delay)
+    return unwrap(outcome)
 
 
 def new_session(settings: ConnectionSettings) -> requests.Session:

@@ -80,20 +80,6 @@ def test_a_body_that_is_none_of_ours_is_an_invalid_request(body: Any) -> None:
         OrdersExportRequest.from_json(body)
 
 
-@given(st.none() | st.integers(0, 30), st.none() | st.integers(0, 30), st.integers(0, 30))
-def test_start_and_limit_select_as_many_orders_as_the_specification_says(
-    start: int | None, limit: int | None, total: int
-) -> None:
-    if limit is not None:
-        limit += start or 0
-    indexes = [index for index in range(total) if index >= (start or 0) and (limit is None or index <= limit)]
-    assert OrdersExportRequest(start=start, limit=limit).selected(total) == len(indexes)
-
-
-def test_of_ten_orders_start_4_and_limit_8_select_five() -> None:
-    assert OrdersExportRequest(start=4, limit=8).selected(10) == 5
-
-
 def test_the_list_is_read_and_its_repr_shows_no_order() -> None:
     page = parse_orders_list(response({"total_results": 7, "orders": [ORDER], "page": 1}))
     assert page == OrdersList(7, (ORDER,))

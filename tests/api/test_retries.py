@@ -1,11 +1,10 @@
-"""When a request is sent again: run by tenacity, as every transport does, but without waiting."""
+"""When a request is sent again, and when not."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 import pytest
-from tenacity import Retrying
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
@@ -17,7 +16,7 @@ from airflow_provider_crux.api.requests import (
     export_orders_request,
     get_export_request,
 )
-from airflow_provider_crux.api.retries import retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
 POST = export_orders_request(OrdersExportRequest())
@@ -49,7 +48,24 @@ class Server:
         return outcome
 
     def send(self, request: ApiRequest, max_retries: int = 3) -> ApiResponse:
-        return Retrying(**retry_policy(request, max_retries=max_retries), sleep=self.delays.append)(self, request)
+        """Send a request as every transport does, but without waiting."""
+        outcome: ApiResponse | CruxTransientError
+        while True:
+            try:
+                outcome = self(request)
+            except CruxTransientError as error:
+                outcome = error
+            delay = retry_delay(
+                request,
+                outcome,
+                attempt=self.attempts,
+                elapsed=sum(self.delays),
+                max_retries=max_retries,
+                now=NOW,
+            )
+            if delay is None:
+                return unwrap(outcome)
+            self.delays.append(delay)
 
 
 @pytest.mark.parametrize("outcome", [response(429), errors.connection_failed(POST, "refused", peer=PEER)])
@@ -100,24 +116,28 @@ def test_the_last_response_is_returned_when_no_retry_is_left() -> None:
     assert server.attempts == 1
 
 
-def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
+def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it() -> None:
     server = Server(response(429, **{"retry-after": "100"}))
-    elapsed = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: elapsed[0])
-
-    def sleep(seconds: float) -> None:
-        elapsed[0] += seconds
-
-    Retrying(**retry_policy(POST, max_retries=99), sleep=sleep)(server, POST)
+    assert server.send(POST, max_retries=99).status == 429
     assert server.attempts == 3  # at 0, 100 and 200 seconds; a fourth would come after the budget of 300
 
 
-def test_the_budget_counts_what_earlier_attempts_used_of_it() -> None:
-    server = Server(response(429, **{"retry-after": "100"}))
-    Retrying(**retry_policy(POST, max_retries=99, elapsed=250), sleep=server.delays.append)(server, POST)
-    assert server.attempts == 1
+def test_the_budget_counts_what_slow_attempts_used_of_it() -> None:
+    def delay(elapsed: float) -> float | None:
+        return retry_delay(POST, response(429), attempt=1, elapsed=elapsed, max_retries=99, now=NOW)
+
+    assert delay(297) is not None
+    assert delay(299) is None
+
+
+def test_our_own_delay_grows_to_half_a_minute() -> None:
+    delays = [
+        retry_delay(GET, response(500), attempt=attempt, elapsed=0, max_retries=999, now=NOW)
+        for attempt in (1, 2, 3, 4, 5, 6, 999)
+    ]
+    bases = [1, 2, 4, 8, 16, 30, 30]
+    assert all(base <= delay <= base + 1 for base, delay in zip(bases, delays, strict=True) if delay is not None)
+    assert None not in delays
 
 
 @pytest.mark.parametrize(
@@ -133,9 +153,10 @@ def test_the_budget_counts_what_earlier_attempts_used_of_it() -> None:
         (CruxUnavailableError("no connection"), True, True),
     ],
 )
-def test_whether_a_first_attempt_is_retried_does_not_need_tenacity(outcome, post: bool, get: bool) -> None:
-    assert should_retry(POST, outcome) is post
-    assert should_retry(GET, outcome) is get
+def test_which_outcomes_are_retried(outcome, post: bool, get: bool) -> None:
+    for request, retried in ((POST, post), (GET, get)):
+        delay = retry_delay(request, outcome, attempt=1, elapsed=0, max_retries=3, now=NOW)
+        assert (delay is not None) is retried
 
 
 def test_the_log_says_why_and_when_a_request_is_sent_again() -> None:

@@ -79,30 +79,16 @@ def test_whether_there_are_orders_is_decided_by_the_orders_alone(
     assert bodies(requests_mock) == [{**FILTERS, "start": 0, "limit": 1}]
 
 
-def test_a_count_is_trusted_only_if_an_interval_long_ago_is_empty(hook: CruxHook, requests_mock) -> None:
-    requests_mock.post(LIST, [{"json": {"total_results": 0, "orders": []}}, {"json": PAGE}])
-    # 4 to 8 of 7 orders: 4, 5, 6
-    assert hook.count_orders(REQUEST) == 3
-    long_ago = {"start_date": "1970-01-01T00:00:00.000Z", "end_date": "1970-01-01T00:00:01.000Z"}
-    page = {"start": 0, "limit": 1}
-    assert bodies(requests_mock) == [{**FILTERS, **page, **long_ago}, {**FILTERS, **page}]
-    requests_mock.post(LIST, json=PAGE)
-    assert hook.count_orders(REQUEST) is None
-    assert len(bodies(requests_mock)) == 3
-
-
 @pytest.mark.parametrize("total_results", ["filtered", "organization"])
-def test_each_reading_of_the_count_leads_to_the_right_number_or_to_none(connect, total_results: str) -> None:
+def test_an_interval_has_orders_whatever_total_results_counts(connect, total_results: str) -> None:
     with running_sandbox(SandboxSettings(total_results=total_results)) as sandbox:
         connect(host=sandbox.url, password=sandbox.settings.token)
         hook = CruxHook()
         day = OrdersExportRequest(start_date=DAY, end_date=DAY + timedelta(days=1))
         orders = hook.list_orders(day).orders
         assert len(orders) == 15
-        assert hook.count_orders(day) == (15 if total_results == "filtered" else None)
         assert hook.has_orders(day) is True
         empty = OrdersExportRequest(start_date=DAY.replace(year=1999), end_date=DAY.replace(year=2000))
-        assert hook.count_orders(empty) == (0 if total_results == "filtered" else None)
         assert hook.has_orders(empty) is False
         assert sandbox.exports == []
 
@@ -144,7 +130,7 @@ def test_a_list_that_cannot_be_read_is_an_error_without_personal_data(
     hook: CruxHook, requests_mock, logged, response: dict[str, Any], error: type[CruxError]
 ) -> None:
     requests_mock.post(LIST, **response)
-    for method in (hook.list_orders, hook.has_orders, hook.count_orders):
+    for method in (hook.list_orders, hook.has_orders):
         with pytest.raises(error) as raised:
             method(REQUEST)
         assert "canary" not in f"{raised.value!r} {raised.value.__context__!r}"

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from tests.postgres.server import running_postgres
-from tests.transfers.table import TABLE, Database, Loading, recorded_connections
+from tests.transfers.table import TABLE, Database, Loading, batches_of, recorded_connections
 from tests.transfers.transfer import context_with
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
-__all__ = ["context_with"]
+__all__ = ["batches_of", "context_with"]
 
 
 @dataclass

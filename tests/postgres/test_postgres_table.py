@@ -85,8 +85,9 @@ def test_a_column_that_every_table_has_is_a_clear_error(loading: Loading, databa
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["no table", "table"])
 def test_a_character_that_no_text_can_have_is_named_by_its_line(
-    loading: Loading, database: Database, logged, is_new: bool
+    loading: Loading, database: Database, logged, batches_of, is_new: bool
 ) -> None:
+    batches_of(10)
     if not is_new:
         loading.run(lines("a"))
     before = database.tables()
@@ -95,7 +96,7 @@ def test_a_character_that_no_text_can_have_is_named_by_its_line(
     with pytest.raises(
         AirflowException, match=rf"table '{TABLE}'; the table is as it was.*SQLSTATE 22021, line 31"
     ) as raised:
-        loading.run(body, minutes=1, batch_size=10)
+        loading.run(body, minutes=1)
     assert "canary" not in whole_traceback(raised.value) + logged()
     assert database.tables() == before
     assert len(database.rows() if before else []) == len(before)
@@ -212,7 +213,7 @@ class AnyDriver:
         moment = datetime(2026, 1, 5, tzinfo=UTC)
         constants = zip((*EXPORT_COLUMNS, REQUESTED_AT), ("uuid", moment, moment, moment), strict=True)
         rows = TypedRows(chunks, plan_columns(COLUMNS), constants=constants)
-        arguments = {"columns": rows.columns, "key": ("line_item_uuid",), "create": True, "batch_size": 10}
+        arguments = {"columns": rows.columns, "key": ("line_item_uuid",), "create": True}
         return PostgresTable(self.hook, TABLE, **arguments).load(rows)
 
 
@@ -225,7 +226,8 @@ class AnyDriver:
         psycopg3_autocommit,
     ]
 )
-def driver(request: pytest.FixtureRequest, address: str, database: Database, monkeypatch) -> AnyDriver:
+def driver(request: pytest.FixtureRequest, address: str, database: Database, batches_of, monkeypatch) -> AnyDriver:
+    batches_of(10)
     return AnyDriver(request.param, address, monkeypatch)
 
 

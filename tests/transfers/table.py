@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
@@ -19,8 +21,6 @@ from tests.secrets_masker import clear_masker
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file
 
 if TYPE_CHECKING:
-    import pytest
-
     from airflow_provider_crux.sandbox.state import Sandbox
 
 TABLE = "order_lines"
@@ -139,6 +139,12 @@ def recorded_connections(monkeypatch: pytest.MonkeyPatch, hook: str) -> list[Any
 
     monkeypatch.setattr(hook_class, "get_conn", get_conn)
     return opened
+
+
+@pytest.fixture
+def batches_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what sets the number of rows that go to the database at once."""
+    return partial(monkeypatch.setattr, "airflow_provider_crux.tables.base.BATCH_ROWS")
 
 
 @dataclass

@@ -14,7 +14,6 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
-    AirflowSkipException,
     Asset,
     ObjectStoragePath,
     TaskDeferred,
@@ -162,7 +161,7 @@ def test_a_body_that_is_no_export_is_not_stored(
     target.parent.mkdir()
     target.write_text("yesterday's")
     held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(body))}, body)
-    operator = make_operator(done_uuid, target, overwrite=True, skip_if_empty=True)
+    operator = make_operator(done_uuid, target, overwrite=True)
     with pytest.raises(CruxUnavailableError, match=r"HTTP 200, but with .* Nothing was stored"):
         operator.execute(context)
     assert target.read_text() == "yesterday's"
@@ -289,20 +288,12 @@ def test_a_killed_task_stores_nothing(done_uuid: str, target: Path, context) -> 
     assert files_beside(target) == []
 
 
-def test_an_export_without_orders_is_stored_unless_skip_if_empty_is_set(
-    held_sandbox: Sandbox, done_uuid: str, target: Path, context, context_with
-) -> None:
+def test_an_export_without_orders_is_stored(held_sandbox: Sandbox, done_uuid: str, target: Path, context) -> None:
     header = b"\xef\xbb\xbfretailer_po_number,order_uuid\r\n"
-    held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
-    with pytest.raises(AirflowSkipException, match="no orders"):
-        make_operator(done_uuid, target, skip_if_empty=True, outlets=[Asset("orders")]).execute(context)
-    assert (files_beside(target), context["ti"].pushed, context["outlet_events"].by_uri) == ([], {}, {})
     held_sandbox.respond_next(FILE_PATH, 200, {"Content-Length": str(len(header))}, header)
     make_operator(done_uuid, target).execute(context)
     assert target.read_bytes() == header
     assert context["ti"].pushed["export_file"]["rows"] == 0
-    make_operator(done_uuid, target, skip_if_empty=True, overwrite=True).execute(context_with())
-    assert target.read_bytes() != header
 
 
 def test_the_event_of_every_asset_describes_the_stored_file(done_uuid: str, target: Path, context_with) -> None:

@@ -13,7 +13,6 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
-    AirflowSkipException,
     Asset,
     TaskDeferred,
 )
@@ -60,16 +59,11 @@ def test_no_xcom_is_pushed_if_the_dag_wants_none(loading: Loading, database: Dat
     assert len(database.rows()) == 33
 
 
-def test_an_export_without_orders_skips_the_task_only_if_it_should(loading: Loading, database: Database) -> None:
-    empty = csv_file()
+def test_an_export_without_orders_changes_nothing(loading: Loading, database: Database) -> None:
     loading.run(lines("a"))
     rows = database.rows()
-    with pytest.raises(AirflowSkipException, match="has no orders"):
-        loading.run(empty, skip_if_empty=True, outlets=[Asset("orders")])
-    assert (loading.pushed, loading.context["outlet_events"].by_uri) == ({}, {})
-    assert loading.run(empty) == (0, 0, 0)
+    assert loading.run(csv_file()) == (0, 0, 0)
     assert database.rows() == rows
-    assert loading.run(lines("b"), skip_if_empty=True) == (1, 0, 0)
 
 
 def test_the_lineage_names_the_table_as_the_hook_does(loading: Loading, database: Database) -> None:
@@ -153,9 +147,6 @@ def test_a_mapped_upstream_task_is_searched_for_the_export(loading: Loading, dat
         ({"personal_data": "mask"}, "personal_data: str 'mask' is unknown; use 'keep' or 'drop' or 'hash'"),
         ({"on_unknown_column": None}, "on_unknown_column: .*use 'keep' or 'fail'"),
         ({"create_table": "no"}, "create_table: str 'no' is unknown"),
-        ({"batch_size": 0}, "batch_size: int 0 is not a number of rows above 0"),
-        ({"batch_size": True}, "batch_size: bool True is not a number of rows above 0"),
-        ({"check_count": "always"}, "check_count: str 'always' is unknown; use 'warn', 'fail' or None"),
         ({"poll_interval": -1}, "poll_interval: -1 is not"),
     ],
 )

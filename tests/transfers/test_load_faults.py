@@ -86,12 +86,13 @@ def rejected_in_the_merge(loading: Loading) -> type[Exception]:
     ids=["cut", "number", "money", "not UTF-8", "short row", "repeated key", "trigger"],
 )
 def test_a_fault_leaves_the_table_as_it_was(
-    loading: Loading, database: Database, fault: Callable[[Loading], type[Exception]]
+    loading: Loading, database: Database, batches_of, fault: Callable[[Loading], type[Exception]]
 ) -> None:
+    batches_of(10)
     loading.run(lines("a", "b", name="old"))
     before = database.rows(), database.tables()
     with pytest.raises(fault(loading)):
-        loading.run(minutes=1, batch_size=10)
+        loading.run(minutes=1)
     assert (database.rows(), database.tables()) == before
     assert loading.pushed == {}
     database.assert_nothing_is_left()
@@ -99,19 +100,23 @@ def test_a_fault_leaves_the_table_as_it_was(
 
 @pytest.mark.parametrize("fault", [cut_download, bad_value("quantity", "many"), short_row, repeated_key])
 def test_a_fault_creates_no_table(
-    loading: Loading, database: Database, fault: Callable[[Loading], type[Exception]]
+    loading: Loading, database: Database, batches_of, fault: Callable[[Loading], type[Exception]]
 ) -> None:
+    batches_of(10)
     with pytest.raises(fault(loading)):
-        loading.run(minutes=1, batch_size=10)
+        loading.run(minutes=1)
     assert database.tables() == set()
     database.assert_nothing_is_left()
 
 
-def test_a_killed_task_leaves_the_table_as_it_was(loading: Loading, database: Database, monkeypatch) -> None:
+def test_a_killed_task_leaves_the_table_as_it_was(
+    loading: Loading, database: Database, batches_of, monkeypatch
+) -> None:
+    batches_of(100)
     loading.run(lines("a", name="old"))
     before = database.rows(), database.tables()
     uuid = loading.export()
-    operator = loading.operator(uuid, batch_size=100)
+    operator = loading.operator(uuid)
     real = operator._stop_when_killed
 
     def killed_in_the_middle(chunks: Any, target: object) -> Iterator[bytes]:

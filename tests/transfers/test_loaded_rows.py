@@ -118,24 +118,28 @@ any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["C
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(any_text, any_text), min_size=1, max_size=10))
-def test_any_text_is_loaded_as_it_is(loading: Loading, database: Database, texts: list[tuple[str, str]]) -> None:
+def test_any_text_is_loaded_as_it_is(
+    loading: Loading, database: Database, batches_of, texts: list[tuple[str, str]]
+) -> None:
+    batches_of(3)
     database.execute(f"DROP TABLE IF EXISTS {TABLE}")
     rows = [
         {"line_item_uuid": str(index), "name": name, "retailer_provided_notes": notes}
         for index, (name, notes) in enumerate(texts)
     ]
-    loading.run(csv_file(*rows), batch_size=3)
+    loading.run(csv_file(*rows))
     stored = database.by_key("name", "retailer_provided_notes")
     assert [stored[str(index)] for index in range(len(texts))] == texts
 
 
-def test_the_size_of_a_batch_changes_nothing(loading: Loading, database: Database) -> None:
+def test_the_size_of_a_batch_changes_nothing(loading: Loading, database: Database, batches_of) -> None:
     uuid = loading.export()
     loading.run(uuid=uuid)
     expected = database.rows()
-    for batch_size in (1, 7, 33, 10**9):
+    for rows in (1, 7, 33, 10**9):
+        batches_of(rows)
         database.execute(f"DROP TABLE {TABLE}")
-        assert loading.run(uuid=uuid, batch_size=batch_size) == (33, 0, 0)
+        assert loading.run(uuid=uuid) == (33, 0, 0)
         assert database.rows() == expected
 
 

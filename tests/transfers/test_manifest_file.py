@@ -236,22 +236,6 @@ def test_a_task_that_is_killed_before_its_manifest_leaves_no_older_one(
     assert len(find_gaps(transfer, make_context)) == 1
 
 
-@pytest.mark.parametrize("overwrite", [True, False])
-@pytest.mark.parametrize("manifest", [True, False])
-def test_a_file_that_lacks_orders_has_no_manifest(
-    transfer: Transfer, make_context, *, overwrite: bool, manifest: bool
-) -> None:
-    """Crux Connect lists 15 orders, and this file has one."""
-    transfer.run(OLD, manifest=True)
-    if not overwrite:
-        transfer.target.unlink()  # its manifest stays
-    with pytest.raises(AirflowFailException, match="contains 1 orders, but Crux Connect lists 15"):
-        transfer.run(NEW, manifest=manifest, overwrite=overwrite, check_count="fail")
-    assert (transfer.target.read_bytes(), transfer.names) == (NEW, ["orders.csv"])
-    with pytest.raises(AirflowFailException, match=r"^1 gap below"):
-        find_gaps(transfer, make_context, fail_on_gap=True)
-
-
 def test_a_file_that_another_task_stores_meanwhile_keeps_its_manifest(transfer: Transfer, monkeypatch) -> None:
     download = CruxHook.open_file
 
@@ -266,13 +250,6 @@ def test_a_file_that_another_task_stores_meanwhile_keeps_its_manifest(transfer: 
     with pytest.raises(AirflowFailException, match="already exists"):
         transfer.run(manifest=True)
     assert (transfer.target.read_bytes(), read(transfer.target)["rows"]) == (OLD, 1)
-
-
-def test_a_warning_about_missing_orders_does_not_keep_the_manifest_back(transfer: Transfer, logged) -> None:
-    """Otherwise a count that never fits would have the interval exported, and e-mailed, again and again."""
-    transfer.run(OLD, manifest=True, check_count="warn")
-    assert read(transfer.target)["orders"] == 1
-    assert "contains 1 orders, but Crux Connect lists 15" in logged()
 
 
 def test_an_older_manifest_in_s3_is_removed_with_its_object(transfer: Transfer, s3: ObjectStore) -> None:
