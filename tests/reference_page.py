@@ -78,10 +78,10 @@ def sections() -> list[Section]:
         Section("triggers.exports"),
         *_data_sections(),
         Section(
-            "sandbox.server",
-            "See [Testing with the sandbox](testing-with-the-sandbox.md).",
-            members=("serve_until_stopped", "stop"),
+            "sandbox.pytest_plugin",
+            "See [Testing with the sandbox](testing-with-the-sandbox.md). pytest finds this fixture itself.",
         ),
+        Section("sandbox.server"),
         Section(
             "sandbox.state",
             names=("Sandbox", "SandboxSettings", "ManualClock"),
@@ -139,8 +139,9 @@ def registered_modules() -> list[str]:
 
 
 def public_modules() -> list[str]:
-    """Return the modules from which users import: the registered ones and three more."""
-    return [*registered_modules(), *(f"{PACKAGE}.{name}" for name in ("exceptions", "params", "sandbox.server"))]
+    """Return the modules from which users import: the registered ones and four more."""
+    others = ("exceptions", "params", "sandbox.pytest_plugin", "sandbox.server")
+    return [*registered_modules(), *(f"{PACKAGE}.{name}" for name in others)]
 
 
 # --- a docstring in Markdown

@@ -14,17 +14,11 @@ from airflow_provider_crux.api.settings import is_valid_token
 
 
 class ExportState(StrEnum):
-    """
-    What a task that waits for an export needs to know about it.
-
-    A trigger's event carries the value: ``TIMED_OUT`` is the end of the wait, and ``UNKNOWN`` tells that the trigger
-    could not get the status.
-    """
+    """What a task that waits for an export needs to know about it."""
 
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"
-    TIMED_OUT = "timed_out"
     UNKNOWN = "unknown"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from airflow_provider_crux.api.errors import Peer, file_may_come_later
-from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
+from airflow_provider_crux.api.requests import Action, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed, retry_after, was_not_processed
 from airflow_provider_crux.exceptions import CruxTransientError
 
@@ -27,21 +27,22 @@ Outcome = ApiResponse | CruxTransientError
 
 
 def retry_delay(
-    request: ApiRequest, outcome: Outcome, *, attempt: int, elapsed: float, max_retries: int, now: datetime
+    action: Action, outcome: Outcome, *, peer: Peer, attempt: int, elapsed: float, max_retries: int, now: datetime
 ) -> float | None:
     """
     Return how many seconds to wait before the request is sent again; ``None`` if this outcome is final.
 
     The delay grows from 1 second to 30, with jitter; ``Retry-After`` takes precedence.
 
-    :param request: what was sent.
+    :param action: what was sent.
     :param outcome: of this attempt.
+    :param peer: the server.
     :param attempt: its number, from 1.
     :param elapsed: seconds since the first attempt began.
     :param max_retries: how often the request may be sent again.
     :param now: the present, with a time zone.
     """
-    if attempt > max_retries or not should_retry(request, outcome):
+    if attempt > max_retries or not _should_retry(action, outcome, peer):
         return None
     requested = None if isinstance(outcome, CruxTransientError) else retry_after(outcome, now=now)
     delay = min(_FIRST_DELAY * 2 ** (attempt - 1), _MAX_DELAY) if requested is None else requested
@@ -50,19 +51,19 @@ def retry_delay(
     return delay if elapsed + delay < RETRY_BUDGET else None
 
 
-def should_retry(request: ApiRequest, outcome: Outcome) -> bool:
+def _should_retry(action: Action, outcome: Outcome, peer: Peer) -> bool:
     """
     Tell whether to send the same request again.
 
     A transient error, 429, and 503 with ``Retry-After`` say that nothing was processed. After another 503, 500, 502 and
-    the like, something may have been: only an idempotent request is sent again. A download is sent again after nearly
+    the like, something may have been: only an idempotent request is sent again. A file is requested again after nearly
     every status.
     """
     if isinstance(outcome, CruxTransientError):
         return True
-    if request is DOWNLOAD:
+    if peer.file_host:
         return file_may_come_later(outcome)
-    return was_not_processed(outcome) or (request.idempotent and may_have_been_processed(outcome))
+    return was_not_processed(outcome) or (action.idempotent and may_have_been_processed(outcome))
 
 
 def unwrap(outcome: R | CruxTransientError) -> R:
@@ -72,8 +73,8 @@ def unwrap(outcome: R | CruxTransientError) -> R:
     return outcome
 
 
-def retry_message(request: ApiRequest, outcome: Outcome, *, peer: Peer, delay: float) -> str:
+def retry_message(action: Action, outcome: Outcome, *, peer: Peer, delay: float) -> str:
     """Return what the log says before a retry after ``delay`` seconds."""
     if isinstance(outcome, CruxTransientError):
         return f"{outcome}. Retrying in {delay:.1f} s"
-    return f"Could not {request.action}: {peer} returned HTTP {outcome.status}. Retrying in {delay:.1f} s"
+    return f"Could not {action.text}: {peer} returned HTTP {outcome.status}. Retrying in {delay:.1f} s"

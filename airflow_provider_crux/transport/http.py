@@ -29,7 +29,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
-from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
 from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
@@ -57,6 +57,7 @@ class HttpClient:
         _check_ca_bundle(settings)
         self.session = new_session(settings)
         self._settings = settings
+        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._log = log
 
     def send(
@@ -75,19 +76,18 @@ class HttpClient:
         :param max_retries: how often it may be sent again.
         :param before_sending: called before each attempt.
         """
-        peer = Peer(self._settings.name, proxied=self._settings.proxy is not None)
 
         def exchange() -> ApiResponse:
             body = None if request.body is None else json.dumps(request.body).encode()
-            if not request.idempotent:
+            if not request.action.idempotent:
                 # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
                 # whether the server has read this one.
                 self.session.close()
             if before_sending is not None:
                 before_sending()
-            sent_at = time.time()
+            sent_at = datetime.now(UTC)
             with (
-                translated_errors(request, peer=peer, secrets=secrets),
+                translated_errors(request.action, peer=self._peer, secrets=secrets),
                 send_once(
                     self.session,
                     self._settings,
@@ -100,16 +100,16 @@ class HttpClient:
                     response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
                 )
 
-        return send_with_retries(exchange, request, peer=peer, max_retries=max_retries, log=self._log)
+        return send_with_retries(exchange, request.action, peer=self._peer, max_retries=max_retries, log=self._log)
 
 
-def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: Peer, max_retries: int, log: Any) -> R:
+def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
     """
     Send a request, and send it again as :func:`~airflow_provider_crux.api.retries.retry_delay` says.
 
     :param exchange: one attempt.
-    :param request: what it sends.
-    :param peer: the server, for the log.
+    :param action: what it sends.
+    :param peer: the server.
     :param max_retries: how often it may be sent again.
     :param log: receives a line before each retry.
     :return: the last response.
@@ -123,8 +123,9 @@ def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: P
         except CruxTransientError as error:
             outcome = error
         delay = retry_delay(
-            request,
+            action,
             outcome,
+            peer=peer,
             attempt=attempt,
             elapsed=time.monotonic() - started,
             max_retries=max_retries,
@@ -132,7 +133,7 @@ def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: P
         )
         if delay is None:
             break
-        log.info(retry_message(request, outcome, peer=peer, delay=delay))
+        log.info(retry_message(action, outcome, peer=peer, delay=delay))
         time.sleep(delay)
     return unwrap(outcome)
 
@@ -246,15 +247,15 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
 
 
 @contextmanager
-def translated_errors(request: ApiRequest, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
+def translated_errors(action: Action, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
     """Raise ours instead of the errors of requests and urllib3, whose texts may show the URL."""
     try:
         yield
     except (exceptions.RequestException, HTTPError) as error:
-        raise _translated(error, request, peer, secrets) from None
+        raise _translated(error, action, peer, secrets) from None
 
 
-def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Collection[str]) -> CruxError:
+def _translated(error: Exception, action: Action, peer: Peer, secrets: Collection[str]) -> CruxError:
     cause: Any = error
     factory: Callable[..., CruxError] = errors.response_lost
     if isinstance(error, NothingSentError):
@@ -273,7 +274,7 @@ def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Coll
         cause = getattr(inner, "reason", inner)
         # without urllib3's "Unable to connect to proxy", which is not so
         cause = getattr(cause, "original_error", cause)
-    return factory(request, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
+    return factory(action, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
 
 
 def _read_body(response: requests.Response) -> bytes:

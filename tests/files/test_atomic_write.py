@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import os
 import re
@@ -12,11 +11,10 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Barrier, Timer
+from threading import Barrier
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -159,32 +157,6 @@ def test_many_processes_write_to_one_path_at_once(on_disk: Place) -> None:
     assert on_disk.names() == [KEY]
 
 
-def test_a_temporary_file_that_another_writer_takes_for_abandoned_is_made_again(on_disk: Place, monkeypatch) -> None:
-    """The other writer comes between the two steps in which a temporary file is created and locked."""
-    removals: list[Timer] = []
-    real = fcntl.flock
-
-    def lock(file: BinaryIO, operation: int) -> None:
-        if not removals:
-            other = Path(file.name).open("rb")  # noqa: SIM115 - closed below
-            real(other, fcntl.LOCK_EX)
-
-            def remove() -> None:
-                Path(file.name).unlink()
-                other.close()
-
-            removals.append(Timer(0.2, remove))
-            removals[0].start()
-        real(file, operation)
-
-    monkeypatch.setattr(fcntl, "flock", lock)
-    with atomic_write(on_disk.path) as file:
-        removals[0].join()
-        file.write(SMALL)
-    assert on_disk.content() == SMALL
-    assert on_disk.names() == [KEY]
-
-
 @pytest.mark.parametrize("links", [True, False], ids=["", "without hard links"])
 @pytest.mark.parametrize("place", ["on_disk", "in_s3", "in_memory"], indirect=True)
 def test_a_file_that_another_writer_stores_meanwhile_stays(place: Place, links: bool, monkeypatch) -> None:
@@ -233,20 +205,14 @@ def test_a_replaced_file_keeps_its_mode(on_disk: Place, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
 def test_from_its_beginning_a_temporary_file_has_the_mode_of_the_file_that_it_replaces(
-    on_disk: Place, mode: int, monkeypatch
+    on_disk: Place, mode: int
 ) -> None:
-    modes: list[int] = []
-    real = fcntl.flock
-
-    def lock(file: BinaryIO, operation: int) -> None:
-        modes.append(Path(file.name).stat().st_mode & 0o7777)
-        real(file, operation)
-
+    file = Path(on_disk.path.path)
     write(on_disk.path, b"old")
-    Path(on_disk.path.path).chmod(mode)
-    monkeypatch.setattr(fcntl, "flock", lock)
-    write(on_disk.path, SMALL)
-    assert modes == [mode]
+    file.chmod(mode)
+    with atomic_write(on_disk.path):
+        (temporary,) = set(file.parent.iterdir()) - {file}
+        assert temporary.stat().st_mode & 0o7777 == mode
 
 
 @pytest.mark.parametrize("existing", [True, False], ids=["target", "no target"])
@@ -361,38 +327,15 @@ def test_a_killed_task_leaves_no_object(in_s3: Place) -> None:
     assert in_s3.content() == SMALL
 
 
-def test_a_killed_task_leaves_a_temporary_file_that_the_next_one_removes(on_disk: Place) -> None:
+def test_a_killed_task_leaves_the_existing_file_and_a_temporary_one(on_disk: Place) -> None:
+    write(on_disk.path, b"old")
     kill_while_writing(on_disk.path)
-    (leftover,) = on_disk.names()
-    assert leftover.startswith("orders/.2026-01-02.csv.")
+    (leftover,) = set(on_disk.names()) - {KEY}
+    assert re.fullmatch(r"orders/\.crux-[0-9a-f]{16}\.part", leftover)
+    assert on_disk.content() == b"old"
     write(on_disk.path, SMALL)
-    assert on_disk.names() == [KEY]
-
-
-def test_leftovers_of_a_killed_task_are_removed_and_nothing_else(place: Place) -> None:
-    name = place.path.name
-    leftover = f".{name}.0123456789abcdef.part"
-    others = [f".{name}.part", f".{name}.0.0123456789abcdef.part", f"x.{name}.0123456789abcdef.part", f".{name}.x.part"]
-    folder = place.path.path.rpartition("/")[0]
-    place.path.fs.makedirs(folder, exist_ok=True)
-    for other in (leftover, *others):
-        place.path.fs.pipe_file(f"{folder}/{other}", b"x")
-    write(place.path, SMALL)
-    names = {entry.rpartition("/")[2] for entry in place.names()}
-    assert names - {leftover} == {name, *others}
-    # on S3 nothing is written under a temporary name, so any name may be a user's; elsewhere a task may still write it
-    assert (leftover in names) == (place.path.protocol in ("s3", "memory"))
-
-
-@pytest.mark.parametrize(("age", "stays"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
-def test_without_locks_a_leftover_is_removed_after_a_day(in_memory: Place, age: timedelta, stays: bool) -> None:
-    leftover = f"/exports/orders/.{in_memory.path.name}.0123456789abcdef.part"
-    fs = in_memory.path.fs
-    fs.makedirs("/exports/orders")
-    fs.pipe_file(leftover, b"x")
-    fs.store[leftover].modified = datetime.now(UTC) - age
-    write(in_memory.path, SMALL)
-    assert fs.exists(leftover) is stays
+    assert on_disk.content() == SMALL
+    assert sorted(on_disk.names()) == sorted([KEY, leftover])
 
 
 def test_the_temporary_file_of_a_running_task_stays(on_disk: Place) -> None:
@@ -405,7 +348,7 @@ def test_the_temporary_file_of_a_running_task_stays(on_disk: Place) -> None:
     assert on_disk.names() == [KEY]
 
 
-# With the ending of a temporary file, all but the first are longer than the 255 bytes that a file system allows.
+# With an ending for temporary files, all but the first would be longer than the 255 bytes that a file system allows.
 LONG_NAMES = ["a" * 219, "a" * 233, "a" * 251 + ".csv", "ü" * 125 + "a.csv"]
 long_names = pytest.mark.parametrize("name", LONG_NAMES, ids=[f"{len(name.encode())} bytes" for name in LONG_NAMES])
 
@@ -428,18 +371,6 @@ def test_a_file_may_have_the_longest_name_that_another_file_system_allows(tmp_pa
     write(path, SMALL)
     assert (tmp_path / name).read_bytes() == SMALL
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
-
-
-def test_a_killed_task_leaves_a_temporary_file_that_the_next_one_removes_whatever_the_length_of_its_name(
-    tmp_path: Path,
-) -> None:
-    path, other = (ObjectStoragePath(f"file://{tmp_path}/{letter * 255}") for letter in "ab")
-    kill_while_writing(path)
-    (leftover,) = tmp_path.iterdir()
-    write(other, SMALL)
-    assert leftover.exists()
-    write(path, SMALL)
-    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, other.name}
 
 
 def test_a_full_disk_keeps_the_existing_file(on_disk: Place) -> None:
