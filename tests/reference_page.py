@@ -13,6 +13,7 @@ import ast
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
@@ -219,10 +220,13 @@ def unknown_targets(module: str, name: str) -> list[str]:
     docstrings = [inspect.getdoc(value) or ""]
     if inspect.isclass(value):
         docstrings += [inspect.getdoc(member) or "" for member in vars(value).values() if callable(member)]
+    near = ["", f"{module}.", f"{module}.{name}."]
+    # a target that begins with a dot may be in any module
+    anywhere = [other for other in sys.modules if other.startswith(PACKAGE)]
     return [
         target
         for target in _ROLE.findall("\n".join(docstrings))
-        if not any(_exists(f"{prefix}{target}") for prefix in ("", f"{module}.", f"{module}.{name}."))
+        if not any(_exists(f"{prefix}{target}") for prefix in (anywhere if target.startswith(".") else near))
     ]
 
 
@@ -234,7 +238,6 @@ def _exists(path: str) -> bool:
         except ImportError:
             continue
         for part in parts[count:]:
-            # an instance attribute exists in the source only
             value = getattr(value, part, None)
         return value is not None
     return False
