@@ -115,14 +115,7 @@ def _has_expired_credentials(response: ApiResponse) -> bool:
 
 
 def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
-    """
-    Return the error for a response whose status is not the expected one.
-
-    :param action: what was sent.
-    :param response: what was received.
-    :param peer: the server.
-    :param secrets: what the excerpt of the response must not show.
-    """
+    """Return the error for a response whose status is not the expected one."""
     status = 403 if peer.file_host and _has_expired_credentials(response) else response.status
     problem = (
         f"Could not {action.text}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
@@ -246,11 +239,7 @@ def invalid_response(
     """
     Return the error for a successful response that Crux Connect does not send.
 
-    :param response: what was received.
-    :param problem: what is wrong with it.
-    :param secrets: what the excerpt must not show.
-    :param show_body: whether to show the beginning of the body; default true.
-    :param ambiguous: whether the request may have started an export; default false.
+    :param ambiguous: whether the request may have started an export.
     """
     received = f" ({excerpt_of_response(response, secrets)})" if show_body else ""
     doubt = f". {_AMBIGUOUS}" if ambiguous else ""
@@ -293,11 +282,10 @@ def file_missing(export_uuid: str, status: str) -> CruxUnavailableError:
 
 
 def export_timed_out(export_uuid: str, detail: str | None = None) -> CruxExportTimeoutError:
-    """Return the error for an export that was not done before the deadline."""
+    """Return the error for an export that was not done within ``timeout``."""
     detail = "" if detail is None else f" ({detail})"
     return CruxExportTimeoutError(
-        f"Export {export_uuid} was not done before the timeout{detail}. If Crux Connect still prepares it, increase "
-        "timeout, or let the task retry, which sends no e-mail"
+        f"Export {export_uuid} was not done within timeout{detail}. If Crux Connect still prepares it, increase timeout"
     )
 
 

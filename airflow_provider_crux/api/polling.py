@@ -115,8 +115,7 @@ class ExportPoller:
         """
         Say what a poll means.
 
-        :param outcome: the export, or the error that the poll met.
-        :param now: the time of the poll.
+        :param outcome: the export, or the error of the poll.
         :return: the export if it is done, otherwise how long to wait before the next poll.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if the deadline is over.
@@ -147,13 +146,13 @@ class ExportPoller:
         return f"{reason}; still waiting"
 
     def _reason_of_status(self, export: Export) -> str | None:
-        status = excerpt(export.status)
         if export.state is ExportState.FAILED:
             raise export_failed(self.export_uuid, export.status)
         if export.lacks_file:
+            status = excerpt(export.status)
             return f"Export {self.export_uuid} has the status {status!r}, but no file: it may hold no orders"
         if export.state is ExportState.UNKNOWN:
-            return f"Unknown status {status!r} of export {self.export_uuid}"
+            return f"Unknown status {excerpt(export.status)!r} of export {self.export_uuid}"
         return None
 
     def _reason_of_error(self, error: CruxError, now: datetime) -> str:
@@ -178,13 +177,7 @@ def export_uuid_from_event(event: object) -> str | None:
 
 
 def outcome_from_event(event: object, *, export_uuid: str) -> WaitOutcome:
-    """
-    Read the payload of a trigger's event.
-
-    :param event: what Airflow's database contained; a trigger of another version may have written it.
-    :param export_uuid: the export for which the task deferred.
-    :return: ``UNKNOWN`` if the event has another form or is about another export.
-    """
+    """Read the payload of a trigger's event: ``UNKNOWN`` if it has another form or is about another export."""
     uuid = export_uuid_from_event(event)
     if uuid is None or uuid != canonical_uuid(export_uuid) or not isinstance(event, Mapping):
         return WaitOutcome.UNKNOWN

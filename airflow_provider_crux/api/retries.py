@@ -34,13 +34,8 @@ def retry_delay(
 
     The delay grows from 1 second to 30, with jitter; ``Retry-After`` takes precedence.
 
-    :param action: what was sent.
-    :param outcome: of this attempt.
-    :param peer: the server.
-    :param attempt: its number, from 1.
+    :param attempt: number of this attempt, from 1.
     :param elapsed: seconds since the first attempt began.
-    :param max_retries: how often the request may be sent again.
-    :param now: the present, with a time zone.
     """
     if attempt > max_retries or not _should_retry(action, outcome, peer):
         return None

@@ -68,14 +68,7 @@ class HttpClient:
         max_retries: int,
         before_sending: Callable[[], object] | None = None,
     ) -> ApiResponse:
-        """
-        Send a request and read its response; send it again as :func:`send_with_retries` does.
-
-        :param request: what to send.
-        :param secrets: what no error may show.
-        :param max_retries: how often it may be sent again.
-        :param before_sending: called before each attempt.
-        """
+        """Send a request and read its response, with retries; ``before_sending`` is called before each attempt."""
 
         def exchange() -> ApiResponse:
             body = None if request.body is None else json.dumps(request.body).encode()
@@ -105,13 +98,8 @@ class HttpClient:
 
 def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
     """
-    Send a request, and send it again as :func:`~airflow_provider_crux.api.retries.retry_delay` says.
+    Make attempts until :func:`~airflow_provider_crux.api.retries.retry_delay` says that one is final.
 
-    :param exchange: one attempt.
-    :param action: what it sends.
-    :param peer: the server.
-    :param max_retries: how often it may be sent again.
-    :param log: receives a line before each retry.
     :return: the last response.
     :raises CruxError: the last error.
     """
@@ -139,11 +127,7 @@ def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, 
 
 
 def new_session(settings: ConnectionSettings) -> requests.Session:
-    """
-    Return a session that sends our user agent, keeps no cookies and knows the connection's CA bundle and proxy.
-
-    :param settings: the connection; its credentials are not used.
-    """
+    """Return a session with our user agent and the connection's CA bundle and proxy, without cookies or credentials."""
     session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter(settings.response_timeout))
@@ -219,7 +203,8 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
     """
     Return proxy and TLS context for the triggerer: those of the connection, or else those of the environment.
 
-    :param settings: the connection. The environment is read as requests reads it for a worker.
+    The environment is read as requests reads it for a worker.
+
     :raises CruxInvalidConnectionError: if the triggerer cannot use the proxy, or the CA bundle is unusable.
     """
     url = settings.base_url
