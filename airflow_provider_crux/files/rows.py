@@ -20,7 +20,6 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
-from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
     INTEGER_PATTERN,
@@ -39,7 +38,7 @@ from airflow_provider_crux.files.csv import CountingSource, FileCounts
 if TYPE_CHECKING:
     import io
 
-    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.api.exports import SubmittedExport
 
 TYPES: Final = {
     ColumnType.TEXT: pa.string(),
@@ -242,7 +241,7 @@ def convert_to_parquet(
     sink: io.RawIOBase | io.BufferedIOBase,
     plan: ColumnPlan,
     *,
-    origin: ExportOrigin,
+    submitted: SubmittedExport,
     hash_key: str = "",
     count_orders: bool = False,
 ) -> FileCounts:
@@ -252,12 +251,12 @@ def convert_to_parquet(
     :param chunks: the bytes of the CSV file.
     :param sink: the Parquet file.
     :param plan: the columns; those of :data:`~airflow_provider_crux.files.columns.EXPORT_COLUMNS` are added.
-    :param origin: the export, for the added columns and the file's metadata.
+    :param submitted: the export, for the added columns and the file's metadata.
     :param hash_key: key of the hashes; only needed if a column is hashed.
     :param count_orders: whether to count the distinct orders; default False.
     :raises CruxInvalidResponseError: see :class:`~airflow_provider_crux.files.rows.TypedRows`.
     """
-    values = (origin.export_uuid, parse_utc(origin.interval_start), parse_utc(origin.interval_end))
+    values = (submitted.export_uuid, submitted.interval_start, submitted.interval_end)
     constants = zip(EXPORT_COLUMNS, values, strict=True)
     rows = TypedRows(
         chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders
@@ -267,8 +266,8 @@ def convert_to_parquet(
             writer.write_table(table, row_group_size=len(table))
         writer.add_key_value_metadata(
             {
-                "crux_export_uuid": origin.export_uuid,
-                "crux_request": json.dumps(origin.request),
+                "crux_export_uuid": submitted.export_uuid,
+                "crux_request": json.dumps(submitted.as_xcom()["request"]),
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )

@@ -21,11 +21,13 @@ from airflow_provider_crux.files.columns import (
     plan_columns,
 )
 from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv, parse_header
-from airflow_provider_crux.files.manifest import ExportOrigin, manifest_path
+from airflow_provider_crux.files.manifest import manifest_path
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, SupportsWrite
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_crux.api.exports import SubmittedExport
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def store(
     path: ObjectStoragePath,
     *,
     options: FileOptions,
-    origin: ExportOrigin,
+    submitted: SubmittedExport,
     hash_key: str = "",
     overwrite: bool = True,
     count_orders: bool = False,
@@ -121,7 +123,7 @@ def store(
     :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
     :param path: the target.
     :param options: how to store it.
-    :param origin: the export.
+    :param submitted: the export.
     :param hash_key: key of the hashes; only needed if personal data is hashed.
     :param overwrite: whether to replace an existing file; default True.
     :param count_orders: whether to count the distinct orders; default False.
@@ -137,7 +139,7 @@ def store(
     def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
         if plan is None or not options.converts:
             return copy_csv(stream, sink, count_orders=count_orders)
-        return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
+        return _convert(stream, sink, plan, options, submitted, hash_key, count_orders=count_orders)
 
     with atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
@@ -193,7 +195,7 @@ def _convert(  # noqa: PLR0917 - one caller
     sink: io.RawIOBase | io.BufferedIOBase,
     plan: ColumnPlan,
     options: FileOptions,
-    origin: ExportOrigin,
+    submitted: SubmittedExport,
     hash_key: str,
     *,
     count_orders: bool,
@@ -202,13 +204,14 @@ def _convert(  # noqa: PLR0917 - one caller
         # here, so that only those who store Parquet need pyarrow
         from airflow_provider_crux.files.rows import convert_to_parquet
 
-        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key, count_orders=count_orders)
-    added = _export_values(origin) if options.add_export_columns else ()
+        return convert_to_parquet(chunks, sink, plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders)
+    added = _export_values(submitted) if options.add_export_columns else ()
     return convert_csv(chunks, sink, plan, hash_key=hash_key, added=added)
 
 
-def _export_values(origin: ExportOrigin) -> tuple[tuple[str, str], ...]:
-    values = (origin.export_uuid, origin.interval_start, origin.interval_end)
+def _export_values(submitted: SubmittedExport) -> tuple[tuple[str, str], ...]:
+    record = submitted.as_xcom()
+    values = (record["export_uuid"], record["interval_start"], record["interval_end"])
     return tuple((column.name, value or "") for column, value in zip(EXPORT_COLUMNS, values, strict=True))
 
 

@@ -71,8 +71,8 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
 def _text(path: str, name: str, spec: str, value: Any) -> str:
     if value is None:
         raise CruxInvalidRequestError(
-            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; put the "
-            "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; pass "
+            "export.output of the CruxOrdersExportOperator that requests it as export_uuid, and let that push XComs"
         )
     if isinstance(value, datetime):
         return value.strftime(spec or _DEFAULT_FORMAT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,15 @@ from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOpe
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxPermanentError
-from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.task.failing import fail_without_retry
+from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
 
 
@@ -49,6 +49,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.export_uuid = export_uuid
+        self._source_task_ids = source_task_ids(export_uuid)
         self.personal_data = personal_data
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -80,7 +81,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             poller = ExportPoller(self.export_uuid, now, now + timedelta(seconds=self.timeout), self.poll_interval)
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
-                self.defer_until_done(poller)
+                self.defer_until_done(poller, accepted_at=now.timestamp())
             return self._transfer(context, self.hook.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
@@ -109,22 +110,20 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                 raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
             yield chunk
 
-    def _origin(self, context: Context) -> ExportOrigin:
-        """Return what the task directly upstream pushed about this export; only its UUID if there is no such task."""
-        pushed: Iterable[Any] = ()
-        if self.upstream_task_ids:
-            pushed = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids), key="export_interval") or ()
-        exports = (value for value in pushed if isinstance(value, Mapping))
-        own = (value for value in exports if value.get("export_uuid") == canonical_uuid(self.export_uuid))
-        return ExportOrigin.from_xcom(self.export_uuid, next(own, {}))
+    def _submitted_export(self, context: Context) -> SubmittedExport:
+        """Return what the task that requested the export pushed about it; of a bare UUID, nothing else is known."""
+        return submitted_export(
+            context,
+            self.export_uuid,
+            task_id=self.task_id,
+            sources=self._source_task_ids,
+            upstream=self.upstream_task_ids,
+        )
 
-    def _emit_asset_metadata(self, context: Context, origin: ExportOrigin, **metadata: Any) -> None:
+    def _emit_asset_metadata(self, context: Context, submitted: SubmittedExport, **metadata: Any) -> None:
         """Add to the assets' events what was transferred, for the DAGs that are scheduled on them."""
+        record = submitted.as_xcom()
+        known = {name: record[name] for name in ("export_uuid", "interval_start", "interval_end")}
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {
-                    "export_uuid": origin.export_uuid,
-                    "interval_start": origin.interval_start,
-                    "interval_end": origin.interval_end,
-                    **metadata,
-                }
+                context["outlet_events"][asset].extra |= {**known, **metadata}
