@@ -21,7 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import Column, ColumnType, unusable_file
+from airflow_provider_crux.files.columns import Column, ColumnType, UnusableFileError
 from airflow_provider_crux.tables.names import check_columns, is_plain_name
 
 if TYPE_CHECKING:
@@ -200,14 +200,14 @@ class SqlTable(ABC):
             missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
             cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
             if count := scalar(cursor):
-                raise unusable_file(
+                raise UnusableFileError(
                     f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
                 )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
         if count := scalar(cursor):
-            raise unusable_file(
+            raise UnusableFileError(
                 f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
                 "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
             )

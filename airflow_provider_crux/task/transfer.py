@@ -13,7 +13,8 @@ from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import canonical_uuid
-from airflow_provider_crux.exceptions import CruxExportFailedError, CruxPermanentError
+from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
+from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.task.failing import fail_without_retry
 from airflow_provider_crux.task.waiting import ExportWaitMixin
@@ -64,6 +65,18 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     def _transfer(self, context: Context, export: Export, target: Any) -> str:
         """Download the file to the target, and return what the task returns."""
 
+    @abstractmethod
+    def _advice(self) -> str:
+        """Return what became of a file that is not as published, and what helps."""
+
+    def _transfer_or_advise(self, context: Context, export: Export, target: Any) -> str:
+        try:
+            return self._transfer(context, export, target)
+        except UnusableFileError as error:
+            raise CruxInvalidResponseError(
+                f"The file of the export is not as published: {error}. {self._advice()}"
+            ) from error
+
     def execute(self, context: Context) -> str:
         """
         Wait for the export and transfer its file.
@@ -81,7 +94,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             outcome = poller.evaluate(self.hook.poll_export(self.export_uuid), now)
             if self.deferrable and isinstance(outcome, PollAgain):
                 self.defer_until_done(poller)
-            return self._transfer(context, self.hook.finish_polling(poller, outcome), target)
+            return self._transfer_or_advise(context, self.hook.finish_polling(poller, outcome), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
@@ -89,7 +102,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             self._check_hash_key()
             target = self._check_target(context)
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted_at)
-            return self._transfer(context, export or self.hook.get_export(self.export_uuid), target)
+            export = export or self.hook.get_export(self.export_uuid)
+            return self._transfer_or_advise(context, export, target)
 
     def on_kill(self) -> None:
         """Stop at the next chunk of the file, so that nothing is left behind."""

@@ -200,6 +200,12 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self._stored = stored
         return stored.path
 
+    def _advice(self) -> str:
+        original = FileOptions(compression=self.compression)
+        names = [field.name for field in fields(FileOptions)]
+        changes = [f"{name}={own!r}" for name in names if (own := getattr(original, name)) != getattr(self, name)]
+        return f"Nothing was stored. To store the file as it is, use {' and '.join(changes)}"
+
     def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:
         """Store the manifest of a complete file, after that file, so that there is none without one."""
         manifest = Manifest.of(

@@ -149,6 +149,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self._report(context, target, loaded)
         return self.table
 
+    def _advice(self) -> str:
+        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
+
     def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:
         names = ("rows", "inserted", "updated", "unchanged")
         counts = {name: getattr(loaded, name) for name in names}
