@@ -1,5 +1,5 @@
 """
-Every day, bring the orders of the last seven days into a table: each order once, in its latest state.
+Every day, bring the orders of the last seven days into a table: each line item once, in its latest state.
 
 The Airflow variable ``crux_orders_conn_id`` names the connection to PostgreSQL or SQLite (default
 ``postgres_default``).

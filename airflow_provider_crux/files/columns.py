@@ -173,11 +173,9 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 
 def hash_value(value: str, key: str) -> str:
     """
-    Return the HMAC-SHA256 of a personal value: equal values stay equal, and nobody can guess them without the key.
+    Return the HMAC-SHA256 of a personal value in hexadecimal digits; an empty value stays empty.
 
-    :param value: the value. An empty one stays empty.
-    :param key: the key.
-    :return: 64 hexadecimal digits.
+    Equal values stay equal, and nobody can guess them without the key.
     """
     if not value:
         return value
@@ -203,12 +201,7 @@ def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
 
 
 def unreadable_value(column: Column, row: int) -> UnusableFileError:
-    """
-    Return the error for a value that is not of its column's type.
-
-    :param column: the column.
-    :param row: number of the row, from 1; the header does not count.
-    """
+    """Return the error for a value that is not of its column's type; rows count from 1 without the header."""
     kind = {ColumnType.MONEY: "an amount of money in US dollars", ColumnType.INTEGER: "a whole number"}
     return UnusableFileError(
         f"the value of column {column.name!r} in row {row} is not {kind.get(column.type, 'valid UTF-8')}"

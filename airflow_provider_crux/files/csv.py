@@ -22,23 +22,14 @@ _UNCOUNTABLE: Final = (UnusableFileError, csv.Error, IndexError, ValueError)
 
 @dataclass(frozen=True)
 class FileCounts:
-    """
-    What a file contains.
-
-    :param rows: rows without the header.
-    :param orders: distinct ``order_uuid``; ``None`` if they were not counted.
-    """
+    """The rows of a file without its header, and its distinct ``order_uuid``: ``None`` if they were not counted."""
 
     rows: int
     orders: int | None = None
 
 
 def parse_header(beginning: bytes) -> list[str]:
-    """
-    Return the names in the header of a file.
-
-    :param beginning: at least the first line, in which no quoted name contains a line break.
-    """
+    """Return the names in the first line of a file, in which no quoted name contains a line break."""
     text = beginning.removeprefix(_BYTE_ORDER_MARK).decode(errors="surrogateescape")
     return next(csv.reader([text.splitlines()[0]]), [])
 
@@ -60,13 +51,7 @@ def _parse(block: bytes, *, is_first: bool) -> Iterator[list[str]]:
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:
-    """
-    Write a CSV file byte for byte. Nothing in it is an error.
-
-    :param chunks: the file's bytes.
-    :param sink: accepts the bytes.
-    :param count_orders: whether to count the distinct orders, which needs a parser; default False.
-    """
+    """Write a CSV file byte for byte. Nothing in it is an error. Counting its orders needs a parser, so it is optional."""
     counter = OrderCounter() if count_orders else RecordCounter()
     for chunk in chunks:
         sink.write(chunk)
@@ -127,12 +112,8 @@ def convert_csv(
     added: Sequence[tuple[str, str]] = (),
 ) -> FileCounts:
     """
-    Write a CSV file with other columns. The values that stay are unchanged.
+    Write a CSV file with other columns, in UTF-8 with a byte-order mark. The values that stay are unchanged.
 
-    :param chunks: the file's bytes.
-    :param sink: accepts the bytes: UTF-8 with a byte-order mark, like the file of an export.
-    :param plan: the columns.
-    :param hash_key: key of the hashes; only needed if personal data is hashed.
     :param added: names and values of columns to add at the end.
     :raises UnusableFileError: if a row does not have as many values as the header, or is too long.
     """

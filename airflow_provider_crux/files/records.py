@@ -25,11 +25,7 @@ _HEADER: Final = re.compile(rb'"?[A-Za-z][\w .-]*"?(?:,"?[A-Za-z][\w .-]*"?)+', 
 
 
 def has_csv_header(beginning: bytes) -> bool:
-    """
-    Tell whether a file begins like an export: with a line of column names.
-
-    :param beginning: at least the first line.
-    """
+    """Tell whether a file begins like an export: with a line of column names."""
     line = re.split(rb"[\r\n]", beginning.removeprefix(_BYTE_ORDER_MARK), maxsplit=1)[0]
     return _HEADER.fullmatch(line) is not None
 
@@ -54,11 +50,7 @@ class RecordCounter:
         self._carry = b""
 
     def feed(self, chunk: bytes) -> None:
-        """
-        Count the records that end in the next bytes of the file.
-
-        :param chunk: the bytes.
-        """
+        """Count the records that end in the next bytes of the file."""
         text = self._carry + chunk
         if not self._started:
             if _BYTE_ORDER_MARK.startswith(text) and text != _BYTE_ORDER_MARK:
@@ -176,11 +168,6 @@ class RecordBlocks:
         return end
 
     def check_rows(self, rows: int) -> None:
-        """
-        Compare a parser's count with that of this second one.
-
-        :param rows: rows without the header.
-        :raises UnusableFileError: if they differ.
-        """
+        """Raise UnusableFileError if a parser has read another number of rows."""
         if rows != self.rows:
             raise UnusableFileError(f"it has {self.rows} rows, but {rows} were read")

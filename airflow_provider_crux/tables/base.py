@@ -1,9 +1,8 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-Databases share every statement but the one that fills the staging table; what is their own is in :mod:`postgres`
-and :mod:`sqlite`. Names are validated before they are quoted in the hook's own way, which does not escape a quote
-within a name.
+What differs between databases is in :mod:`postgres` and :mod:`sqlite`. Names are validated before they are quoted in
+the hook's own way, which does not escape a quote within a name.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ class LoadedTable:
     :param rows: rows of the export.
     :param inserted: rows whose key was new.
     :param updated: rows that replaced an earlier state.
-    :param unchanged: rows of which the table already had this state or a later one.
     """
 
     table: str
@@ -265,11 +263,7 @@ def database_error(connection: Any, name: str = "Error") -> type[Exception]:
 
 
 def table_class(hook: object, conn_id: str) -> type[SqlTable]:
-    """
-    Return the class of tables for a hook.
-
-    :raises CruxInvalidRequestError: if there is none.
-    """
+    """Return the class of tables for a hook; raise CruxInvalidRequestError if there is none."""
     from airflow_provider_crux.tables.postgres import PostgresTable
     from airflow_provider_crux.tables.sqlite import SqliteTable
 

@@ -18,7 +18,7 @@ _MAX_NAME: Final = 63
 
 
 def table_problems(table: object, key: object) -> list[str]:
-    """Return what is wrong with the names of a table and of its key: one sentence for each fault."""
+    """Return a sentence for each fault in the name of a table and in its key."""
     problems = []
     parts = table.split(".") if isinstance(table, str) else []
     if not 1 <= len(parts) <= 2 or not all(is_plain_name(part) for part in parts):
@@ -41,12 +41,7 @@ def is_plain_name(name: object) -> bool:
 
 
 def check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
-    """
-    Reject columns that a table cannot have, and a key that is not among them.
-
-    :raises UnusableFileError: for a column.
-    :raises CruxInvalidRequestError: for the key.
-    """
+    """Reject columns that a table cannot have, and a key that is not among them."""
     names = [column.name for column in columns]
     for name in names:
         if len(name) > _MAX_NAME or not (is_plain_name(name) or _COLUMN_NAME.fullmatch(name)):

@@ -26,16 +26,7 @@ if TYPE_CHECKING:
 
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
-    """
-    A task that waits for an export and does something with its file.
-
-    :param export_uuid: the export.
-    :param personal_data: what to do with personal data; ``hash`` needs the connection's extra ``hash_key``.
-    :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds to wait for the export.
-    :param crux_conn_id: id of the Airflow connection.
-    """
+    """A task that waits for an export and does something with its file."""
 
     def __init__(
         self,
