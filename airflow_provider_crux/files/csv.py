@@ -51,7 +51,7 @@ def _parse(block: bytes, *, is_first: bool) -> Iterator[list[str]]:
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:
-    """Write a CSV file byte for byte. Nothing in it is an error. Counting its orders needs a parser, so it is optional."""
+    """Write a CSV file byte for byte. Nothing in it is an error. Counting the orders needs a parser."""
     counter = OrderCounter() if count_orders else RecordCounter()
     for chunk in chunks:
         sink.write(chunk)
