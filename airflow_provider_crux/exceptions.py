@@ -20,7 +20,7 @@ A subclass exists only where a caller acts differently::
     │   └── CruxUrlExpiredError            the presigned URL has expired: request a new one
     ├── CruxAmbiguousError                 the export may have been started: a resend may send a second e-mail
     ├── CruxExportFailedError              the export failed: only a new export can help
-    └── CruxExportTimeoutError             the export is not done in time: wait for it again
+    └── CruxExportTimeoutError             the export is not done within timeout: wait for it again
 
 No message contains a secret: foreign text passes :mod:`airflow_provider_crux.api.redaction` first.
 """
@@ -138,7 +138,7 @@ class CruxExportFailedError(CruxError):
 
 class CruxExportTimeoutError(CruxError):
     """
-    The export was not done before the deadline. It continues at Crux Connect.
+    The export was not done within ``timeout``. It continues at Crux Connect.
 
     If the message says that it has no file, it may hold no orders: check its interval and its filters. Otherwise,
     increase ``timeout``. A retry of ``CruxOrdersExportOperator`` waits for the same export.

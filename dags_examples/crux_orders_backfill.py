@@ -69,11 +69,11 @@ with DAG(
         task_id="check",
         path=f"{FOLDER}/",
         since="{{ params.since }}",
-        # Not now: that is a little later than the end of the last file.
-        until="{{ ti.xcom_pull(task_ids='find_gaps', key='coverage')['until'] }}",
+        # The same end as before. By default it is now, a little later than the end of the last file.
+        until=gaps.output["until"],
         fail_on_gap=True,
         skip_if_no_orders=True,
         # If there was no gap, the tasks before are skipped.
         trigger_rule="none_failed",
     )
-    [gaps, store] >> check
+    store >> check

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from airflow_provider_crux.sandbox import pytest_plugin
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from tests.secrets_masker import clear_masker
@@ -84,12 +85,8 @@ def connect(monkeypatch: pytest.MonkeyPatch):
     return set_connection
 
 
-@pytest.fixture
-def sandbox(connect) -> Iterator[Sandbox]:
-    """Run a sandbox whose exports are done immediately, and set ``crux_default`` to it."""
-    with running_sandbox() as running:
-        connect(host=running.url, password=running.settings.token)
-        yield running
+# what users have; the tests use its shorter name
+sandbox = pytest_plugin.crux_sandbox
 
 
 @pytest.fixture

@@ -78,4 +78,4 @@ class TokenAuth:
 
     def _raise_for_status(self, request: ApiRequest, response: ApiResponse) -> None:
         if not 200 <= response.status < 300:
-            raise error_for_status(request, response, peer=Peer(self.settings.name), secrets=self.secrets())
+            raise error_for_status(request.action, response, peer=Peer(self.settings.name), secrets=self.secrets())

@@ -10,7 +10,14 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from airflow_provider_crux.api.redaction import content_type
-from airflow_provider_crux.api.requests import NIL_UUID, ApiRequest, ApiResponse, get_export_request, login_request
+from airflow_provider_crux.api.requests import (
+    NIL_UUID,
+    Action,
+    ApiRequest,
+    ApiResponse,
+    get_export_request,
+    login_request,
+)
 from airflow_provider_crux.api.responses import parse_auth_token, parse_json_object
 from airflow_provider_crux.api.settings import ConnectionSettings
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
@@ -32,7 +39,7 @@ def connection_check_flow(settings: ConnectionSettings) -> Generator[ApiRequest,
 
     :param settings: the connection.
     """
-    action = f"test the connection to {settings.base_url}"
+    action = Action(f"test the connection to {settings.base_url}")
     if settings.username is not None:
         response = yield replace(login_request(settings.username, settings.secret), action=action)
         return _general_result(response, settings) or _login_result(response, settings)

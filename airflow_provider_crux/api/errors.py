@@ -13,7 +13,7 @@ from typing import Final
 
 from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
-from airflow_provider_crux.api.requests import DOWNLOAD, ApiRequest, ApiResponse
+from airflow_provider_crux.api.requests import DOWNLOAD, Action, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
@@ -112,23 +112,14 @@ def _has_expired_credentials(response: ApiResponse) -> bool:
     return response.status == 400 and b"ExpiredToken" in response.body
 
 
-def error_for_status(
-    request: ApiRequest, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()
-) -> CruxError:
-    """
-    Return the error for a response whose status is not the expected one.
-
-    :param request: what was sent.
-    :param response: what was received.
-    :param peer: the server.
-    :param secrets: what the excerpt of the response must not show.
-    """
+def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
+    """Return the error for a response whose status is not the expected one."""
     status = 403 if peer.file_host and _has_expired_credentials(response) else response.status
     problem = (
-        f"Could not {request.action}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
+        f"Could not {action.text}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
     )
     if may_have_been_processed(response):
-        return _unavailable_or_ambiguous(request, problem)
+        return _unavailable_or_ambiguous(action, problem)
     if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
         error, remedy = known
         return error(f"{problem}. {remedy.format(peer=peer)}")
@@ -136,44 +127,44 @@ def error_for_status(
         problem += ". Redirects are not followed, so that secrets stay with this host"
     if peer.file_host:
         return CruxUnavailableError(f"{problem}. {_TRY_LATER}; if it fails again, {peer.file_advice}")
-    if 300 <= status < 400 and not request.idempotent:
+    if 300 <= status < 400 and not action.idempotent:
         # 303 is what a server returns after a POST that it has processed, and some return 302
         return CruxInvalidResponseError(f"{problem}. Check the host of {peer.connection}. {_AMBIGUOUS}")
     return CruxRequestRejectedError(f"{problem}. Check the host of {peer.connection}")
 
 
-def _unavailable_or_ambiguous(request: ApiRequest, problem: str) -> CruxError:
-    if request.idempotent:
+def _unavailable_or_ambiguous(action: Action, problem: str) -> CruxError:
+    if action.idempotent:
         return CruxUnavailableError(f"{problem}. {_TRY_LATER}")
     return CruxAmbiguousError(f"{problem}. {_AMBIGUOUS}")
 
 
 def connection_failed(
-    request: ApiRequest, reason: str, *, peer: Peer, secrets: Collection[str] = ()
+    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
 ) -> CruxUnavailableError:
     """Return the error for a request that never left: connection refused, host not found, connect timeout."""
     return CruxUnavailableError(
-        f"Could not {request.action}: cannot connect to {peer} ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
+        f"Could not {action.text}: cannot connect to {peer} ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
         f"{peer.connection_advice}"
     )
 
 
 def certificate_rejected(
-    request: ApiRequest, reason: str, *, peer: Peer, secrets: Collection[str] = ()
+    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
 ) -> CruxInvalidConnectionError:
     """Return the error for a server certificate that is not trusted. Nothing was sent."""
     return CruxInvalidConnectionError(
-        f"Could not {request.action}: the certificate of {peer} is not trusted ({excerpt(reason, secrets=secrets)}). "
+        f"Could not {action.text}: the certificate of {peer} is not trusted ({excerpt(reason, secrets=secrets)}). "
         f"Nothing was sent. Check the host of {peer.connection}, or set its extra ca_bundle"
     )
 
 
 def invalid_request_url(
-    request: ApiRequest, reason: str, *, peer: Peer, secrets: Collection[str] = ()
+    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
 ) -> CruxInvalidConnectionError:
     """Return the error for a URL, a proxy or a header from which no request can be made. Nothing was sent."""
     return CruxInvalidConnectionError(
-        f"Could not {request.action}: the request is invalid ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
+        f"Could not {action.text}: the request is invalid ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
         f"Check the host and the proxy of {peer.connection}"
     )
 
@@ -212,15 +203,15 @@ def proves_not_processed(error: CruxError) -> bool:
     )
 
 
-def response_lost(request: ApiRequest, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
+def response_lost(action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a request that was sent, or may have been, and got no complete response."""
     detail = excerpt(reason, secrets=secrets)
     if peer.file_host:
         return CruxUnavailableError(
-            f"Could not {request.action}: the download from {peer} was incomplete ({detail}). Nothing was stored. "
+            f"Could not {action.text}: the download from {peer} was incomplete ({detail}). Nothing was stored. "
             f"Try again; if it fails again, check the network{' and its proxy' if peer.proxied else ''}"
         )
-    return _unavailable_or_ambiguous(request, f"Could not {request.action}: the response was lost ({detail})")
+    return _unavailable_or_ambiguous(action, f"Could not {action.text}: the response was lost ({detail})")
 
 
 def unusable_connection(name: str, problems: str) -> CruxInvalidConnectionError:
@@ -246,11 +237,7 @@ def invalid_response(
     """
     Return the error for a successful response that Crux Connect does not send.
 
-    :param response: what was received.
-    :param problem: what is wrong with it.
-    :param secrets: what the excerpt must not show.
-    :param show_body: whether to show the beginning of the body; default true.
-    :param ambiguous: whether the request may have started an export; default false.
+    :param ambiguous: whether the request may have started an export.
     """
     received = f" ({excerpt_of_response(response, secrets)})" if show_body else ""
     doubt = f". {_AMBIGUOUS}" if ambiguous else ""
@@ -263,7 +250,7 @@ def invalid_response(
 def invalid_file_url(reason: str) -> CruxInvalidResponseError:
     """Return the error for a URL that is not opened; ``reason`` must not show its path or query."""
     return CruxInvalidResponseError(
-        f"Could not {DOWNLOAD.action}: the URL from Crux Connect was rejected because {reason}. "
+        f"Could not {DOWNLOAD.text}: the URL from Crux Connect was rejected because {reason}. "
         "Nothing was sent to it. Check that the connection's host is Crux Connect's"
     )
 
@@ -271,7 +258,7 @@ def invalid_file_url(reason: str) -> CruxInvalidResponseError:
 def unverifiable_file(problem: str, *, peer: Peer) -> CruxUnavailableError:
     """Return the error for a response of 200 whose body may not be the complete, unchanged file."""
     return CruxUnavailableError(
-        f"Could not {DOWNLOAD.action}: {peer} returned HTTP 200, but {problem}. Nothing was stored. "
+        f"Could not {DOWNLOAD.text}: {peer} returned HTTP 200, but {problem}. Nothing was stored. "
         f"{_TRY_LATER}; if it fails again, {peer.file_advice}"
     )
 
@@ -293,11 +280,10 @@ def file_missing(export_uuid: str, status: str) -> CruxUnavailableError:
 
 
 def export_timed_out(export_uuid: str, detail: str | None = None) -> CruxExportTimeoutError:
-    """Return the error for an export that was not done before the deadline."""
+    """Return the error for an export that was not done within ``timeout``."""
     detail = "" if detail is None else f" ({detail})"
     return CruxExportTimeoutError(
-        f"Export {export_uuid} was not done before the timeout{detail}. If Crux Connect still prepares it, increase "
-        "timeout, or let the task retry, which sends no e-mail"
+        f"Export {export_uuid} was not done within timeout{detail}. If Crux Connect still prepares it, increase timeout"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,23 +21,42 @@ MAX_RESPONSE_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
+class Action:
+    """
+    What a request does.
+
+    :param text: as error messages say it after "Could not".
+    :param idempotent: whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). False if a
+        second request sends a second e-mail.
+    """
+
+    text: str
+    idempotent: bool = True
+
+
+LOG_IN: Final = Action("log in")
+LIST_ORDERS: Final = Action("list orders")
+REQUEST_EXPORT: Final = Action("request an export of orders", idempotent=False)
+GET_EXPORT: Final = Action("get the status of the export")
+DOWNLOAD: Final = Action("download the export's file")
+"""Has no :class:`ApiRequest`: the path of a file stays with the transport, because it is half a secret."""
+
+
+@dataclass(frozen=True)
 class ApiRequest:
     """
     One request.
 
     :param method: HTTP method.
     :param path: path below the base URL, with its final slash.
-    :param action: what the request does, as error messages say it.
-    :param idempotent: whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). False if a
-        second request sends a second e-mail.
+    :param action: what it does.
     :param body: sent as JSON; ``None`` for no body.
     :param token: the API token to send; ``None`` for none.
     """
 
     method: str
     path: str
-    action: str
-    idempotent: bool
+    action: Action
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
 
@@ -59,19 +79,13 @@ class ApiResponse:
     :param status: HTTP status code.
     :param headers: names in lower case.
     :param body: at most :data:`MAX_RESPONSE_BYTES` + 1 bytes.
-    :param sent_at: time just before its request was sent, the last time if it was sent again, in seconds since the
-        epoch; default 0, unknown.
+    :param sent_at: time just before its request was sent, the last time if it was sent again; default: unknown.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    sent_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
-
-
-# The path of a file stays with the transport, because it is half a secret.
-DOWNLOAD: Final = ApiRequest(method="GET", path="", action="download the export's file", idempotent=True)
-"""What errors and retries need to know about the download of a file."""
+    sent_at: datetime | None = field(default=None, repr=False, compare=False, kw_only=True)
 
 
 def canonical_uuid(text: object) -> str | None:
@@ -82,35 +96,18 @@ def canonical_uuid(text: object) -> str | None:
 
 def login_request(username: str, password: str) -> ApiRequest:
     """Exchange a user name and a password for a token. Sends no e-mail, so it may be repeated."""
-    return ApiRequest(
-        method="POST",
-        path="/api/organizations/user-login/",
-        action="log in",
-        idempotent=True,
-        body={"username": username, "password": password},
-    )
+    body = {"username": username, "password": password}
+    return ApiRequest("POST", "/api/organizations/user-login/", LOG_IN, body)
 
 
 def export_orders_request(request: OrdersExportRequest) -> ApiRequest:
     """Request an export of orders. Every accepted request e-mails a person, so an ambiguous one is never resent."""
-    return ApiRequest(
-        method="POST",
-        path="/api/orders/export/",
-        action="request an export of orders",
-        idempotent=False,
-        body=request.as_json(),
-    )
+    return ApiRequest("POST", "/api/orders/export/", REQUEST_EXPORT, request.as_json())
 
 
 def list_orders_request(request: OrdersExportRequest) -> ApiRequest:
     """List the orders that an export would contain. It changes nothing and e-mails nobody, so it may be repeated."""
-    return ApiRequest(
-        method="POST",
-        path="/api/orders/",
-        action="list orders",
-        idempotent=True,
-        body=request.as_json(),
-    )
+    return ApiRequest("POST", "/api/orders/", LIST_ORDERS, request.as_json())
 
 
 def get_export_request(export_uuid: str) -> ApiRequest:
@@ -124,9 +121,4 @@ def get_export_request(export_uuid: str) -> ApiRequest:
         raise CruxInvalidRequestError(
             f"export_uuid: {export_uuid!r} is not a UUID; use the one that the export operator returned"
         )
-    return ApiRequest(
-        method="GET",
-        path=f"/api/data/export/{canonical}/",
-        action="get the status of the export",
-        idempotent=True,
-    )
+    return ApiRequest("GET", f"/api/data/export/{canonical}/", GET_EXPORT)

@@ -14,17 +14,11 @@ from airflow_provider_crux.api.settings import is_valid_token
 
 
 class ExportState(StrEnum):
-    """
-    What a task that waits for an export needs to know about it.
-
-    A trigger's event carries the value: ``TIMED_OUT`` is the end of the wait, and ``UNKNOWN`` tells that the trigger
-    could not get the status.
-    """
+    """What a task that waits for an export needs to know about it."""
 
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"
-    TIMED_OUT = "timed_out"
     UNKNOWN = "unknown"
 
 
@@ -89,7 +83,9 @@ class SubmittedExport:
 
 
 def parse_json_object(response: ApiResponse) -> Mapping[str, Any] | None:
-    """Return the body of a response, or ``None`` if it is not a JSON object."""
+    """Return the body of a response, or ``None`` if it is not a JSON object, or too long."""
+    if len(response.body) > MAX_RESPONSE_BYTES:
+        return None
     try:
         content = json.loads(response.body)
     except (ValueError, RecursionError):  # not JSON, not Unicode, or nested thousands of levels deep
@@ -98,21 +94,16 @@ def parse_json_object(response: ApiResponse) -> Mapping[str, Any] | None:
 
 
 def _json_object(response: ApiResponse, *, secrets: Collection[str], ambiguous: bool = False) -> Mapping[str, Any]:
-    too_long = len(response.body) > MAX_RESPONSE_BYTES
-    content = None if too_long else parse_json_object(response)
+    content = parse_json_object(response)
     if content is None:
+        too_long = len(response.body) > MAX_RESPONSE_BYTES
         problem = f"exceeds {MAX_RESPONSE_BYTES} bytes" if too_long else "is not a JSON object"
         raise errors.invalid_response(response, f"its body {problem}", secrets=secrets, ambiguous=ambiguous)
     return content
 
 
 def parse_export_uuid(response: ApiResponse, *, secrets: Collection[str] = ()) -> str:
-    """
-    Read the response to the request for an export.
-
-    :return: the UUID of the export, in its canonical form.
-    :raises CruxInvalidResponseError: for anything but a JSON object with a valid ``uuid``.
-    """
+    """Return the UUID, in its canonical form, in the response to the request for an export."""
     uuid = canonical_uuid(_json_object(response, secrets=secrets, ambiguous=True).get("uuid"))
     if uuid is None:
         raise errors.invalid_response(response, "its body has no valid uuid", secrets=secrets, ambiguous=True)
@@ -120,13 +111,7 @@ def parse_export_uuid(response: ApiResponse, *, secrets: Collection[str] = ()) -
 
 
 def parse_export(response: ApiResponse, *, requested: str, secrets: Collection[str] = ()) -> Export:
-    """
-    Read the response to the request for an export's status.
-
-    :param requested: the UUID in the request; the response must be about the same export.
-    :raises CruxInvalidResponseError: if ``uuid`` or ``status`` is missing or invalid, or ``url`` is neither null nor
-        text.
-    """
+    """Read the response to the request for the status of the export ``requested``."""
     content = _json_object(response, secrets=secrets)
     uuid, status, url = content.get("uuid"), content.get("status"), content.get("url")
     if canonical_uuid(uuid) != canonical_uuid(requested):
@@ -152,14 +137,9 @@ class OrdersList:
 
 
 def parse_orders_list(response: ApiResponse) -> OrdersList:
-    """
-    Read the response to the request for the list of orders.
-
-    :raises CruxInvalidResponseError: if ``orders`` is not a list of objects, or ``total_results`` not a number. The
-        message shows nothing of the body, which is personal data.
-    """
-    content = parse_json_object(response) if len(response.body) <= MAX_RESPONSE_BYTES else None
-    orders, total = (content or {}).get("orders"), (content or {}).get("total_results")
+    """Read the list of orders. An error shows nothing of the body, which is personal data."""
+    content = parse_json_object(response) or {}
+    orders, total = content.get("orders"), content.get("total_results")
     if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
         raise errors.invalid_response(response, "its body is not a list of orders", show_body=False)
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
@@ -168,15 +148,8 @@ def parse_orders_list(response: ApiResponse) -> OrdersList:
 
 
 def parse_auth_token(response: ApiResponse) -> str:
-    """
-    Read the response to a login.
-
-    :return: the token.
-    :raises CruxInvalidResponseError: if there is none. The message shows nothing of the body, which may contain a token
-        under another name.
-    """
-    content = parse_json_object(response) if len(response.body) <= MAX_RESPONSE_BYTES else None
-    token = (content or {}).get("auth_token")
+    """Return the token of a login. An error shows nothing of the body, which may have one under another name."""
+    token = (parse_json_object(response) or {}).get("auth_token")
     if not is_valid_token(token):
         raise errors.invalid_response(response, "the login returned no valid auth_token", show_body=False)
     return str(token)

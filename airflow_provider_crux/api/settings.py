@@ -212,14 +212,9 @@ class ConnectionSettings:
         return 2 * self.read_timeout
 
     @property
-    def proxy_secrets(self) -> tuple[str, ...]:
-        """The proxy's part of :attr:`secrets`."""
-        return secrets_in_proxy(self.proxy)
-
-    @property
     def secrets(self) -> tuple[str, ...]:
         """What no text may show."""
-        return (self.secret, *self.proxy_secrets, *filter(None, [self.hash_key]))
+        return (self.secret, *secrets_in_proxy(self.proxy), *filter(None, [self.hash_key]))
 
 
 def is_valid_token(text: object) -> bool:

@@ -34,8 +34,8 @@ def retry_after(response: ApiResponse, *, now: datetime) -> float | None:
     """
     Return how many seconds the server asks to wait.
 
-    :param response: its header ``Retry-After`` is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
-    :param now: the present, with a time zone.
+    The header ``Retry-After`` is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+
     :return: seconds from 0 to 120, even if the server asks for more; ``None`` without a valid header.
     """
     value = response.headers.get("retry-after", "").strip()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from airflow_provider_crux.api.instants import Period
+from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 MIN_GAP: Final = timedelta(minutes=1)
 """Length of the shortest gap that is worth an e-mail. Days that end at 23:59:59 leave gaps of one second."""
@@ -15,14 +18,7 @@ MIN_GAP: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Coverage:
-    """
-    What a set of periods covers of a stretch of time.
-
-    :param since: start of the stretch.
-    :param until: end of the stretch.
-    :param gaps: what no period covers, oldest first.
-    :param overlaps: what more than one period covers, oldest first.
-    """
+    """What a set of periods covers of a stretch of time: gaps and overlaps, oldest first."""
 
     since: datetime
     until: datetime
@@ -51,13 +47,7 @@ def total(periods: Iterable[Period]) -> timedelta:
 
 
 def cover(since: datetime, until: datetime, periods: Iterable[Period]) -> Coverage:
-    """
-    Return what periods cover of a stretch of time. Periods that adjoin leave no gap and do not overlap.
-
-    :param since: start of the stretch.
-    :param until: end of the stretch, not before ``since``.
-    :param periods: in any order.
-    """
+    """Return what periods, in any order, cover of a stretch of time. Those that adjoin do not overlap."""
     clipped = sorted((max(start, since), min(end, until)) for start, end in periods)
     gaps: list[Period] = []
     overlaps: list[Period] = []
@@ -85,11 +75,9 @@ def _extend(periods: list[Period], period: Period) -> None:
 
 def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
     """
-    Cut periods into pieces.
+    Cut periods into pieces of the length ``longest``; only the last one of a period is shorter.
 
-    :param periods: the periods.
-    :param longest: length of the longest piece, above 0; only the last piece of a period is shorter. Instead of a last
-        piece below :data:`MIN_GAP`, the one before is longer, unless ``longest`` is below that too.
+    Instead of a last piece below :data:`MIN_GAP`, the one before is longer, unless ``longest`` is below that too.
     """
     rest = MIN_GAP if longest >= MIN_GAP else timedelta(microseconds=1)
     for start, end in periods:
@@ -103,12 +91,9 @@ def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
 @dataclass(frozen=True)
 class Missing:
     """
-    What to do about gaps.
+    What to do about gaps: the intervals to export, those without orders, and the gaps without these; oldest first.
 
-    :param pieces: the intervals to export, oldest first.
-    :param empty: the intervals without orders, likewise.
-    :param gaps: the gaps without these, likewise.
-    :param has_more: whether there may be more intervals to export.
+    ``has_more`` tells whether there may be more intervals to export.
     """
 
     pieces: tuple[Period, ...]
@@ -121,13 +106,10 @@ def find_missing(
     gaps: Sequence[Period], longest: timedelta, *, most: int, may_have_orders: Callable[[Period], bool] | None = None
 ) -> Missing:
     """
-    Cut gaps into intervals to export, and leave out those without orders.
+    Cut gaps into at most ``most`` intervals to export, and leave out those without orders.
 
-    :param gaps: the gaps, oldest first; none adjoins the next.
-    :param longest: length of the longest interval, above 0.
-    :param most: number of intervals to export at most.
-    :param may_have_orders: tells whether an interval may have orders; only called until there are so many that do.
-        Default: every interval does.
+    :param gaps: oldest first; none adjoins the next.
+    :param may_have_orders: only called until ``most`` intervals have orders. Default: every interval may have some.
     """
     pieces: list[Period] = []
     empty: list[Period] = []
@@ -143,22 +125,30 @@ def find_missing(
     return Missing(tuple(pieces), tuple(empty), tuple(left), has_more=rest is not None)
 
 
-def same_filters(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]) -> OrdersExportRequest:
     """
-    Tell whether two requests select the same orders of an interval.
+    Return the filters that all exports in a folder have; no filters if there is no export.
 
-    :param one: the body of a request; its dates do not count.
-    :param other: likewise.
+    :param exports: the filters and the file of each.
+    :raises CruxInvalidRequestError: if two have different filters, or one holds only a part of its interval.
     """
-    return _filters(one) == _filters(other)
-
-
-def _filters(request: Mapping[str, Any]) -> dict[str, Any]:
-    filters = {name: value for name, value in request.items() if name not in ("start_date", "end_date")}
-    if not filters.get("start"):
-        filters.pop("start", None)  # 0 is the default
-    statuses = filters.get("line_item_status")
-    if isinstance(statuses, list | tuple):
-        filters["line_item_status"] = sorted(statuses, key=str)
-        filters.setdefault("status_conjunction", "or")
+    kinds: dict[OrdersExportRequest, list[str]] = {}
+    for filters, name in exports:
+        kinds.setdefault(filters, []).append(name)
+    text = "; ".join(
+        f"{len(names)} with {json.dumps(kind.as_json()) if kind.as_json() else 'no filters'} (for example {names[0]})"
+        for kind, names in kinds.items()
+    )
+    if len(kinds) > 1:
+        raise CruxInvalidRequestError(
+            f"path: {path!r} holds exports with different filters, which do not complete each other: {text}. Use two "
+            "folders, one for each kind"
+        )
+    filters = next(iter(kinds), OrdersExportRequest())
+    # An error: if they only did not count, every run would export these intervals again, with an e-mail each.
+    if filters.start or filters.limit is not None:
+        raise CruxInvalidRequestError(
+            f"path: {path!r} holds exports of only a part of their intervals: {text}. Move them to another folder, and "
+            "export these intervals without start and limit"
+        )
     return filters

@@ -9,12 +9,15 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from airflow_provider_crux.api.instants import parse_utc
+from airflow_provider_crux.api.instants import Period, parse_utc
+from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -149,8 +152,10 @@ class Manifest:
             raise ValueError("rows, orders or bytes is not a whole number")
         if type(manifest.host) is not str or not manifest.host:
             raise ValueError("host is not a text")
-        if not isinstance(manifest.request, Mapping | None):
-            raise ValueError("request is not an object")  # noqa: TRY004 - as for every other fault
+        try:
+            _ = manifest.filters
+        except (CruxInvalidRequestError, RecursionError) as error:
+            raise ValueError(str(error)) from None
         _ = manifest.period
         return manifest
 
@@ -159,16 +164,50 @@ class Manifest:
         return f"{json.dumps(asdict(self), indent=2)}\n".encode()
 
     @property
-    def period(self) -> tuple[datetime, datetime] | None:
+    def period(self) -> Period | None:
         """
         The stretch of time of which the file holds all orders; ``None`` if it is unknown or empty.
 
         An interval that ended after the request lacks the orders that came in between. So nothing is known to be
-        complete if the time of the request is unknown.
+        complete if the request or its time is unknown.
         """
         start, end = parse_utc(self.interval_start), parse_utc(self.interval_end)
         requested_at = parse_utc(self.requested_at)
-        if start is None or end is None or requested_at is None:
+        if start is None or end is None or requested_at is None or self.request is None:
             return None
         end = min(end, requested_at.replace(microsecond=0))
         return (start, end) if start < end else None
+
+    @cached_property
+    def filters(self) -> OrdersExportRequest:
+        """Its request without the dates. Those of two manifests are equal if they select the same orders."""
+        request = OrdersExportRequest.from_json({} if self.request is None else self.request)
+        statuses = request.line_item_status
+        return replace(
+            request,
+            start_date=None,
+            end_date=None,
+            start=request.start or None,  # 0 is the default
+            line_item_status=statuses and tuple(sorted(statuses)),
+            status_conjunction=request.status_conjunction or ("or" if statuses else None),
+        )
+
+
+def read_manifest(content: bytes, file_size: int | None) -> tuple[Manifest, Period]:
+    """
+    Return a manifest and what its file covers.
+
+    :param file_size: ``None`` if there is no file.
+    :raises ValueError: why it does not count.
+    """
+    try:
+        manifest = Manifest.from_json(content)
+    except ValueError as error:
+        raise ValueError(f"it is not a manifest of this provider ({error})") from None
+    if file_size != manifest.bytes:
+        raise ValueError("its file is missing or has another length; it is exported again")
+    if manifest.period is None:
+        raise ValueError(
+            "the interval of its export is unknown or empty, or its request or the time of its request is unknown"
+        )
+    return manifest, manifest.period

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,9 @@ class CruxHook(BaseHook):
         flow = self._auth.auth_flow(export_orders_request(request))
         response = self._run_flow(flow, before_sending=before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
-        return SubmittedExport(uuid, requested_at=response.sent_at, accepted_at=time.time())
+        now = datetime.now(UTC)
+        sent_at = response.sent_at or now
+        return SubmittedExport(uuid, requested_at=sent_at.timestamp(), accepted_at=now.timestamp())
 
     def list_orders(self, request: OrdersExportRequest) -> OrdersList:
         """
@@ -159,7 +162,7 @@ class CruxHook(BaseHook):
         *,
         poll_interval: float = POLL_INTERVAL,
         timeout: float = TIMEOUT,
-        accepted_at: float | None = None,
+        accepted_at: datetime | None = None,
     ) -> Export:
         """
         Wait until an export is done.
@@ -170,32 +173,36 @@ class CruxHook(BaseHook):
         :param export_uuid: what :meth:`export_orders` returned.
         :param poll_interval: seconds between two polls; default 30.
         :param timeout: seconds to wait at most; default 3600. The last poll comes when they are over.
-        :param accepted_at: when the request for the export was accepted, in seconds since the epoch; default now.
+        :param accepted_at: when the request for the export was accepted, with a time zone; default now.
         :return: the export, with a new presigned URL.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if it is not done in time.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        now = time.time()
+        now = datetime.now(UTC)
         return self.finish_polling(
-            ExportPoller(export_uuid, now if accepted_at is None else accepted_at, now + timeout, poll_interval)
+            ExportPoller(export_uuid, accepted_at or now, now + timedelta(seconds=timeout), poll_interval)
         )
 
-    def finish_polling(self, poller: ExportPoller, outcome: Export | PollAgain | None = None) -> Export:
+    def poll(self, poller: ExportPoller) -> Export | PollAgain:
+        """Poll an export once, and log what is unusual; see :meth:`.ExportPoller.evaluate`."""
+        result = poller.evaluate(self.poll_export(poller.export_uuid), datetime.now(UTC))
+        if isinstance(result, PollAgain) and result.warning is not None:
+            self.log.warning(result.warning)
+        return result
+
+    def finish_polling(self, poller: ExportPoller, result: Export | PollAgain | None = None) -> Export:
         """
         Poll until the poller has its export; see :meth:`wait_for_export`.
 
         :param poller: the wait.
-        :param outcome: of a poll that was just made; default: poll immediately.
+        :param result: of a poll that was just made; default: poll immediately.
         """
-        if outcome is None:
-            outcome = poller.evaluate(self.poll_export(poller.export_uuid), time.time())
-        while isinstance(outcome, PollAgain):
-            if outcome.warning is not None:
-                self.log.warning(outcome.warning)
-            time.sleep(outcome.delay)
-            outcome = poller.evaluate(self.poll_export(poller.export_uuid), time.time())
-        return outcome
+        result = result or self.poll(poller)
+        while isinstance(result, PollAgain):
+            time.sleep(result.delay)
+            result = self.poll(poller)
+        return result
 
     @contextmanager
     def open_file(self, export: Export) -> Iterator[Iterator[bytes]]:
@@ -305,7 +312,7 @@ class CruxHook(BaseHook):
                     request,
                     secrets=self._auth.secrets(),
                     max_retries=retries,
-                    before_sending=None if request.idempotent else before_sending,
+                    before_sending=None if request.action.idempotent else before_sending,
                 )
                 request = flow.send(response)
         except StopIteration as end:

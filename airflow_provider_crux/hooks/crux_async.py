@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -21,9 +23,10 @@ from asgiref.sync import sync_to_async
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.errors import Peer, missing_connection
+from airflow_provider_crux.api.polling import PollAgain
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
-from airflow_provider_crux.api.retries import Outcome, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.retries import Outcome, retry_delay, unwrap
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self, TypeVar
 
+    from airflow_provider_crux.api.polling import ExportPoller
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
 
@@ -96,12 +100,17 @@ class CruxAsyncHook(BaseHook):
                 raise
         return await corrected.get_export(export_uuid)
 
-    async def poll_export(self, export_uuid: str) -> Export | CruxError:
-        """Return what :meth:`get_export` returns or raises, both as values for the poller."""
+    async def poll(self, poller: ExportPoller) -> Export | PollAgain:
+        """Poll an export once, and log what is unusual; see :meth:`.ExportPoller.evaluate`."""
+        outcome: Export | CruxError
         try:
-            return await self.get_export(export_uuid)
+            outcome = await self.get_export(poller.export_uuid)
         except CruxError as error:
-            return error
+            outcome = error
+        result = poller.evaluate(outcome, datetime.now(UTC))
+        if isinstance(result, PollAgain) and result.warning is not None:
+            self.log.warning(result.warning)
+        return result
 
     async def _read_connection(self) -> _AsyncClient:
         """Read the connection, and return the client of its settings."""
@@ -158,6 +167,7 @@ class _AsyncClient:
         self.users = 0
         self._settings = settings
         self._shared = shared
+        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._auth = TokenAuth(settings, on_login=self._mask)
         self._network: asyncio.Task[tuple[str | None, ssl.SSLContext | bool]] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -206,28 +216,29 @@ class _AsyncClient:
             return end.value  # type: ignore[no-any-return]
 
     async def _send(self, request: ApiRequest) -> ApiResponse:
-        """Send a request, and send it again as the retry policy says, as ``send_with_retries`` does for workers."""
+        """Send a request, and send it again as ``send_with_retries`` does for workers."""
         if self._to_mask:
             await self._mask_pending()
         started = time.monotonic()
-        first: Outcome
-        try:
-            first = await self._exchange(request)
-        except CruxTransientError as error:
-            first = error
-        if not should_retry(request, first):
-            return unwrap(first)
-        # only now, because it costs as much as half of the exchange
-        from tenacity import AsyncRetrying
-
-        outcomes = [first]
-
-        async def attempt() -> ApiResponse:
-            return unwrap(outcomes.pop()) if outcomes else await self._exchange(request)
-
-        elapsed = time.monotonic() - started
-        policy = retry_policy(request, max_retries=self._settings.max_retries, elapsed=elapsed)
-        return await AsyncRetrying(**policy)(attempt)
+        outcome: Outcome
+        for attempt in count(1):
+            try:
+                outcome = await self._exchange(request)
+            except CruxTransientError as error:
+                outcome = error
+            delay = retry_delay(
+                request.action,
+                outcome,
+                peer=self._peer,
+                attempt=attempt,
+                elapsed=time.monotonic() - started,
+                max_retries=self._settings.max_retries,
+                now=datetime.now(UTC),
+            )
+            if delay is None:
+                break
+            await asyncio.sleep(delay)
+        return unwrap(outcome)
 
     async def _mask_pending(self) -> None:
         while self._to_mask:
@@ -244,7 +255,7 @@ class _AsyncClient:
         try:
             # the slot is awaited here, not in aiohttp's pool, which would count the time into the total
             async with self._slots:
-                sent_at = time.time()
+                sent_at = datetime.now(UTC)
                 async with self._open_session().request(
                     request.method,
                     f"{settings.base_url}{request.path}",
@@ -273,8 +284,7 @@ class _AsyncClient:
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
             reason = late if timed_out else f"{type(error).__name__}: {error}"
-            peer = Peer(settings.name, proxied=settings.proxy is not None)
-            raise factory(request, reason, peer=peer, secrets=self._auth.secrets()) from None
+            raise factory(request.action, reason, peer=self._peer, secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_crux.api import orders, polling
 from airflow_provider_crux.api.instants import iso_instant
-from airflow_provider_crux.api.polling import ExportPoller
+from airflow_provider_crux.api.polling import ExportPoller, export_uuid_from_event
 from airflow_provider_crux.api.responses import SubmittedExport
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
@@ -29,7 +28,7 @@ from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_witho
 from airflow_provider_crux.task.interval import Interval, interval_from_context, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
 from airflow_provider_crux.task.variable_record import delete_variable
-from airflow_provider_crux.task.waiting import ExportWaitMixin, export_uuid_of
+from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -204,7 +203,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         body: Mapping[str, Any] | None = None,
     ) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
-        uuid = self._export_uuid = export_uuid or export_uuid_of(event)
+        uuid = self._export_uuid = export_uuid or export_uuid_from_event(event) or ""
         with fail_without_retry(*self._final_errors):
             body = self._build_request(context).as_json() if body is None else body
             store = self._state_store(context, body)
@@ -214,7 +213,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
                 requested_at = known.requested_at
             export = SubmittedExport(uuid, requested_at, accepted_at)
             with self._before_failing(export, store):
-                self.raise_unless_done(event, export_uuid=uuid, accepted_at=accepted_at)
+                accepted = datetime.fromtimestamp(accepted_at, UTC)
+                self.raise_unless_done(event, export_uuid=uuid, accepted_at=accepted)
             self._update_rendered_fields(body)
             return self._finish(context, export, body, store)
 
@@ -244,7 +244,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     def _wait(self, export: SubmittedExport, body: Mapping[str, Any], store: ExportStateStore) -> None:
         place = "triggerer" if self.deferrable else "worker"
         self.log.info("Waiting for the export in the %s, for at most %g seconds", place, self.timeout)
-        poller = ExportPoller(export.export_uuid, export.accepted_at, time.time() + self.timeout, self.poll_interval)
+        accepted_at = datetime.fromtimestamp(export.accepted_at, UTC)
+        deadline = datetime.now(UTC) + timedelta(seconds=self.timeout)
+        poller = ExportPoller(export.export_uuid, accepted_at, deadline, self.poll_interval)
         if self.deferrable:
             self.defer_until_done(
                 poller, export_uuid=export.export_uuid, requested_at=export.requested_at, body=dict(body)

@@ -13,10 +13,7 @@ _YEAR = 31_536_000  # in seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve on loopback until SIGTERM or SIGINT.
-
-    :param arguments: the command line without the program's name (default: that of the process)
-    """
+    """Serve on loopback until SIGTERM or SIGINT; ``arguments`` is the command line without the program's name."""
     options = vars(_parser().parse_args(arguments))
     port = options.pop("port")
     settings = SandboxSettings(**options)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from airflow_provider_crux.sandbox.auth import S3Error, User
 from airflow_provider_crux.sandbox.csv_file import write_csv
 from airflow_provider_crux.sandbox.orders import ExportQuery, count_orders, filter_orders, with_checkpoint
-from airflow_provider_crux.sandbox.orders_list import orders_list
+from airflow_provider_crux.sandbox.orders_list import order_as_json
 from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
 from airflow_provider_crux.sandbox.state import Export, Sandbox
 from airflow_provider_crux.sandbox.validation import validate
@@ -48,7 +48,7 @@ def create_app(sandbox: Sandbox) -> Starlette:
         middleware=[Middleware(RequestLogMiddleware, sandbox=sandbox)],
         exception_handlers={HTTPException: _api_error, S3Error: _s3_error},
     )
-    # a missing trailing slash is a client's mistake: report it instead of redirecting
+    # a missing trailing slash is an error of the client: report it instead of redirecting
     app.router.redirect_slashes = False
     return app
 
@@ -82,10 +82,12 @@ class _Endpoints:
 
     def _list_orders(self, query: ExportQuery) -> dict[str, Any]:
         now, checkpoint = self._sandbox.clock(), self._sandbox.raise_if_stopping
-        # the specification leaves open whether filters count in total_results
-        counted = replace(query, start=0, limit=None) if self._sandbox.settings.total_results == "filtered" else None
-        total = len(filter_orders(counted, now, checkpoint)) if counted else count_orders(now)
-        return orders_list(filter_orders(query, now, checkpoint), total)
+        # the specification does not say whether total_results follows the filters
+        if self._sandbox.settings.total_results == "filtered":
+            total = len(filter_orders(replace(query, start=0, limit=None), now, checkpoint))
+        else:
+            total = count_orders(now)
+        return {"total_results": total, "orders": list(map(order_as_json, filter_orders(query, now, checkpoint)))}
 
     async def get_export(self, request: Request) -> Response:
         self._authenticate(request)

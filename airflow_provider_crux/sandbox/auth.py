@@ -1,7 +1,8 @@
-"""Authentication: tokens for the API, and presigned URLs for the files.
+"""
+Authentication: tokens for the API, and presigned URLs for the files.
 
-The parameters of a presigned URL have S3's names, so that a client's redaction meets the real names. The
-signature is a plain HMAC instead of S3's algorithm, because only this module verifies it.
+The parameters of a presigned URL have S3's names, so that a client's redaction meets the real names. The signature is a
+plain HMAC instead of S3's algorithm, because only this module verifies it.
 """
 
 from __future__ import annotations
@@ -25,22 +26,14 @@ _SIGNATURE = "X-Amz-Signature"
 
 @dataclass(frozen=True)
 class User:
-    """The owner of a valid token.
-
-    :param name: the user name
-    :param may_export: whether the user has the permission ``export_order``
-    """
+    """The owner of a valid token; ``may_export`` says whether it has the permission ``export_order``."""
 
     name: str
     may_export: bool
 
 
 class TokenStore:
-    """The valid tokens: those of the settings, and those that logins issued.
-
-    :param settings: users, passwords, tokens, and the lifetime of tokens from logins
-    :param clock: decides when a token expires
-    """
+    """The valid tokens: those of the settings, and those that logins issued."""
 
     def __init__(self, settings: SandboxSettings, clock: Clock) -> None:
         viewer = User(settings.viewer_user, may_export=False)
@@ -62,11 +55,7 @@ class TokenStore:
         return token
 
     def authenticate(self, authorization: str | None) -> User | None:
-        """Return the owner of a token.
-
-        :param authorization: the value of the header ``Authorization``, None if there is none
-        :return: the user, or None if the token is unknown or expired
-        """
+        """Return the owner of the token in the header ``Authorization``, or None if it is unknown or expired."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme != "Token":
             return None
@@ -81,12 +70,7 @@ class TokenStore:
 
 
 class S3Error(Exception):
-    """An error of the file storage.
-
-    :param status: the HTTP status code
-    :param code: S3's name for the error
-    :param message: a sentence for people
-    """
+    """An error of the file storage; ``code`` is S3's name for it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -96,11 +80,7 @@ class S3Error(Exception):
 
 
 class Presigner:
-    """Signs the URLs of files, and verifies the signatures.
-
-    :param lifetime: whole seconds until a URL expires
-    :param clock: decides when a URL is signed and when it expires
-    """
+    """Signs the URLs of files, which expire after ``lifetime`` seconds, and verifies the signatures."""
 
     def __init__(self, lifetime: int, clock: Clock) -> None:
         self._lifetime = lifetime
@@ -120,12 +100,7 @@ class Presigner:
         return f"{path}?{urlencode([*query, (_SIGNATURE, _signature(self._keys[0], path, query))])}"
 
     def verify(self, path: str, query: Sequence[tuple[str, str]]) -> None:
-        """Verify that a query string gives access to a file.
-
-        :param path: the path of the file
-        :param query: all names and values of the query string
-        :raises S3Error: if the signature is missing, wrong or expired
-        """
+        """Raise :class:`S3Error` unless the query string gives access to the file."""
         signatures = [value for name, value in query if name == _SIGNATURE]
         if len(signatures) != 1:
             raise S3Error(403, "AccessDenied", "The URL must have exactly one signature.")

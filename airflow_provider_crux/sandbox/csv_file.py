@@ -1,13 +1,15 @@
-"""The exported file: CSV with one row for each line item, and with the values that break naive parsers.
+"""
+The exported file: CSV with one row for each line item, and with the values that break naive parsers.
 
-Names and addresses are made up, and the phone numbers are from the range reserved for fiction. Some values
-contain quotes, commas and line breaks, and many contain non-ASCII letters.
+Names and addresses are made up, and the phone numbers are from the range reserved for fiction. Some values contain
+quotes, commas and line breaks, and many contain non-ASCII letters.
 """
 
 import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from airflow_provider_crux.sandbox.orders import LineItem, Order, make_order, pick
 
@@ -38,11 +40,10 @@ def write_csv(orders: Iterable[Order]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def file_rows(order: Order) -> Iterator[dict[str, object]]:
+def file_rows(order: Order) -> Iterator[dict[str, Any]]:
     """Yield the rows of an order, a value by column."""
     number = order.number
     carrier, method = pick(f"{number} shipping", _SHIPPING)
-    city, state, country, postal_code = pick(f"{number} city", _CITIES)
     identity = {
         "retailer_po_number": f"PO-{number:07d}",
         "order_uuid": order.uuid,
@@ -50,22 +51,7 @@ def file_rows(order: Order) -> Iterator[dict[str, object]]:
         "requested_shipping_carrier": carrier,
         "requested_shipping_method": method,
     }
-    buyer = {
-        "business_name": pick(f"{number} business", _BUSINESSES),
-        "name": pick(f"{number} name", _NAMES),
-        "phone": f"+1 801 555 {pick(f'{number} phone', range(100, 200)):04d}",
-        "address1": f"{pick(f'{number} house', range(1, 1000))} {pick(f'{number} street', _STREETS)}",
-        "address2": pick(f"{number} unit", _UNITS),
-        "city": city,
-        "state": state,
-        "country": country,
-        "postal_code": postal_code,
-    }
-    fees_and_notes = {
-        "estimated_shipping_cost": _dollars(995),
-        "dropship_fee": _dollars(150),
-        "per_order_fee": _dollars(75),
-        "estimated_tax": _dollars(order.total * 7 // 100),
+    retailer_provided = {
         "retailer_provided_order_attributes": json.dumps(
             {"gift": pick(f"{number} gift", (True, False)), "channel": "web, mobile"}
         ),
@@ -76,12 +62,13 @@ def file_rows(order: Order) -> Iterator[dict[str, object]]:
             **identity,
             "sku_id": item.sku_id,
             "sku_title_variants": pick(f"{item.sku_id} title", _TITLES),
-            "retailer_provided_sku_cost": _dollars(item.cost),
+            "retailer_provided_sku_cost": dollars(item.cost),
             "line_item_uuid": item.uuid,
             "line_item_special_instructions": pick(f"{item.uuid} instructions", _INSTRUCTIONS),
             "quantity": item.quantity,
-            **buyer,
-            **fees_and_notes,
+            **address(order),
+            **fees(order),
+            **retailer_provided,
             # the only column that changes with time, see sandbox/orders.py
             "retailer_provided_line_item_attributes": json.dumps(
                 {"bin": item.sku_id[-2:], "status": item.status, "tracking": tracking_numbers(item)}
@@ -89,12 +76,40 @@ def file_rows(order: Order) -> Iterator[dict[str, object]]:
         }
 
 
+def address(order: Order) -> dict[str, str]:
+    """Return who receives an order, and where."""
+    number = order.number
+    city, state, country, postal_code = pick(f"{number} city", _CITIES)
+    return {
+        "business_name": pick(f"{number} business", _BUSINESSES),
+        "name": pick(f"{number} name", _NAMES),
+        "phone": f"+1 801 555 {pick(f'{number} phone', range(100, 200)):04d}",
+        "address1": f"{pick(f'{number} house', range(1, 1000))} {pick(f'{number} street', _STREETS)}",
+        "address2": pick(f"{number} unit", _UNITS),
+        "city": city,
+        "state": state,
+        "country": country,
+        "postal_code": postal_code,
+    }
+
+
+def fees(order: Order) -> dict[str, str]:
+    """Return what an order costs besides its line items."""
+    return {
+        "estimated_shipping_cost": dollars(995),
+        "dropship_fee": dollars(150),
+        "per_order_fee": dollars(75),
+        "estimated_tax": dollars(order.total * 7 // 100),
+    }
+
+
 def tracking_numbers(item: LineItem) -> list[str]:
     """Return the tracking numbers of a line item."""
     return [f"1Z{item.uuid[:8].upper()}"] if item.status == "has_tracking" else []
 
 
-def _dollars(cents: int) -> str:
+def dollars(cents: int) -> str:
+    """Return an amount of money as text."""
     return f"{cents // 100}.{cents % 100:02d}"
 
 

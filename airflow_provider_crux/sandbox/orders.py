@@ -1,10 +1,11 @@
-"""The sandbox's orders, and the filters of an export.
+"""
+The sandbox's orders, and the filters of an export.
 
 The orders are made up, and are the same on every machine and in every run. One order is created every 97 minutes
 from 2017-01-01T00:00:00Z on. An order's number, and its age, determine everything about it, so no order is stored.
 
 An order changes during its first days: its line items are unallocated, then allocated, then have tracking numbers; or
-they are rejected (canceled) or backordered instead. So a file of recent orders is soon stale.
+they are rejected (canceled) or backordered instead. So a file of recent orders is soon out of date.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +16,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 FIRST_ORDER_AT = datetime(2017, 1, 1, tzinfo=UTC)
-# 97 has no divisor in common with 60 or 1440. So orders fall on every minute of the day sooner or later, also on the
-# boundary of two data intervals, where filters go wrong.
+# 97 has no divisor in common with 60 or 1440. So sooner or later there is an order in every minute of the day, also on
+# the boundary of two data intervals, where filters go wrong.
 ORDER_SPACING = timedelta(minutes=97)
 STATUSES = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
 
@@ -30,12 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LineItem:
-    """One line item of an order: one row of the file.
-
-    :param status: one of :data:`STATUSES`, which may change while the order is young
-    :param quantity: from 1 to 9
-    :param cost: the cost of one piece, in cents
-    """
+    """One line item of an order: one row of the file. Its cost is that of one piece, in cents."""
 
     uuid: str
     status: str
@@ -46,12 +42,7 @@ class LineItem:
 
 @dataclass(frozen=True)
 class Order:
-    """What filters and sort keys read of an order.
-
-    :param number: its index in the order of creation, from 0
-    :param created_at: its time of creation, in UTC
-    :param line_items: one to three line items
-    """
+    """The part of an order that filters and sort keys read. Its number is its index in the order of creation."""
 
     number: int
     uuid: str
@@ -66,16 +57,7 @@ class Order:
 
 @dataclass(frozen=True)
 class ExportQuery:
-    """The orders of an export: a valid request body, typed.
-
-    :param start: index of the first order (default 0)
-    :param limit: index of the last order, None for no end
-    :param sort: key and direction, None for the order of creation
-    :param statuses: line item statuses, empty for any
-    :param conjunction: how the statuses relate to an order (default ``or``)
-    :param start_date: start of the search, inclusive, None for the first order
-    :param end_date: end of the search, inclusive, None for now
-    """
+    """The filters of an export: a valid request body, typed. See :func:`filter_orders`."""
 
     start: int = 0
     limit: int | None = None
@@ -97,16 +79,13 @@ _SORT_KEYS: dict[str, Callable[[Order], Any]] = {
 
 
 def filter_orders(query: ExportQuery, now: datetime, checkpoint: Callable[[], None] = lambda: None) -> list[Order]:
-    """Return the orders of an export.
+    """
+    Return the orders of an export that was requested at ``now``; ``checkpoint`` may raise to abandon the work.
 
-    ``start_date`` and ``end_date`` are **both inclusive**. The vendor leaves this open. Inclusive is the harder case
+    ``start_date`` and ``end_date`` are **both inclusive**. The specification does not say so, but it is the harder case
     for a client, which gets an order on the boundary of two data intervals twice. ``limit`` is the index of the last
-    order, inclusive too: ``start`` 4 and ``limit`` 8 return the orders 4, 5, 6, 7 and 8.
-
-    :param query: the filters
-    :param now: when the export was requested; the export holds no later order, regardless of ``end_date``
-    :param checkpoint: called for each order; may raise to abandon the work
-    :return: the orders with all their line items, in the order of creation unless ``sort`` has a known key
+    order, inclusive too: ``start`` 4 and ``limit`` 8 return the orders 4, 5, 6, 7 and 8. Orders are in the order of
+    creation unless ``sort`` has a known key.
     """
     end = now if query.end_date is None else min(now, query.end_date)
     numbers = _numbers_between(query.start_date, end)
@@ -126,11 +105,7 @@ def with_checkpoint(orders: Iterable[Order], checkpoint: Callable[[], None]) -> 
 
 
 def make_order(number: int, now: datetime | None = None) -> Order:
-    """Return the order with this number: always the same order for the same number and time.
-
-    :param number: its index in the order of creation
-    :param now: when it is looked at (default None: when it no longer changes)
-    """
+    """Return the order with this number as it is at ``now``, or when it no longer changes (None)."""
     created_at = FIRST_ORDER_AT + number * ORDER_SPACING
     age = None if now is None else now - created_at
     count = pick(f"{number} line items", (1, 2, 3))

@@ -1,6 +1,7 @@
-"""Middleware that logs each request, and sends the responses that a test has queued.
+"""
+Middleware that logs each request, and sends the responses that a test has queued.
 
-The log holds no password, token or signature, so you may print, keep and compare it.
+The log contains no password, token or signature, so you may print, keep and compare it.
 """
 
 import asyncio
@@ -21,11 +22,7 @@ _SCHEMES = frozenset({"token", "bearer", "basic"})
 
 
 class RequestLogMiddleware:
-    """ASGI middleware that logs each request on arrival, and its status before the response is sent.
-
-    :param app: the application behind it
-    :param sandbox: holds the log and the canned responses
-    """
+    """ASGI middleware that logs each request on arrival, and its status before the response is sent."""
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
         self._app = app

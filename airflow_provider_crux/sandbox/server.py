@@ -12,19 +12,14 @@ import uvicorn
 from airflow_provider_crux.sandbox.app import create_app
 from airflow_provider_crux.sandbox.state import Clock, Sandbox, SandboxSettings, system_clock
 
+__all__ = ["running_sandbox"]
+
 # loopback only, because everyone who can reach the sandbox can read its files
 HOST = "127.0.0.1"
 
 
 class SandboxServer(uvicorn.Server):
-    """A server that binds its loopback port on creation, so that its URL is known before it runs.
-
-    :param port: the port to listen on (default 0: a free port)
-    :param settings: users and lifetimes (default: those of ``SandboxSettings``)
-    :param clock: returns the current time (default: the machine's time)
-    :param on_ready: called once, when the server accepts connections (default: nothing)
-    :raises OSError: if the port is taken
-    """
+    """A server that binds its loopback port on creation, so that its URL is known before it runs."""
 
     def __init__(
         self,
@@ -34,7 +29,7 @@ class SandboxServer(uvicorn.Server):
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._listener = socket.create_server((HOST, port))
-        # asyncio does so only for sockets that it opens itself. Without it, a body waits 40 ms until the client has
+        # asyncio sets it only for sockets that it opens itself. Without it, a body waits 40 ms until the client has
         # acknowledged the headers.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sandbox = Sandbox(f"http://{HOST}:{self._listener.getsockname()[1]}", settings, clock)
@@ -83,7 +78,7 @@ class SandboxServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._on_ready()
 
-    # A test waits for the end of its server, and uvicorn's own two functions take 0.15 seconds for that.
+    # A test waits for the end of its server, for which uvicorn's own two functions take 0.15 seconds.
 
     async def main_loop(self) -> None:
         """Serve until stopped."""
@@ -112,14 +107,15 @@ class SandboxServer(uvicorn.Server):
 def running_sandbox(
     settings: SandboxSettings | None = None, *, clock: Clock = system_clock, port: int = 0
 ) -> Iterator[Sandbox]:
-    """Run a sandbox in a thread until the end of the ``with`` block. Needs the extra ``sandbox``.
+    """
+    Run a sandbox in a thread until the end of the ``with`` block. Needs the extra ``sandbox``.
 
-    :param settings: users and lifetimes (default: those of ``SandboxSettings``)
-    :param clock: returns the current time, for example a
-        :class:`~airflow_provider_crux.sandbox.state.ManualClock` (default: the machine's time)
-    :param port: the loopback port (default 0: a free port)
-    :return: the state of the sandbox: its URL, the requests it received, and ways to make it fail
-    :raises OSError: if the port is taken
+    :param settings: users and lifetimes; default: those of ``SandboxSettings()``.
+    :param clock: returns the current time, for example a :class:`~airflow_provider_crux.sandbox.state.ManualClock`;
+        default: the machine's time.
+    :param port: the loopback port; default 0, a free port.
+    :return: the state of the sandbox: its URL, the requests it received, and ways to make it fail.
+    :raises OSError: if the port is taken.
     """
     ready = Event()
     server = SandboxServer(port, settings, clock, on_ready=ready.set)

@@ -22,9 +22,10 @@ def system_clock() -> datetime:
 
 
 class ManualClock:
-    """A clock that only :meth:`advance` moves, so that a test of expiry does not have to wait.
+    """
+    A clock that only :meth:`advance` moves, so that a test of expiry does not have to wait.
 
-    :param now: the initial time, with its time zone (default: 2025-01-01T00:00:00Z)
+    :param now: the initial time, with its time zone; default 2025-01-01T00:00:00Z.
     """
 
     def __init__(self, now: datetime = datetime(2025, 1, 1, tzinfo=UTC)) -> None:
@@ -41,23 +42,24 @@ class ManualClock:
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
-    """The users of a sandbox, and how long things take. Its secrets are made up, but ``repr`` omits them anyway.
+    """
+    The users of a sandbox, and how long things take. Its secrets are made up, but ``repr`` omits them anyway.
 
-    :param token: a token that never expires and has every permission (default: the token in the vendor's
-        documented commands, so that they work unchanged)
-    :param user: the user name for the login (default ``sandbox``)
-    :param password: that user's password (default ``sandbox``)
-    :param viewer_token: a token that never expires and lacks the permission ``export_order``: requesting an
-        export with it returns HTTP 403 (default: ``viewer``, padded with zeros to 40 characters)
-    :param viewer_user: a user without that permission (default ``viewer``)
-    :param viewer_password: that user's password (default ``viewer``)
-    :param token_lifetime: seconds until a token from a login expires (default 7200, the vendor's two hours)
-    :param export_seconds: seconds until an export is done; None if only :meth:`Sandbox.finish_export` finishes it
-        (default 0: at once)
-    :param url_lifetime: whole seconds until a presigned URL expires (default 300)
-    :param total_results: what ``total_results`` of the list of orders counts, which the specification leaves open:
-        ``filtered``, the orders that the filters select, or ``organization``, all orders (default ``filtered``)
-    :param response_seconds: seconds between processing a request and responding (default 0)
+    :param token: a token that never expires and has every permission; default: the token in the vendor's documented
+        commands, so that they work unchanged.
+    :param user: the user name for the login; default ``sandbox``.
+    :param password: that user's password; default ``sandbox``.
+    :param viewer_token: a token that never expires and lacks the permission ``export_order``: requesting an export with
+        it returns HTTP 403; default: ``viewer``, padded with zeros to 40 characters.
+    :param viewer_user: a user without that permission; default ``viewer``.
+    :param viewer_password: that user's password; default ``viewer``.
+    :param token_lifetime: seconds until a token from a login expires; default 7200, the vendor's two hours.
+    :param export_seconds: seconds until an export is done; ``None`` if only :meth:`Sandbox.finish_export` finishes it;
+        default 0, immediately.
+    :param url_lifetime: whole seconds until a presigned URL expires; default 300.
+    :param response_seconds: seconds between processing a request and responding; default 0.
+    :param total_results: what ``total_results`` of the list of orders counts, which the specification does not say:
+        ``filtered`` (the default), the orders that the filters select, or ``organization``, all orders.
     """
 
     token: str = field(default="d7bb2fbb0c666dee5a5a36634baac3114e08ba9c", repr=False)
@@ -75,12 +77,7 @@ class SandboxSettings:
 
 @dataclass
 class Export:
-    """An export that a client requested.
-
-    :param query: the orders that it holds
-    :param created_at: when it was requested
-    :param outcome: ``COMPLETED`` or ``FAILED`` if a test decided it (default None: ``export_seconds`` decides)
-    """
+    """An export that a client requested. If its outcome is None, ``export_seconds`` decides its status."""
 
     query: ExportQuery
     created_at: datetime
@@ -99,15 +96,15 @@ class CannedResponse:
 
 
 class Sandbox:
-    """The state of one sandbox.
-
-    A test calls it from one thread while the server runs in another. Each method is a single step on a list or a
-    dict and needs no lock, except :meth:`wait_for` and ``record_response``, which share a condition.
-
-    :param url: the base URL of the API, without a trailing slash
-    :param settings: users and lifetimes (default: those of :class:`SandboxSettings`)
-    :param clock: returns the current time (default: the machine's time)
     """
+    What one sandbox received, and ways to make it fail.
+
+    :func:`~airflow_provider_crux.sandbox.server.running_sandbox` and the pytest fixture ``crux_sandbox`` return it. Its
+    ``url`` is the base URL of the API, without a trailing slash; its ``settings`` contain the token.
+    """
+
+    # A test calls it from one thread while the server runs in another. Each method is a single step on a list or a dict
+    # and needs no lock, except wait_for() and record_response(), which share a condition.
 
     def __init__(self, url: str, settings: SandboxSettings | None = None, clock: Clock = system_clock) -> None:
         self.url = url
@@ -122,7 +119,7 @@ class Sandbox:
         self._stopping = Event()
 
     def stop(self) -> None:
-        """Abandon the files that are being written."""
+        """Abandon the work on all requests."""
         self._stopping.set()
 
     def raise_if_stopping(self) -> None:
@@ -137,7 +134,7 @@ class Sandbox:
 
     @property
     def exports(self) -> list[str]:
-        """The UUIDs of all exports so far, in order. For the real API each means an e-mail to a person."""
+        """The UUIDs of all exports so far, in order. In production each would be an e-mail to a person."""
         return list(self._exports)
 
     def respond_next(
@@ -149,30 +146,32 @@ class Sandbox:
         *,
         process_first: bool = False,
     ) -> None:
-        """Set the response to the next request to a path. Responses queue up, and each is sent once.
+        """
+        Set the response to the next request to a path. Responses queue up, and each is sent once.
 
         A ``Content-Length`` greater than the body breaks the connection in the middle of the response.
 
-        :param path_prefix: how the path of the request starts, for example ``/api/orders/export/``
-        :param status: the HTTP status code
-        :param headers: for example ``{"Retry-After": "1"}`` (default: only the length)
-        :param body: the body (default: empty)
-        :param process_first: process the request before sending this response instead of the real one. This is
-            the ambiguous failure: the export starts, although the client sees an error (default: no)
+        :param path_prefix: how the path of the request starts, for example ``/api/orders/export/``.
+        :param status: the HTTP status code.
+        :param headers: for example ``{"Retry-After": "1"}``; default: only the length.
+        :param body: the body; default: empty.
+        :param process_first: process the request before sending this response instead of the real one, so that the
+            export starts although the client gets an error; default False.
         """
         self._canned_responses.append(CannedResponse(path_prefix, status, headers or {}, body, process_first))
 
     def wait_for(self, method: str, path_prefix: str, count: int = 1, timeout: float = 60) -> list[dict[str, Any]]:
-        """Block until the sandbox has responded to a number of requests, counted from its start.
+        """
+        Block until the sandbox has responded to a number of requests, counted from its start.
 
         Such a request is processed and its status is logged, but the client may not have the response yet.
 
-        :param method: the HTTP method of the requests, for example ``POST``
-        :param path_prefix: how their path starts, for example ``/api/orders/export/``
-        :param count: the number of requests to wait for (default 1)
-        :param timeout: seconds to wait at most (default 60)
-        :return: the entries of all such requests, as in :attr:`requests`; there may be more than ``count``
-        :raises TimeoutError: if there are too few; the message lists all requests
+        :param method: the HTTP method of the requests, for example ``POST``.
+        :param path_prefix: how their path starts, for example ``/api/orders/export/``.
+        :param count: the number of requests to wait for; default 1.
+        :param timeout: seconds to wait at most; default 60.
+        :return: the entries of all such requests, as in :attr:`requests`; there may be more than ``count``.
+        :raises TimeoutError: if there are too few; the message lists all requests.
         """
 
         def matching_entries() -> list[dict[str, Any]]:
@@ -192,16 +191,18 @@ class Sandbox:
             return matching_entries()
 
     def finish_export(self, uuid: str) -> None:
-        """Complete an export, regardless of ``export_seconds``: from now on its status is ``COMPLETED``.
+        """
+        Complete an export, regardless of ``export_seconds``: from now on its status is ``COMPLETED``.
 
-        :raises KeyError: if there is no such export
+        :raises KeyError: if there is no such export.
         """
         self._exports[uuid].outcome = "COMPLETED"
 
     def fail_export(self, uuid: str) -> None:
-        """Fail an export: from now on its status is ``FAILED``.
+        """
+        Fail an export: from now on its status is ``FAILED``.
 
-        :raises KeyError: if there is no such export
+        :raises KeyError: if there is no such export.
         """
         self._exports[uuid].outcome = "FAILED"
 

@@ -1,4 +1,5 @@
-"""Validates the body of ``POST /api/orders/export/``, strictly.
+"""
+Validates the body of a request for an export or a list of orders, strictly.
 
 The real service may accept more. The sandbox rejects every mistake, so that you find it before a real person gets
 an e-mail about an unwanted export.
@@ -19,12 +20,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z", re.ASCII)
 
 
 def validate(body: Any) -> ExportQuery:
-    """Validate the body of a request for an export.
-
-    :param body: the parsed JSON
-    :return: the same, typed
-    :raises HTTPException: 400, with the field and the rule that it breaks
-    """
+    """Return a request's body, typed, or raise HTTP 400 with the field and the rule that it breaks."""
     _require(isinstance(body, dict), "body", "must be a JSON object")
     for name, value in body.items():
         _require(name in _FIELDS, "body", f"has the unknown field {name!r}; known fields: {', '.join(_FIELDS)}")

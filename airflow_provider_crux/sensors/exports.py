@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,14 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain, sensor_problems
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxExportFailedError,
     CruxExportTimeoutError,
-    CruxNotFoundError,
     CruxPermanentError,
 )
-from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.failing import fail_without_retry
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
@@ -38,22 +36,19 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     Wait until an export is done.
 
     The sensor only polls, so neither it nor a retry of it leads to an e-mail. In the modes poke and deferrable, up to
-    four consecutive transient polling errors are tolerated; the fifth is raised. In the mode reschedule, in which no
-    poll knows about the one before, they are tolerated until the sensor times out. For 60 seconds after the first poll
-    the export may be unknown; after that, not found fails the task immediately, as a failed export does.
+    four consecutive transient polling errors are tolerated; the fifth is raised. In ``reschedule`` mode every poll runs
+    in a new process and cannot count failures, so they are tolerated until the timeout. For 60 seconds after the first
+    poll the export may be unknown; after that, not found fails the task immediately, as a failed export does.
 
-    ``mode``, ``soft_fail`` and the other arguments are those of every sensor of Airflow. With ``soft_fail`` an export
-    that fails, is not found or is not done in time skips the task; with ``never_fail`` every error does.
+    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and the other arguments are those of every Airflow sensor.
+    With ``soft_fail`` an export that fails, is not found or is not done in time skips the task; with ``never_fail``
+    every error does.
 
     The sensor pushes no XCom.
 
     :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
-    :param poke_interval: seconds, or a timedelta, between two polls, a year at most; default 60.
-    :param timeout: seconds, or a timedelta, until the sensor times out, a year at most; default: Airflow's
-        ``[sensors] default_timeout``, 7 days.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
-    :raises CruxInvalidRequestError: when the DAG is parsed, if ``poke_interval`` or ``timeout`` is too long.
     :raises AirflowFailException: if the export failed or does not exist.
     :raises AirflowSensorTimeout: if it is not done in time; Airflow does not retry this.
     :raises CruxTransientError: after five consecutive failed polls.
@@ -66,18 +61,11 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         self,
         *,
         export_uuid: str,
-        poke_interval: timedelta | float = 60,
-        timeout: timedelta | float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
     ) -> None:
-        # before Airflow makes timedeltas of them
-        if problems := sensor_problems(poke_interval, timeout):
-            raise InvalidArgumentsError(f"Task {kwargs.get('task_id')!r}: {'; '.join(problems)}")
-        if timeout is not None:  # Airflow 2 has no None for its default
-            kwargs["timeout"] = timeout
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        super().__init__(**kwargs)
         self.export_uuid = export_uuid
         self.deferrable = deferrable
         self.crux_conn_id = crux_conn_id
@@ -101,30 +89,28 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         with self._skip_if_wanted():
             done = self.poke(context)
         if not done:
-            self.defer_until_done(replace(self._poller, deadline=time.time() + self.timeout))
+            self.defer_until_done(self._poller)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Poll once, and tell whether the export is done."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-            while True:
-                poll = self.hook.poll_export(self.export_uuid)
-                outcome = self._poller.evaluate(poll, time.time())
-                if not isinstance(outcome, PollAgain):
-                    return True
-                if outcome.warning is not None:
-                    self.log.warning(outcome.warning)
-                if not (self.reschedule and isinstance(poll, CruxNotFoundError)):
+            result = self.hook.poll(self._poller)
+            while isinstance(result, PollAgain):
+                if not (self.reschedule and result.rest_of_grace):
                     return False
                 # The next poll would be another process's, which does not know when the 60 seconds began (Airflow 2
                 # does not say), so this process waits for their end, and no longer.
-                time.sleep(min(outcome.delay, self._poller.rest_of_grace(time.time())))
+                time.sleep(min(result.delay, result.rest_of_grace))
+                result = self.hook.poll(self._poller)
+            return True
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> None:  # noqa: ARG002
         """Resume when the trigger has fired; see :meth:`execute`."""
         with self._skip_if_wanted():
             try:
                 with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-                    self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted_at)
+                    accepted = datetime.fromtimestamp(accepted_at, UTC)
+                    self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
             except CruxExportTimeoutError as error:
                 raise AirflowSensorTimeout(str(error)) from error
 
@@ -145,4 +131,4 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
     @cached_property
     def _poller(self) -> ExportPoller:
         """The wait in this process; Airflow or the trigger decides when it times out."""
-        return ExportPoller(self.export_uuid, time.time(), deadline=float("inf"), poll_interval=self.poke_interval)
+        return ExportPoller(self.export_uuid, datetime.now(UTC), deadline=None, poll_interval=self.poke_interval)

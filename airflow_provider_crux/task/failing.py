@@ -23,12 +23,7 @@ class InvalidArgumentsError(CruxInvalidRequestError, AirflowFailException):
 
 @contextmanager
 def fail_without_retry(*errors: type[CruxError]) -> Iterator[None]:
-    """
-    Fail the task immediately for errors that a retry cannot fix.
-
-    :param errors: their classes.
-    :raises AirflowFailException: instead of each of them.
-    """
+    """Raise Airflow's AirflowFailException instead of ``errors``, so that the task fails without a retry."""
     try:
         yield
     except errors as error:

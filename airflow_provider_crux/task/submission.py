@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -138,7 +138,8 @@ class ExportSubmission:
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):
-            if within_not_found_grace(outcome, accepted_at=export.accepted_at, now=time.time()):
+            accepted_at = datetime.fromtimestamp(export.accepted_at, UTC)
+            if within_not_found_grace(outcome, accepted_at=accepted_at, now=datetime.now(UTC)):
                 return None
             if not isinstance(outcome, CruxNotFoundError):
                 raise outcome

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
@@ -80,19 +80,20 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
             self._check_hash_key()
             target = self._check_target(context)
-            now = time.time()
-            poller = ExportPoller(self.export_uuid, now, now + self.timeout, self.poll_interval)
-            outcome = poller.evaluate(self.hook.poll_export(self.export_uuid), now)
-            if self.deferrable and isinstance(outcome, PollAgain):
+            now = datetime.now(UTC)
+            poller = ExportPoller(self.export_uuid, now, now + timedelta(seconds=self.timeout), self.poll_interval)
+            result = self.hook.poll(poller)
+            if self.deferrable and isinstance(result, PollAgain):
                 self.defer_until_done(poller)
-            return self._transfer_or_advise(context, self.hook.finish_polling(poller, outcome), target)
+            return self._transfer_or_advise(context, self.hook.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
             self._check_hash_key()
             target = self._check_target(context)
-            export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted_at)
+            accepted = datetime.fromtimestamp(accepted_at, UTC)
+            export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
             export = export or self.hook.get_export(self.export_uuid)
             return self._transfer_or_advise(context, export, target)
 

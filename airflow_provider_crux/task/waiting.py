@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_provider_crux.api.errors import export_failed, trigger_poll_error
-from airflow_provider_crux.api.polling import (
-    POLL_INTERVAL,
-    ExportPoller,
-    PollAgain,
-    export_uuid_from_event,
-    state_from_event,
-)
-from airflow_provider_crux.api.responses import Export, ExportState
+from airflow_provider_crux.api.polling import POLL_INTERVAL, ExportPoller, WaitOutcome, outcome_from_event
 from airflow_provider_crux.api.retries import RETRY_BUDGET
+from airflow_provider_crux.exceptions import CruxExportTimeoutError
 from airflow_provider_crux.hooks.crux import CruxHook
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator as _Operator
+
+    from airflow_provider_crux.api.responses import Export
 else:
     # a mixin: the sensor has another base class than the others
     _Operator = object
 
-BACKSTOP_MARGIN: Final = RETRY_BUDGET + 60.0
-"""Seconds that the trigger has after its deadline for its last poll and its event, before Airflow ends the deferral."""
+BACKSTOP_MARGIN: Final = timedelta(seconds=RETRY_BUDGET + 60)
+"""Time that the trigger has after its deadline for its last poll and its event, before Airflow ends the deferral."""
 
 MIN_RESUME_DELAY: Final = 10.0
 """
@@ -42,10 +37,11 @@ class ExportWaitMixin(_Operator):
     """
     What a task needs to wait for an export.
 
-    The task sets ``crux_conn_id`` and has an ``execute_complete`` that accepts ``event`` and ``accepted_at``.
+    The task sets ``crux_conn_id`` and ``timeout``. Its ``execute_complete`` accepts ``event`` and ``accepted_at``.
     """
 
     crux_conn_id: str
+    timeout: float
 
     @cached_property
     def hook(self) -> CruxHook:
@@ -56,30 +52,31 @@ class ExportWaitMixin(_Operator):
         """
         Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
 
-        :param poller: the wait.
+        :param poller: the wait. Without a deadline, as in a sensor, the task's ``timeout`` begins now.
         :param resume_kwargs: what ``execute_complete`` receives besides the event and ``accepted_at``. ``dag.test()``
             passes the event alone.
         """
         from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
-        now = time.time()
-        backstop = timedelta(seconds=max(0.0, poller.deadline - now) + BACKSTOP_MARGIN)
+        now = datetime.now(UTC)
+        deadline = poller.deadline or now + timedelta(seconds=self.timeout)
+        backstop = max(timedelta(0), deadline - now) + BACKSTOP_MARGIN
         self.defer(
             trigger=CruxExportTrigger(
                 crux_conn_id=self.crux_conn_id,
                 export_uuid=poller.export_uuid,
-                accepted_at=poller.accepted_at,
-                deadline=poller.deadline,
+                accepted_at=poller.accepted_at.timestamp(),
+                deadline=deadline.timestamp(),
                 poll_interval=poller.poll_interval,
-                first_poll_at=now + MIN_RESUME_DELAY,
+                first_poll_at=now.timestamp() + MIN_RESUME_DELAY,
             ),
             method_name="execute_complete",
-            kwargs={"accepted_at": poller.accepted_at, **resume_kwargs},
+            kwargs={"accepted_at": poller.accepted_at.timestamp(), **resume_kwargs},
             # a shorter limit that the user set for the task also applies in the triggerer
             timeout=min(backstop, self.execution_timeout or backstop),
         )
 
-    def raise_unless_done(self, event: object, *, export_uuid: str, accepted_at: float) -> Export | None:
+    def raise_unless_done(self, event: object, *, export_uuid: str, accepted_at: datetime) -> Export | None:
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
@@ -91,19 +88,16 @@ class ExportWaitMixin(_Operator):
         :raises CruxExportTimeoutError: if it was not done in time.
         :raises CruxError: if the worker's own poll fails too.
         """
-        state = state_from_event(event, export_uuid=export_uuid)
-        if state is ExportState.DONE:
+        outcome = outcome_from_event(event, export_uuid=export_uuid)
+        if outcome is WaitOutcome.DONE:
             return None
-        if state is ExportState.FAILED:
+        if outcome is WaitOutcome.FAILED:
             raise export_failed(export_uuid)
-        deadline = 0.0 if state is ExportState.TIMED_OUT else float("inf")
-        poller = ExportPoller(export_uuid, accepted_at, deadline, POLL_INTERVAL)
-        outcome = poller.evaluate(self.hook.poll_export(export_uuid), time.time())
-        if isinstance(outcome, PollAgain):
-            raise trigger_poll_error(export_uuid, poller.reason)
-        return outcome
-
-
-def export_uuid_of(event: object) -> str:
-    """Return the UUID in an event, or an empty text: ``dag.test()`` passes nothing else to a resumed task."""
-    return export_uuid_from_event(event) or ""
+        # the deadline is over: this poll is the only one
+        poller = ExportPoller(export_uuid, accepted_at, datetime.now(UTC), POLL_INTERVAL)
+        try:
+            return self.hook.finish_polling(poller)
+        except CruxExportTimeoutError:
+            if outcome is WaitOutcome.TIMED_OUT:
+                raise
+            raise trigger_poll_error(export_uuid, poller.reason) from None

@@ -1,7 +1,7 @@
 """
 Download the file behind a presigned URL. The request carries nothing of ours but the user agent.
 
-Which URL may be opened is decided in :mod:`airflow_provider_crux.api.responses`.
+Which URL may be opened is decided in :mod:`airflow_provider_crux.api.urls`.
 """
 
 from __future__ import annotations

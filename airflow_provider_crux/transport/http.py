@@ -11,7 +11,9 @@ import json
 import ssl
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
+from itertools import count
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,8 +29,8 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
-from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse
-from airflow_provider_crux.api.retries import Outcome, retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
+from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
@@ -55,6 +57,7 @@ class HttpClient:
         _check_ca_bundle(settings)
         self.session = new_session(settings)
         self._settings = settings
+        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._log = log
 
     def send(
@@ -65,27 +68,19 @@ class HttpClient:
         max_retries: int,
         before_sending: Callable[[], object] | None = None,
     ) -> ApiResponse:
-        """
-        Send a request and read its response; send it again as the retry policy says.
-
-        :param request: what to send.
-        :param secrets: what no error may show.
-        :param max_retries: how often it may be sent again.
-        :param before_sending: called before each attempt.
-        """
-        peer = Peer(self._settings.name, proxied=self._settings.proxy is not None)
+        """Send a request and read its response, with retries; ``before_sending`` is called before each attempt."""
 
         def exchange() -> ApiResponse:
             body = None if request.body is None else json.dumps(request.body).encode()
-            if not request.idempotent:
+            if not request.action.idempotent:
                 # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
                 # whether the server has read this one.
                 self.session.close()
             if before_sending is not None:
                 before_sending()
-            sent_at = time.time()
+            sent_at = datetime.now(UTC)
             with (
-                translated_errors(request, peer=peer, secrets=secrets),
+                translated_errors(request.action, peer=self._peer, secrets=secrets),
                 send_once(
                     self.session,
                     self._settings,
@@ -98,53 +93,41 @@ class HttpClient:
                     response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
                 )
 
-        return send_with_retries(exchange, request, peer=peer, max_retries=max_retries, log=self._log)
+        return send_with_retries(exchange, request.action, peer=self._peer, max_retries=max_retries, log=self._log)
 
 
-def send_with_retries(exchange: Callable[[], R], request: ApiRequest, *, peer: Peer, max_retries: int, log: Any) -> R:
+def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
     """
-    Send a request, and send it again as the retry policy says.
+    Make attempts until :func:`~airflow_provider_crux.api.retries.retry_delay` says that one is final.
 
-    :param exchange: one attempt.
-    :param request: what it sends.
-    :param peer: the server, for the log.
-    :param max_retries: how often it may be sent again.
-    :param log: receives a line before each retry.
     :return: the last response.
     :raises CruxError: the last error.
     """
     started = time.monotonic()
-    first: R | CruxTransientError
-    try:
-        first = exchange()
-    except CruxTransientError as error:
-        first = error
-    if not should_retry(request, first):
-        return unwrap(first)  # type: ignore[return-value]
-    # Only now, because it costs as much as half of the exchange; it counts the first attempt like the later ones.
-    from tenacity import RetryCallState, Retrying
-
-    outcomes: list[Outcome] = [first]
-
-    def attempt() -> ApiResponse:
-        return unwrap(outcomes.pop()) if outcomes else exchange()
-
-    def log_retry(state: RetryCallState) -> None:
-        outcome: Any = state.outcome
-        result = outcome.exception() if outcome.failed else outcome.result()
-        delay = state.next_action.sleep if state.next_action else 0.0
-        log.info(retry_message(request, result, peer=peer, delay=delay))
-
-    policy = retry_policy(request, max_retries=max_retries, elapsed=time.monotonic() - started)
-    return Retrying(**policy, before_sleep=log_retry)(attempt)  # type: ignore[return-value]
+    outcome: R | CruxTransientError
+    for attempt in count(1):
+        try:
+            outcome = exchange()
+        except CruxTransientError as error:
+            outcome = error
+        delay = retry_delay(
+            action,
+            outcome,
+            peer=peer,
+            attempt=attempt,
+            elapsed=time.monotonic() - started,
+            max_retries=max_retries,
+            now=datetime.now(UTC),
+        )
+        if delay is None:
+            break
+        log.info(retry_message(action, outcome, peer=peer, delay=delay))
+        time.sleep(delay)
+    return unwrap(outcome)
 
 
 def new_session(settings: ConnectionSettings) -> requests.Session:
-    """
-    Return a session that sends our user agent, keeps no cookies and knows the connection's CA bundle and proxy.
-
-    :param settings: the connection; its credentials are not used.
-    """
+    """Return a session with our user agent and the connection's CA bundle and proxy, without cookies or credentials."""
     session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, Adapter(settings.response_timeout))
@@ -220,7 +203,8 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
     """
     Return proxy and TLS context for the triggerer: those of the connection, or else those of the environment.
 
-    :param settings: the connection. The environment is read as requests reads it for a worker.
+    The environment is read as requests reads it for a worker.
+
     :raises CruxInvalidConnectionError: if the triggerer cannot use the proxy, or the CA bundle is unusable.
     """
     url = settings.base_url
@@ -248,15 +232,15 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
 
 
 @contextmanager
-def translated_errors(request: ApiRequest, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
+def translated_errors(action: Action, *, peer: Peer, secrets: Collection[str]) -> Iterator[None]:
     """Raise ours instead of the errors of requests and urllib3, whose texts may show the URL."""
     try:
         yield
     except (exceptions.RequestException, HTTPError) as error:
-        raise _translated(error, request, peer, secrets) from None
+        raise _translated(error, action, peer, secrets) from None
 
 
-def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Collection[str]) -> CruxError:
+def _translated(error: Exception, action: Action, peer: Peer, secrets: Collection[str]) -> CruxError:
     cause: Any = error
     factory: Callable[..., CruxError] = errors.response_lost
     if isinstance(error, NothingSentError):
@@ -275,7 +259,7 @@ def _translated(error: Exception, request: ApiRequest, peer: Peer, secrets: Coll
         cause = getattr(inner, "reason", inner)
         # without urllib3's "Unable to connect to proxy", which is not so
         cause = getattr(cause, "original_error", cause)
-    return factory(request, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
+    return factory(action, f"{type(cause).__name__}: {cause}", peer=peer, secrets=secrets)
 
 
 def _read_body(response: requests.Response) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain, event_payload
-from airflow_provider_crux.api.responses import ExportState
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, WaitOutcome, event_payload
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxExportTimeoutError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class CruxExportTrigger(BaseTrigger):
         accepted_at: float,
         deadline: float,
         poll_interval: float,
-        first_poll_at: float = 0.0,
+        first_poll_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.crux_conn_id = crux_conn_id
@@ -75,17 +74,17 @@ class CruxExportTrigger(BaseTrigger):
         """Wait, and yield the one event."""
         try:
             await self._wait()
-            state = ExportState.DONE
+            outcome = WaitOutcome.DONE
         except CruxError as error:
             self.log.error(str(error))  # noqa: TRY400 - Crux Connect's fault or the connection's, not this program's
             match error:
                 case CruxExportFailedError():
-                    state = ExportState.FAILED
+                    outcome = WaitOutcome.FAILED
                 case CruxExportTimeoutError():
-                    state = ExportState.TIMED_OUT
+                    outcome = WaitOutcome.TIMED_OUT
                 case _:
-                    state = ExportState.UNKNOWN
-        yield TriggerEvent(event_payload(self.export_uuid, state))  # type: ignore[no-untyped-call]
+                    outcome = WaitOutcome.UNKNOWN
+        yield TriggerEvent(event_payload(self.export_uuid, outcome))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Tell a person who ends the waiting task that the export continues (Airflow 3.3)."""
@@ -97,11 +96,15 @@ class CruxExportTrigger(BaseTrigger):
         # here, so that parsing a DAG file does not import aiohttp
         from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
 
-        poller = ExportPoller(self.export_uuid, self.accepted_at, self.deadline, self.poll_interval, self.first_poll_at)
+        poller = ExportPoller(
+            self.export_uuid,
+            datetime.fromtimestamp(self.accepted_at, UTC),
+            datetime.fromtimestamp(self.deadline, UTC),
+            self.poll_interval,
+            None if self.first_poll_at is None else datetime.fromtimestamp(self.first_poll_at, UTC),
+        )
         async with CruxAsyncHook(self.crux_conn_id) as hook:
-            outcome: Export | PollAgain = poller.first_delay(time.time())
-            while isinstance(outcome, PollAgain):
-                if outcome.warning is not None:
-                    self.log.warning(outcome.warning)
-                await asyncio.sleep(outcome.delay)
-                outcome = poller.evaluate(await hook.poll_export(self.export_uuid), time.time())
+            result: Export | PollAgain = poller.first_delay(datetime.now(UTC))
+            while isinstance(result, PollAgain):
+                await asyncio.sleep(result.delay)
+                result = await hook.poll(poller)

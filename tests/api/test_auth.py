@@ -8,7 +8,14 @@ from collections.abc import Callable, Generator
 import pytest
 
 from airflow_provider_crux.api.auth import TOKEN_LIFETIME, TokenAuth
-from airflow_provider_crux.api.requests import NIL_UUID, ApiRequest, ApiResponse, get_export_request, login_request
+from airflow_provider_crux.api.requests import (
+    NIL_UUID,
+    Action,
+    ApiRequest,
+    ApiResponse,
+    get_export_request,
+    login_request,
+)
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name
 from airflow_provider_crux.exceptions import CruxAuthenticationError
 
@@ -122,7 +129,7 @@ def test_a_token_is_renewed_before_its_two_hours_are_over() -> None:
 
 def test_no_repr_shows_a_credential(login_auth: TokenAuth) -> None:
     FakeCrux().run_flow(login_auth.auth_flow(GET))
-    request = ApiRequest("GET", "/", "try", idempotent=True, token="token-1")
+    request = ApiRequest("GET", "/", Action("try"), token="token-1")
     for value in (login_auth, login_request("ada", "pass word"), request):
         assert "pass word" not in repr(value)
         assert "token-1" not in repr(value)

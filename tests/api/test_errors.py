@@ -10,20 +10,16 @@ import pytest
 from airflow_provider_crux import exceptions
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
-from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import (
     DOWNLOAD,
-    NIL_UUID,
-    ApiRequest,
+    GET_EXPORT,
+    REQUEST_EXPORT,
+    Action,
     ApiResponse,
-    export_orders_request,
-    get_export_request,
 )
 from airflow_provider_crux.api.settings import connection_name
 
-POST = export_orders_request(OrdersExportRequest())
-GET = get_export_request(NIL_UUID)
 SECRET = "hunter2hunter2"
 CRUX = Peer(connection_name("crux_eu"))
 FILE_HOST = Peer(connection_name("crux_eu"), file_host="files.example:443")
@@ -32,10 +28,10 @@ QUERY = "X-Amz-Credential=AKIAEXAMPLE%2F20260102&X-Amz-Signature=0f1e2d3c4b5a697
 URL = f"https://files.example/exports/orders.csv?{QUERY}"
 
 
-def error_for_status(request: ApiRequest, status: int) -> exceptions.CruxError:
+def error_for_status(action: Action, status: int) -> exceptions.CruxError:
     echo = f"<pre>Authorization: Token {SECRET}</pre> {SECRET}".encode()
     response = ApiResponse(status=status, headers={"content-type": "text/html"}, body=echo)
-    return errors.error_for_status(request, response, peer=CRUX, secrets=[SECRET])
+    return errors.error_for_status(action, response, peer=CRUX, secrets=[SECRET])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +54,7 @@ def error_for_status(request: ApiRequest, status: int) -> exceptions.CruxError:
     ],
 )
 def test_each_status_has_its_class_and_a_remedy_and_shows_no_secret(status, error_class, remedy) -> None:
-    error = error_for_status(POST, status)
+    error = error_for_status(REQUEST_EXPORT, status)
     assert type(error) is error_class
     message = str(error)
     assert message.startswith(f"Could not request an export of orders: Crux Connect returned HTTP {status} (text/html")
@@ -70,15 +66,15 @@ def test_each_status_has_its_class_and_a_remedy_and_shows_no_secret(status, erro
 
 def test_an_unavailable_service_that_says_when_to_come_back_has_not_processed_the_request() -> None:
     response = ApiResponse(status=503, headers={"retry-after": "7"}, body=b"")
-    error = errors.error_for_status(POST, response, peer=CRUX)
+    error = errors.error_for_status(REQUEST_EXPORT, response, peer=CRUX)
     assert type(error) is exceptions.CruxUnavailableError
     assert str(error).endswith(". Try again later")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_request_for_a_status_is_never_ambiguous(status: int) -> None:
-    assert isinstance(error_for_status(GET, status), exceptions.CruxTransientError)
-    assert isinstance(errors.response_lost(GET, "reset", peer=CRUX), exceptions.CruxTransientError)
+    assert isinstance(error_for_status(GET_EXPORT, status), exceptions.CruxTransientError)
+    assert isinstance(errors.response_lost(GET_EXPORT, "reset", peer=CRUX), exceptions.CruxTransientError)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +112,10 @@ def test_each_status_of_a_download_has_its_class_and_a_remedy_and_shows_no_secre
 
 
 @pytest.mark.parametrize("make", [errors.connection_failed, errors.certificate_rejected, errors.invalid_request_url])
-@pytest.mark.parametrize(("api_request", "peer"), [(POST, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
-def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, api_request, peer: Peer) -> None:
-    message = str(make(api_request, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
-    assert message.startswith(f"Could not {api_request.action}: ")
+@pytest.mark.parametrize(("action", "peer"), [(REQUEST_EXPORT, CRUX), (DOWNLOAD, FILE_HOST)], ids=["API", "file"])
+def test_a_request_that_was_not_sent_says_so_and_names_the_connection(make, action: Action, peer: Peer) -> None:
+    message = str(make(action, f"reason {SECRET}", peer=peer, secrets=[SECRET]))
+    assert message.startswith(f"Could not {action.text}: ")
     assert "(reason ***). Nothing was sent. Check th" in message
     names_storage = make is errors.connection_failed and peer is FILE_HOST
     assert ("files.example:443." if names_storage else "connection 'crux_eu'") in f"{message}."

@@ -52,7 +52,7 @@ def response(body: object) -> ApiResponse:
 def test_the_list_takes_the_body_of_the_export_and_may_be_repeated(request: OrdersExportRequest) -> None:
     listed, exported = list_orders_request(request), export_orders_request(request)
     assert (listed.method, listed.path, listed.body) == ("POST", "/api/orders/", exported.body)
-    assert (listed.idempotent, exported.idempotent) == (True, False)
+    assert (listed.action.idempotent, exported.action.idempotent) == (True, False)
 
 
 @given(requests())

@@ -1,27 +1,23 @@
-"""When a request is sent again: run by tenacity, as every transport does, but without waiting."""
+"""When a request is sent again, and when not."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 import pytest
-from tenacity import Retrying
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
-from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.requests import (
-    NIL_UUID,
-    ApiRequest,
+    DOWNLOAD,
+    GET_EXPORT,
+    REQUEST_EXPORT,
+    Action,
     ApiResponse,
-    export_orders_request,
-    get_export_request,
 )
-from airflow_provider_crux.api.retries import retry_message, retry_policy, should_retry, unwrap
+from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
-POST = export_orders_request(OrdersExportRequest())
-GET = get_export_request(NIL_UUID)
 PEER = Peer("connection 'crux_default'")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -41,83 +37,107 @@ class Server:
         self.attempts = 0
         self.delays: list[float] = []
 
-    def __call__(self, request: ApiRequest) -> ApiResponse:
+    def __call__(self, action: Action) -> ApiResponse:
         outcome = self.outcomes[min(self.attempts, len(self.outcomes) - 1)]
         self.attempts += 1
         if isinstance(outcome, CruxError):
             raise outcome
         return outcome
 
-    def send(self, request: ApiRequest, max_retries: int = 3) -> ApiResponse:
-        return Retrying(**retry_policy(request, max_retries=max_retries), sleep=self.delays.append)(self, request)
+    def send(self, action: Action, max_retries: int = 3) -> ApiResponse:
+        """Send a request as every transport does, but without waiting."""
+        outcome: ApiResponse | CruxTransientError
+        while True:
+            try:
+                outcome = self(action)
+            except CruxTransientError as error:
+                outcome = error
+            delay = retry_delay(
+                action,
+                outcome,
+                peer=PEER,
+                attempt=self.attempts,
+                elapsed=sum(self.delays),
+                max_retries=max_retries,
+                now=NOW,
+            )
+            if delay is None:
+                return unwrap(outcome)
+            self.delays.append(delay)
 
 
-@pytest.mark.parametrize("outcome", [response(429), errors.connection_failed(POST, "refused", peer=PEER)])
-@pytest.mark.parametrize("api_request", [POST, GET], ids=["POST", "GET"])
-def test_a_request_that_was_not_processed_is_sent_again(api_request, outcome) -> None:
+@pytest.mark.parametrize("outcome", [response(429), errors.connection_failed(REQUEST_EXPORT, "refused", peer=PEER)])
+@pytest.mark.parametrize("action", [REQUEST_EXPORT, GET_EXPORT], ids=["POST", "GET"])
+def test_a_request_that_was_not_processed_is_sent_again(action, outcome) -> None:
     server = Server(outcome, outcome, response(200))
-    assert server.send(api_request).status == 200
+    assert server.send(action).status == 200
     assert server.attempts == 3
     assert 1 <= server.delays[0] <= 2 <= server.delays[1] <= 3
 
 
-@pytest.mark.parametrize("api_request", [POST, GET], ids=["POST", "GET"])
-def test_a_request_is_sent_again_to_a_server_that_says_when_to_come_back(api_request) -> None:
+@pytest.mark.parametrize("action", [REQUEST_EXPORT, GET_EXPORT], ids=["POST", "GET"])
+def test_a_request_is_sent_again_to_a_server_that_says_when_to_come_back(action) -> None:
     server = Server(response(503, **{"retry-after": "7"}), response(200))
-    assert server.send(api_request).status == 200
+    assert server.send(action).status == 200
     assert 7 <= server.delays[0] <= 8
 
 
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 520, 408])
 def test_a_post_that_may_have_been_processed_is_never_sent_again_but_a_get_is(status: int) -> None:
     server = Server(response(status), response(200))
-    assert server.send(POST).status == status
+    assert server.send(REQUEST_EXPORT).status == status
     assert server.attempts == 1
-    assert Server(response(status), response(200)).send(GET).status == 200
+    assert Server(response(status), response(200)).send(GET_EXPORT).status == 200
 
 
 def test_a_post_whose_response_was_lost_is_never_sent_again_but_a_get_is() -> None:
-    server = Server(errors.response_lost(POST, "reset", peer=PEER), response(200))
+    server = Server(errors.response_lost(REQUEST_EXPORT, "reset", peer=PEER), response(200))
     with pytest.raises(CruxAmbiguousError, match="may send a second e-mail"):
-        server.send(POST)
+        server.send(REQUEST_EXPORT)
     assert server.attempts == 1
-    assert Server(errors.response_lost(GET, "reset", peer=PEER), response(200)).send(GET).status == 200
+    assert Server(errors.response_lost(GET_EXPORT, "reset", peer=PEER), response(200)).send(GET_EXPORT).status == 200
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 415, 422])
 def test_a_final_response_is_not_retried(status: int) -> None:
     server = Server(response(status))
-    assert server.send(GET).status == status
+    assert server.send(GET_EXPORT).status == status
     assert server.attempts == 1
 
 
 def test_the_last_response_is_returned_when_no_retry_is_left() -> None:
     server = Server(UNAVAILABLE)
-    assert server.send(POST, max_retries=2).status == 503
+    assert server.send(REQUEST_EXPORT, max_retries=2).status == 503
     assert server.attempts == 3
     server = Server(UNAVAILABLE)
-    server.send(POST, max_retries=0)
+    server.send(REQUEST_EXPORT, max_retries=0)
     assert server.attempts == 1
 
 
-def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
+def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it() -> None:
     server = Server(response(429, **{"retry-after": "100"}))
-    elapsed = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: elapsed[0])
-
-    def sleep(seconds: float) -> None:
-        elapsed[0] += seconds
-
-    Retrying(**retry_policy(POST, max_retries=99), sleep=sleep)(server, POST)
+    assert server.send(REQUEST_EXPORT, max_retries=99).status == 429
     assert server.attempts == 3  # at 0, 100 and 200 seconds; a fourth would come after the budget of 300
 
 
-def test_the_budget_counts_what_earlier_attempts_used_of_it() -> None:
-    server = Server(response(429, **{"retry-after": "100"}))
-    Retrying(**retry_policy(POST, max_retries=99, elapsed=250), sleep=server.delays.append)(server, POST)
-    assert server.attempts == 1
+def test_the_budget_counts_what_slow_attempts_used_of_it() -> None:
+    def delay(elapsed: float) -> float | None:
+        return retry_delay(
+            REQUEST_EXPORT, response(429), peer=PEER, attempt=1, elapsed=elapsed, max_retries=99, now=NOW
+        )
+
+    assert delay(297) is not None
+    assert delay(299) is None
+
+
+def test_our_own_delay_grows_to_half_a_minute() -> None:
+    delays = [
+        retry_delay(GET_EXPORT, response(500), peer=PEER, attempt=attempt, elapsed=0, max_retries=999, now=NOW)
+        for attempt in (1, 2, 3, 4, 5, 6, 999)
+    ]
+    bases = [1, 2, 4, 8, 16, 30, 30]
+    assert all(base <= delay <= base + 1 for base, delay in zip(bases, delays, strict=True) if delay is not None)
+    assert None not in delays
 
 
 @pytest.mark.parametrize(
@@ -133,17 +153,28 @@ def test_the_budget_counts_what_earlier_attempts_used_of_it() -> None:
         (CruxUnavailableError("no connection"), True, True),
     ],
 )
-def test_whether_a_first_attempt_is_retried_does_not_need_tenacity(outcome, post: bool, get: bool) -> None:
-    assert should_retry(POST, outcome) is post
-    assert should_retry(GET, outcome) is get
+def test_which_outcomes_are_retried(outcome, post: bool, get: bool) -> None:
+    for action, retried in ((REQUEST_EXPORT, post), (GET_EXPORT, get)):
+        delay = retry_delay(action, outcome, peer=PEER, attempt=1, elapsed=0, max_retries=3, now=NOW)
+        assert (delay is not None) is retried
+
+
+def test_a_file_is_requested_again_after_every_status_but_those_that_stay() -> None:
+    storage = Peer("connection 'crux_default'", file_host="files.example:443")
+    for status in (204, 302, 400, 404, 410, 500):
+        delay = retry_delay(DOWNLOAD, response(status), peer=storage, attempt=1, elapsed=0, max_retries=3, now=NOW)
+        assert delay is not None
+    for status in (200, 403, 407):
+        delay = retry_delay(DOWNLOAD, response(status), peer=storage, attempt=1, elapsed=0, max_retries=3, now=NOW)
+        assert delay is None
 
 
 def test_the_log_says_why_and_when_a_request_is_sent_again() -> None:
-    assert retry_message(GET, response(503), peer=PEER, delay=2.04) == (
+    assert retry_message(GET_EXPORT, response(503), peer=PEER, delay=2.04) == (
         "Could not get the status of the export: Crux Connect returned HTTP 503. Retrying in 2.0 s"
     )
     error = CruxUnavailableError("Could not log in: cannot connect")
-    assert retry_message(GET, error, peer=PEER, delay=2) == "Could not log in: cannot connect. Retrying in 2.0 s"
+    assert retry_message(GET_EXPORT, error, peer=PEER, delay=2) == "Could not log in: cannot connect. Retrying in 2.0 s"
 
 
 def test_an_outcome_is_the_response_or_raises_its_error() -> None:
@@ -154,5 +185,5 @@ def test_an_outcome_is_the_response_or_raises_its_error() -> None:
 
 def test_retry_after_takes_precedence_over_our_own_delay() -> None:
     server = Server(response(429, **{"retry-after": "40"}), response(200))
-    server.send(POST)
+    server.send(REQUEST_EXPORT)
     assert 40 <= server.delays[0] <= 41

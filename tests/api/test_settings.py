@@ -142,7 +142,7 @@ def test_an_extra_may_be_text_or_null_as_airflows_forms_store_it() -> None:
 def test_the_credentials_of_the_proxy_are_secrets_of_the_connection() -> None:
     proxy = "http://ada:hunter2@proxy.example:3128"
     assert read(password="t0ken", extra={"proxy": proxy}).secrets == ("t0ken", *secrets_in_proxy(proxy))
-    assert "hunter2" in read(extra={"proxy": proxy}).proxy_secrets
+    assert "hunter2" in read(extra={"proxy": proxy}).secrets
     assert read(password="t0ken").secrets == ("t0ken",)
 
 

@@ -79,7 +79,7 @@ if AIRFLOW_VERSION >= (3, 2):
 if AIRFLOW_VERSION >= (3, 3):
     RUNS |= {"e2e_partition": 2}
 
-# The DAGs of the table in docs/versions.md, in its order, and their schedules as Airflow 3 writes them.
+# The DAGs of the table in docs/evidence/versions.md, in its order, and their schedules as Airflow 3 writes them.
 SCHEDULES = {
     EXPORT_EXAMPLE: "@daily",
     STORAGE_EXAMPLE: "@daily",
@@ -313,7 +313,7 @@ def test_versions_page_shows_the_interval_of_each_run(
 
     if versions_page.RECORD:
         versions_page.write_table(table)
-    assert versions_page.read_table() == table, "run make versions and review the changes of docs/versions.md"
+    assert versions_page.read_table() == table, "run make versions and review the changes of docs/evidence/versions.md"
 
 
 def test_no_export_was_requested_twice(

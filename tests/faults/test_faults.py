@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tenacity
 
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError
+from airflow_provider_crux.hooks import crux_async
 from airflow_provider_crux.hooks.crux import CruxHook
+from airflow_provider_crux.transport import http
 from tests.certificates import self_signed_certificate
 from tests.faults.cases import CASES, REDIRECT, SLOW_BODY, Case, Outcome
 from tests.faults.operations import DAY, LOGIN_CREDENTIALS, OPERATIONS, PASSWORD, PREVIOUS_CONTENT, Operation
@@ -41,13 +45,12 @@ SECRETS = (TOKEN, PASSWORD, SIGNATURE, "X-Amz")
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Skip every delay before a retry; the list contains their seconds."""
     seconds: list[float] = []
-    blocking, looping = tenacity.Retrying, tenacity.AsyncRetrying
 
     async def sleep(delay: float) -> None:
         seconds.append(delay)
 
-    monkeypatch.setattr(tenacity, "Retrying", lambda **policy: blocking(**policy, sleep=seconds.append))
-    monkeypatch.setattr(tenacity, "AsyncRetrying", lambda **policy: looping(**policy, sleep=sleep))
+    monkeypatch.setattr(http, "time", SimpleNamespace(**{**vars(time), "sleep": seconds.append}))
+    monkeypatch.setattr(crux_async, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
     return seconds
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.api.errors import Peer, error_for_status
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.api.polling import state_from_event
+from airflow_provider_crux.api.polling import WaitOutcome, outcome_from_event
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import (
     DOWNLOAD,
     MAX_RESPONSE_BYTES,
+    ApiRequest,
     ApiResponse,
     export_orders_request,
     get_export_request,
@@ -23,12 +24,11 @@ from airflow_provider_crux.api.requests import (
 )
 from airflow_provider_crux.api.responses import (
     Export,
-    ExportState,
     parse_auth_token,
     parse_export,
     parse_export_uuid,
 )
-from airflow_provider_crux.api.retries import should_retry
+from airflow_provider_crux.api.retries import retry_delay
 from airflow_provider_crux.api.statuses import retry_after
 from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
@@ -92,20 +92,26 @@ def test_any_url_is_valid_or_rejected(text: str) -> None:
                 secrets_in_url(file_url(Export(uuid=UUID, status="completed", url=url), base_url=base_url))
 
 
+def is_sent_again(request: ApiRequest, response: ApiResponse) -> bool:
+    delay = retry_delay(request.action, response, peer=API, attempt=1, elapsed=0, max_retries=1, now=NOW)
+    assert delay is None or 0 <= delay <= 121
+    return delay is not None
+
+
 @given(any_response)
 def test_any_status_becomes_an_error(response: ApiResponse) -> None:
     for request in REQUESTS:
-        assert_can_be_logged(error_for_status(request, response, peer=API, secrets=[TOKEN]))
-        assert should_retry(request, response) in (True, False)
+        assert_can_be_logged(error_for_status(request.action, response, peer=API, secrets=[TOKEN]))
+        is_sent_again(request, response)
     assert_can_be_logged(error_for_status(DOWNLOAD, response, peer=STORAGE))
 
 
 @given(st.integers(100, 599))
 def test_export_request_is_sent_again_only_if_it_was_not_processed(status: int) -> None:
     response = ApiResponse(status=status, headers={}, body=b"")
-    assert should_retry(EXPORT_REQUEST, response) == (status == 429)
+    assert is_sent_again(EXPORT_REQUEST, response) == (status == 429)
     later = ApiResponse(status=status, headers={"retry-after": "7"}, body=b"")
-    assert should_retry(EXPORT_REQUEST, later) == (status in (429, 503))
+    assert is_sent_again(EXPORT_REQUEST, later) == (status in (429, 503))
 
 
 numbers = st.integers(-(10**30), 10**30).map(str) | st.text("0123456789+-. ", max_size=40)
@@ -134,11 +140,11 @@ def test_any_retry_after_is_bounded_or_ignored(value: str) -> None:
 
 
 @given(anything | st.binary() | st.dictionaries(names, anything), st.just(UUID) | st.text())
-def test_any_event_has_a_state(event: object, export_uuid: str) -> None:
-    assert isinstance(state_from_event(event, export_uuid=export_uuid), ExportState)
+def test_any_event_has_an_outcome(event: object, export_uuid: str) -> None:
+    assert isinstance(outcome_from_event(event, export_uuid=export_uuid), WaitOutcome)
 
 
 @given(anything)
 def test_any_state_of_an_event_is_known_or_unknown(state: object) -> None:
     event = {"export_uuid": UUID, "state": state}
-    assert isinstance(state_from_event(event, export_uuid=UUID), ExportState)
+    assert isinstance(outcome_from_event(event, export_uuid=UUID), WaitOutcome)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
+
+from airflow_provider_crux.transport import http
 
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Skip every delay before a retry on a worker; the list contains their seconds."""
-    import tenacity
-
     seconds: list[float] = []
-    real = tenacity.Retrying
-    monkeypatch.setattr(tenacity, "Retrying", lambda **policy: real(**policy, sleep=seconds.append))
+    monkeypatch.setattr(http, "time", SimpleNamespace(**{**vars(time), "sleep": seconds.append}))
     return seconds

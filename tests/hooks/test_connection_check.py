@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
+from airflow_provider_crux.transport import http
 from tests.certificates import self_signed_certificate
 from tests.raw_server import TOKEN, Fault, raw_server, silent_url, unused_url
 
@@ -38,13 +41,10 @@ def web_page(body: bytes = b"") -> Fault:
 
 @pytest.fixture(autouse=True)
 def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tenacity
-
     def fail(seconds: float) -> None:
         raise AssertionError(f"waited {seconds} s before a retry")
 
-    real = tenacity.Retrying
-    monkeypatch.setattr(tenacity, "Retrying", lambda **policy: real(**policy, sleep=fail))
+    monkeypatch.setattr(http, "time", SimpleNamespace(**{**vars(time), "sleep": fail}))
 
 
 def test_valid_token_takes_one_poll(connect, requests_mock) -> None:

@@ -25,7 +25,7 @@ from tests.operators.lake import DAYS, SINCE, UNTIL, Lake
 
 pytestmark = pytest.mark.usefixtures("connection")
 
-FILTERS: dict[str, Any] = {"start": 2, "limit": 9, "line_item_status": ["rejected", "allocated"]}
+FILTERS: dict[str, Any] = {"sort": {"key": "date", "dir": "des"}, "line_item_status": ["rejected", "allocated"]}
 
 
 def test_the_manifests_of_these_tests_are_as_published() -> None:
@@ -205,8 +205,7 @@ def test_a_file_that_is_missing_or_has_another_length_does_not_count(lake: Lake,
     assert coverage["files"] == 1
     text = logged()
     for name in ("gone", "short", "long"):
-        assert f"{name}.csv.manifest.json does not count: its file " in text
-        assert f"{name}.csv is missing or has another length; it is exported again" in text
+        assert f"{name}.csv.manifest.json does not count: its file is missing or has another length; it is exp" in text
     assert text.count("does not count") == 3
 
 
@@ -231,6 +230,12 @@ BROKEN: dict[str, bytes | dict[str, Any]] = {
     "host_empty": DAY | {"host": ""},
     "host_list": DAY | {"host": [HOST]},
     "request_text": DAY | {"request": "everything"},
+    "request_empty": DAY | {"request": []},
+    "request_deep": json.dumps(DAY).replace('"request": {', f'"request": {{"start": {"[" * 990}{"]" * 990}, ').encode(),
+    "request_unknown": manifest(DAYS[0], DAYS[1], filters={"color": "red"}),
+    "request_list": manifest(DAYS[0], DAYS[1], filters={"line_item_status": [1, None], "sort": []}),
+    "request_conjunction": manifest(DAYS[0], DAYS[1], filters={"status_conjunction": "or"}),
+    "request_start_null": manifest(DAYS[0], DAYS[1]) | {"request": {"start_date": None}},
     "start_number": DAY | {"interval_start": 20260101},
     "start_local": DAY | {"interval_start": "2026-01-01T00:00:00"},
     "end_word": DAY | {"interval_end": "tomorrow"},
@@ -268,7 +273,7 @@ def test_a_manifest_without_an_interval_does_not_count(
     folder.store(DAYS[0], DAYS[30], file="a.csv", **changes)
     gaps, coverage = find_gaps(folder.url, max_interval=MONTH)
     assert (gaps, coverage["files"]) == (ALL, 0)
-    assert "a.csv.manifest.json does not count: the interval of its export is unknown or empty" in logged()
+    assert "a.csv.manifest.json does not count: the interval of its export is unknown or empty, or its " in logged()
 
 
 @pytest.mark.parametrize(
@@ -285,16 +290,70 @@ def test_a_file_covers_nothing_after_its_request(
     assert find_gaps(folder.url, max_interval=MONTH)[0] == [(datetime(2026, 1, 9, 12, 30, tzinfo=UTC), DAYS[30])]
 
 
-def test_files_of_other_filters_do_not_cover(folder: Lake, find_gaps) -> None:
-    folder.store(DAYS[0], DAYS[10], file="all.csv")
-    folder.store(DAYS[10], DAYS[20], file="some.csv", filters=FILTERS | {"status_conjunction": "or"})
-    folder.store(DAYS[20], DAYS[30], file="both.csv", filters=FILTERS | {"status_conjunction": "and"})
-    folder.store(DAYS[20], DAYS[30], file="odd.csv", filters={"line_item_status": [1, None], "sort": []})
-    assert find_gaps(folder.url, max_interval=MONTH)[0] == [(DAYS[10], DAYS[30])]
-    # the same, written differently
-    filters = {"start": "2", "limit": 9, "line_item_status": "['allocated', 'rejected']"}
-    gaps, coverage = find_gaps(folder.url, max_interval=MONTH, **filters)
-    assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[10]), (DAYS[20], DAYS[30])], 1)
+def test_files_with_the_same_filters_cover_however_these_are_written(lake: Lake, find_gaps) -> None:
+    lake.store(DAYS[0], DAYS[10], filters=FILTERS)
+    lake.store(DAYS[10], DAYS[20], filters=FILTERS | {"status_conjunction": "or", "start": 0})
+    lake.store(DAYS[20], DAYS[29], filters=FILTERS | {"line_item_status": ["allocated", "rejected"]})
+    gaps, coverage = find_gaps(lake.url)
+    assert (gaps, coverage["files"]) == ([(DAYS[29], DAYS[30])], 3)
+
+
+SORTED_REJECTED = '{"sort": {"key": "date", "dir": "des"}, "line_item_status": ["allocated", "rejected"], '
+
+
+@pytest.mark.parametrize("skip_if_no_orders", [False, True])
+def test_two_kinds_of_filters_in_a_folder_fail_the_task_immediately(
+    folder: Lake, make_context, *, skip_if_no_orders: bool
+) -> None:
+    folder.store(DAYS[0], DAYS[10], file="a.csv")
+    folder.store(DAYS[10], DAYS[29], file="b.csv")
+    folder.store(DAYS[29], DAYS[30], file="c.csv", filters=FILTERS)
+    context = make_context()
+    operator = CruxExportCoverageOperator(
+        task_id="check", path=folder.url, since=SINCE, until=UNTIL, skip_if_no_orders=skip_if_no_orders, retries=3
+    )
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute(context)
+    root = folder.url.removeprefix("file://")
+    assert str(caught.value) == (
+        f"path: '{folder.url}' holds exports with different filters, which do not complete each other: 2 with no "
+        f"filters (for example {root}/a.csv.manifest.json); 1 with {SORTED_REJECTED}"
+        f'"status_conjunction": "or"}} (for example {root}/c.csv.manifest.json). Use two folders, one for each kind'
+    )
+    assert context["ti"].pushed == {}
+
+
+@pytest.mark.parametrize(
+    "filters", [{"sort": {"key": "date", "dir": "asc"}}, FILTERS | {"status_conjunction": "and"}, {"limit": 9}]
+)
+def test_filters_that_differ_in_one_field_are_two_kinds(folder: Lake, find_gaps, filters: dict[str, Any]) -> None:
+    folder.store(DAYS[0], DAYS[10], filters=FILTERS)
+    folder.store(DAYS[10], DAYS[30], filters=filters)
+    with pytest.raises(AirflowFailException, match="different filters"):
+        find_gaps(folder.url)
+
+
+def test_another_kind_whose_files_would_not_count_is_no_error(folder: Lake, find_gaps) -> None:
+    folder.store(DAYS[10], DAYS[20], filters=FILTERS)
+    for name, start, end, changes in (
+        ("before", DAYS[0], DAYS[10], {}),
+        ("after", DAYS[20], DAYS[30], {"filters": {"limit": 9}}),
+        ("host", DAYS[10], DAYS[20], {"host": "elsewhere"}),
+        ("incomplete", DAYS[10], DAYS[20], {"bytes": 9}),
+        ("unknown", DAYS[10], DAYS[20], {"requested_at": None}),
+    ):
+        folder.store(start, end, file=f"{name}.csv", **changes)
+    gaps, coverage = find_gaps(folder.url, since=DAYS[10], until=DAYS[20])
+    assert (gaps, coverage["files"]) == ([], 1)
+
+
+@pytest.mark.parametrize("filters", [{"limit": 9}, {"limit": 0}, {"start": 1}, FILTERS | {"start": 0, "limit": 10**9}])
+def test_exports_of_a_part_of_their_interval_fail_the_task_immediately(
+    folder: Lake, find_gaps, filters: dict[str, Any]
+) -> None:
+    folder.store(DAYS[0], DAYS[30], filters=filters)
+    with pytest.raises(AirflowFailException, match=r"only a part of their intervals: 1 with {.*}.*without start and l"):
+        find_gaps(folder.url)
 
 
 def test_files_of_other_hosts_do_not_cover_and_are_counted_in_one_warning(
@@ -308,8 +367,8 @@ def test_files_of_other_hosts_do_not_cover_and_are_counted_in_one_warning(
     gaps, coverage = find_gaps(folder.url, max_interval=MONTH)
     assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[20])], 1)
     warning = (
-        "Not counted: 3 files of other hosts ('127.0.0.1:8001', 'api.cruxconnect.com'); only files from "
-        f"{HOST} count, the host of connection 'crux_default'"
+        "Not counted: 4 files of other hosts ('127.0.0.1:8001', 'api.cruxconnect.com', 'elsewhere'); only files "
+        f"from {HOST} count, the host of connection 'crux_default'"
     )
     assert logged().count(warning) == 1
     # the same folder for another host
@@ -406,11 +465,6 @@ PARAMS = {
     "folder": "lake",
     "since": "2026-01-03",
     "until": "2026-01-05",
-    "start": 2,
-    "limit": None,
-    "sort": {"key": "date", "dir": "desc"},
-    "statuses": ["rejected", "allocated"],
-    "conjunction": "and",
     "connection": "crux_default",
 }
 
@@ -419,25 +473,13 @@ PARAMS = {
 def test_templates_rendered_as_text_or_native_objects_give_the_same(
     tmp_path: Path, folder: Lake, make_context, *, native: bool
 ) -> None:
-    filters = {
-        "start": 2,
-        "sort": {"key": "date", "dir": "des"},
-        "line_item_status": ["rejected", "allocated"],
-        "status_conjunction": "and",
-    }
-    folder.store(DAYS[2], DAYS[3], filters=filters)
-    folder.store(DAYS[3], DAYS[4], filters=filters | {"limit": 4})
+    folder.store(DAYS[2], DAYS[3])
     with DAG("d", schedule=None, start_date=DAYS[0], render_template_as_native_obj=native) as dag:
         operator = CruxExportCoverageOperator(
             task_id="find_gaps",
             path=f"{tmp_path.as_uri()}/{{{{ params.folder }}}}",
             since="{{ params.since }}",
             until="{{ params.until }}",
-            start="{{ params.start }}",
-            limit="{{ params.limit }}",
-            sort="{{ params.sort }}",
-            line_item_status="{{ params.statuses }}",
-            status_conjunction="{{ params.conjunction }}",
             crux_conn_id="{{ params.connection }}",
         )
     context = make_context(dag=dag, params=PARAMS)
@@ -479,6 +521,7 @@ def test_a_gap_can_fail_the_task_without_a_retry(folder: Lake, make_context) -> 
         "manifest=True"
     )
     assert context["ti"].pushed["coverage"]["gaps"] == 2
+    assert context["ti"].pushed["until"] == "2026-01-31T00:00:00+00:00"
 
 
 def test_a_message_shows_the_first_of_many_gaps(folder: Lake, find_gaps) -> None:
@@ -502,20 +545,14 @@ INVALID = [
     ({"path": 7}, "path: 7 is not a path"),
     ({"path": "s3://lake/dt={interval_start:%Y}/"}, "path: {interval_start} is a placeholder, and a folder has none"),
     ({"path": "s3://lake/{dag_id}/"}, "path: {dag_id} is a placeholder, and a folder has none"),
-    ({"since": None}, "since: None is not set"),
-    ({"since": ""}, "since: '' is not set"),
+    ({"since": None}, "since: NoneType None is not an instant"),
+    ({"since": ""}, "since: str '' is not an instant"),
     ({"since": "soon"}, "since: str 'soon' is not an instant"),
     ({"since": 3.5}, "since: float 3.5 is not an instant"),
     ({"since": "0001-01-01T00:00:00+01:00"}, "since: 0001-01-01T00:00:00+01:00 is outside the years 1 to 9999"),
     ({"until": "later"}, "until: str 'later' is not an instant"),
     ({"until": "9999-12-31T23:59:59-01:00"}, "until: 9999-12-31T23:59:59-01:00 is outside the years 1 to 9999"),
     ({"until": "2025-12-31"}, "since: 2026-01-01"),
-    ({"start": -1}, "start: -1 is below 0"),
-    ({"start": 5, "limit": 4}, "limit: 4 is below start 5"),
-    ({"limit": "many"}, "limit: str 'many' is not a whole number"),
-    ({"sort": "date"}, "sort: str 'date' is not a mapping"),
-    ({"line_item_status": ["lost"]}, "line_item_status: unknown status ['lost']"),
-    ({"status_conjunction": "or"}, "status_conjunction: 'or' is set without line_item_status"),
 ]
 
 
@@ -528,7 +565,7 @@ INVALID = [
         ({"max_interval": timedelta(milliseconds=1500)}, "max_interval: "),
         ({"max_interval": 7}, "max_interval: 7 is not a timedelta"),
         ({"crux_conn_id": ""}, "crux_conn_id: '' is not the id of a connection; use one"),
-        ({"since": None, "path": "", "start": -1}, "path: '' is not a path; use the folder"),
+        ({"since": None, "path": ""}, "path: '' is not a path; use the folder"),
     ],
 )
 def test_an_invalid_argument_fails_when_the_dag_is_parsed(arguments: dict[str, Any], problem: str) -> None:
@@ -574,7 +611,7 @@ import airflow_provider_crux.operators.coverage as module
 
 class TaskInstance:
     def xcom_push(self, key, value):
-        self.coverage = value
+        setattr(self, key, value)
 
 
 def peak():

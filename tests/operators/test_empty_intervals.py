@@ -67,15 +67,27 @@ def test_an_interval_without_orders_is_no_gap(held_sandbox: Sandbox, folder: Lak
     assert (gaps, coverage["gaps"], coverage["empty_intervals"]) == ([], 0, 3)
 
 
-def test_the_filters_decide_whether_an_interval_has_orders(held_sandbox: Sandbox, find) -> None:
+def test_the_list_has_the_filters_of_the_stored_files(held_sandbox: Sandbox, folder: Lake, find) -> None:
+    filters = {"line_item_status": list(LINE_ITEM_STATUSES), "status_conjunction": "and"}
+    folder.store(*EMPTY[0], host=held_sandbox.url.removeprefix("http://"), filters=filters)
     # no order has five line items
-    assert find(line_item_status=list(LINE_ITEM_STATUSES), status_conjunction="and", start=2)[0] == []
-    assert find(line_item_status=list(LINE_ITEM_STATUSES))[0] == ORDERS
+    assert find()[0] == []
     assert held_sandbox.requests[0]["body"] == {
         "start": 0,
         "limit": 1,
-        "line_item_status": list(LINE_ITEM_STATUSES),
+        "line_item_status": sorted(LINE_ITEM_STATUSES),
         "status_conjunction": "and",
+        "start_date": "2016-12-17T00:00:00.000Z",
+        "end_date": "2016-12-24T00:00:00.000Z",
+    }
+
+
+def test_without_a_stored_file_all_orders_are_listed(held_sandbox: Sandbox, find) -> None:
+    """Nobody knows the filters yet, and an interval without any order has none of any kind."""
+    assert find()[0] == ORDERS
+    assert held_sandbox.requests[0]["body"] == {
+        "start": 0,
+        "limit": 1,
         "start_date": "2016-12-10T00:00:00.000Z",
         "end_date": "2016-12-17T00:00:00.000Z",
     }

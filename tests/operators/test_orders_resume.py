@@ -173,7 +173,7 @@ def make_export_fail(sandbox: Sandbox, task: Task, uuid: str) -> None:
 
 def make_export_vanish(sandbox: Sandbox, task: Task, uuid: str) -> None:
     """Let Crux Connect no longer know the export."""
-    task.store["crux_export"]["accepted_at"] -= NOT_FOUND_GRACE
+    task.store["crux_export"]["accepted_at"] -= NOT_FOUND_GRACE.total_seconds()
     sandbox.respond_next(STATUS_PATH, 404)
 
 

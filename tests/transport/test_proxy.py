@@ -176,7 +176,9 @@ def test_refused_connection_after_a_request_is_a_lost_response(connect) -> None:
         server = await asyncio.start_server(close, "127.0.0.1", 0)
         connect(host=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", password=TOKEN, extra={"max_retries": 0})
         async with CruxAsyncHook("crux_default") as hook:
-            return str(await hook.poll_export(UUID))
+            with pytest.raises(CruxError) as caught:
+                await hook.get_export(UUID)
+            return str(caught.value)
 
     message = asyncio.run(scenario())
     assert "the response was lost (ClientConnectorError" in message

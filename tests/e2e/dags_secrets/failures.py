@@ -1,6 +1,5 @@
 """Tasks that fail while they hold a secret: a server rejects them, a download is incomplete, or the code crashes."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator
@@ -19,9 +18,9 @@ class PollInTriggerer(ExportWaitMixin, BaseOperator):
         self.crux_conn_id = crux_conn_id
 
     def execute(self, context):
-        now = time.time()
+        now = datetime.now(UTC)
         uuid = "00000000-0000-4000-8000-000000000000"
-        self.defer_until_done(ExportPoller(uuid, now, deadline=now + 60, poll_interval=1))
+        self.defer_until_done(ExportPoller(uuid, now, deadline=now + timedelta(minutes=1), poll_interval=1))
 
     def execute_complete(self, context, event, accepted_at):
         raise AirflowFailException(f"state in the trigger event: {event['state']}")
