@@ -12,7 +12,8 @@ from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOpe
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.exceptions import CruxExportFailedError, CruxPermanentError
+from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
+from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.task.failing import fail_without_retry
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
@@ -25,16 +26,7 @@ if TYPE_CHECKING:
 
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
-    """
-    A task that waits for an export and does something with its file.
-
-    :param export_uuid: the export.
-    :param personal_data: what to do with personal data; ``hash`` needs the connection's extra ``hash_key``.
-    :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds to wait for the export.
-    :param crux_conn_id: id of the Airflow connection.
-    """
+    """A task that waits for an export and does something with its file."""
 
     def __init__(
         self,
@@ -65,6 +57,18 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     def _transfer(self, context: Context, export: Export, target: Any) -> str:
         """Download the file to the target, and return what the task returns."""
 
+    @abstractmethod
+    def _advice(self) -> str:
+        """Return what became of a file that is not as published, and what helps."""
+
+    def _transfer_or_advise(self, context: Context, export: Export, target: Any) -> str:
+        try:
+            return self._transfer(context, export, target)
+        except UnusableFileError as error:
+            raise CruxInvalidResponseError(
+                f"The file of the export is not as published: {error}. {self._advice()}"
+            ) from error
+
     def execute(self, context: Context) -> str:
         """
         Wait for the export and transfer its file.
@@ -82,7 +86,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
                 self.defer_until_done(poller, accepted_at=now.timestamp())
-            return self._transfer(context, self.hook.finish_polling(poller, result), target)
+            return self._transfer_or_advise(context, self.hook.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
@@ -91,7 +95,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             target = self._check_target(context)
             accepted = datetime.fromtimestamp(accepted_at, UTC)
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
-            return self._transfer(context, export or self.hook.get_export(self.export_uuid), target)
+            export = export or self.hook.get_export(self.export_uuid)
+            return self._transfer_or_advise(context, export, target)
 
     def on_kill(self) -> None:
         """Stop at the next chunk of the file, so that nothing is left behind."""

@@ -62,13 +62,15 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     retry of it leads to an e-mail.
 
     By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark, one
-    row for each line item, with names, phone numbers and addresses of people. Whoever may read ``path`` can read those,
-    unless ``personal_data`` drops or hashes them.
+    row for each line item.
 
-    **Placeholders.** ``path`` may contain ``{interval_start:%Y-%m-%d}``, ``{interval_end:...}`` (any numeric format of
-    strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``, ``{dag_id}`` and ``{run_id}`` (characters other
-    than ASCII letters, digits and ``_.=-`` become ``_``), which are replaced after Jinja's templates. Double a brace
-    that is meant literally.
+    .. note:: The file contains names, phone numbers and addresses of people. Whoever can read ``path`` can read those,
+        unless ``personal_data`` drops or hashes them.
+
+    **Placeholders.** After Jinja's templates, the task replaces these in ``path``: ``{interval_start:%Y-%m-%d}`` and
+    ``{interval_end:...}`` (any numeric format of strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``,
+    ``{dag_id}`` and ``{run_id}`` (characters other than ASCII letters, digits and ``_.=-`` become ``_``). Double a
+    literal brace.
 
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
     "sha256": ..., "format": ..., "export_uuid": ...}``; ``rows`` does not count the header.
@@ -87,9 +89,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
         that say which export a row comes from; needs the extra ``parquet``.
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
-    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
-        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the connection's extra ``hash_key``; columns that are not
-        published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
+    :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
+        :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the connection's extra
+        ``hash_key``. Both drop columns that are not published.
     :param on_unknown_column: ``keep`` (the default) stores a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is stored.
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
@@ -200,6 +202,12 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self._emit_asset_metadata(context, submitted, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
         return stored.path
+
+    def _advice(self) -> str:
+        original = FileOptions(compression=self.compression)
+        names = [field.name for field in fields(FileOptions)]
+        changes = [f"{name}={own!r}" for name in names if (own := getattr(original, name)) != getattr(self, name)]
+        return f"Nothing was stored. To store the file as it is, use {' and '.join(changes)}"
 
     def _store_manifest(self, target: ObjectStoragePath, submitted: SubmittedExport, stored: StoredFile) -> None:
         """Store the manifest of a complete file, after that file, so that there is none without one."""

@@ -30,16 +30,19 @@ _CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLU
 
 class CruxExportToSqlOperator(ExportTransferOperator):
     """
-    Merge the rows of an export into a table, so that it holds every order once, in its latest state.
+    Merge the rows of an export into a table, so that it holds every line item once, in its latest state.
 
-    Rows go to a temporary staging table, and one statement merges them by ``key``: a row is replaced only by an export
-    that was **requested later** than the one it came from. So exports may overlap, arrive in any order and be loaded
-    twice. Everything is **one transaction**: whatever happens, the table is as before. The task requests no export.
+    The task waits for the export if it is not done, loads its rows into a temporary staging table, and merges them by
+    ``key``. A row is replaced only by an export that was **requested later** than the one it came from, so exports may
+    overlap, arrive in any order and be loaded twice. **All or nothing**: everything is one transaction, so after any
+    error the table is as before. The task requests no export, so no retry of it leads to an e-mail.
 
-    The columns are those of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``, ``crux_interval_end``
-    and ``crux_requested_at``. Rows that are missing from a later export are kept.
+    The table has the columns of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``,
+    ``crux_interval_end`` and ``crux_requested_at``.
 
-    PostgreSQL and SQLite are supported and tested. Needs the extra ``sql`` and the provider of the database.
+    .. note:: Rows that are missing from a later export are kept.
+
+    .. note:: PostgreSQL and SQLite are supported. Install the extra ``sql`` and the provider of the database.
 
     **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "inserted": ...,
     "updated": ..., "unchanged": ..., "export_uuid": ...}``.
@@ -55,9 +58,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     :param key: the columns that identify a row; default ``("line_item_uuid",)``. The table needs a primary key or a
         unique constraint on them. Two rows of an export with the same key are an error.
     :param create_table: whether to create the table, and to add columns that it lacks; default True.
-    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
-        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the Crux connection's extra ``hash_key``; columns
-        that are not published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
+    :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
+        :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the Crux connection's extra
+        ``hash_key``. Both drop columns that are not published.
     :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
@@ -146,6 +149,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             loaded = table.load(rows)
         self._report(context, target, loaded)
         return self.table
+
+    def _advice(self) -> str:
+        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
 
     def _report(self, context: Context, submitted: SubmittedExport, loaded: LoadedTable) -> None:
         names = ("rows", "inserted", "updated", "unchanged")

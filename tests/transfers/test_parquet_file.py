@@ -153,9 +153,8 @@ def test_an_unknown_column_can_fail_the_task(transfer: Transfer, arguments: dict
 def test_a_header_that_does_not_fit_fails_the_task(
     transfer: Transfer, arguments: dict[str, Any], columns: list[str], problem: str
 ) -> None:
-    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: .*{problem}") as error:
+    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: .*{problem}"):
         transfer.run(csv_file({}, columns=columns), **arguments)
-    assert "Nothing was stored. To store the file as it is, use file_format='csv'" in str(error.value)
     assert transfer.names == []
 
 
