@@ -42,7 +42,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability docs release-check constraints clean
+.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability reference docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -64,7 +64,7 @@ test: $(READY)
 matrix:
 	@scripts/matrix.sh $(MATRIX)
 
-# Writes the tables of docs/versions.md from what each version's scheduler does; a test fails if the two differ.
+# Writes the tables of docs/evidence/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS) next" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
 
@@ -116,14 +116,18 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Writes docs/reliability.md from the cases of tests/faults; a test fails if the two differ.
+# Writes docs/evidence/faults.md from the cases of tests/faults; a test fails if the two differ.
 reliability: $(READY)
 	$(BIN)/python -m tests.faults.table
+
+# Writes docs/reference.md from the docstrings; a test fails if the two differ.
+reference: $(READY)
+	$(BIN)/python -m tests.reference_page
 
 # Builds the documentation site into site/: every warning, also a link that leads nowhere, is an error.
 docs: $(VENV)/.installed-docs
 	rm -rf site
-	AIRFLOW_HOME=$(abspath $(VENV))/airflow $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . site
 
 # Builds what is published into release/, and checks it: make release-check TAG=v1.2.3 also compares the tag.
 release-check: $(VENV)/.installed-release

@@ -13,7 +13,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-crux",
         "name": "Crux Connect",
-        "description": "Export the orders of each data interval from Crux Connect, once.",
+        "description": "Export the orders of each data interval from Crux Connect to files or a table.",
         "versions": [__version__],
         "integrations": [
             {"integration-name": "Crux Connect", "tags": ["service"]},

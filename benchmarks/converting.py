@@ -64,7 +64,7 @@ def convert(kind: str, mebibytes: str) -> None:
     """Store a file, and print speed, memory and rows. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.files.store import FileOptions, StoredFile, store
 
     def peak_memory() -> float:
@@ -76,7 +76,7 @@ def convert(kind: str, mebibytes: str) -> None:
             chunks(blocks, size),
             ObjectStoragePath(f"file://{folder}/orders"),
             options=FileOptions(**KINDS[kind]),
-            origin=ExportOrigin(export_uuid="uuid"),
+            submitted=SubmittedExport("uuid", None, None),
             hash_key="of the benchmark",
             count_orders="manifest" in kind,
         )

@@ -24,7 +24,16 @@ from datetime import datetime
 from airflow.sdk import DAG, get_current_context, task
 
 ROUND_TRIPS, WARM_UP = 200, 10
-RECORD = {"export_uuid": "b9888421-594c-4d2f-9f0d-3b138a16c845", "requested_at": 0.5, "fingerprint": "0" * 64}
+START, END, NOW = "2026-01-04T00:00:00.000Z", "2026-01-05T00:00:00.000Z", "2026-01-05T00:00:07.500000+00:00"
+RECORD = {
+    "crux_conn_id": "crux_default",
+    "export_uuid": "b9888421-594c-4d2f-9f0d-3b138a16c845",
+    "interval_start": START,
+    "interval_end": END,
+    "requested_at": NOW,
+    "request": {"start_date": START, "end_date": END},
+    "accepted_at": NOW,
+}
 
 with DAG("round_trips", schedule=None, start_date=datetime(2026, 1, 1)):
 

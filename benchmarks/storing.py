@@ -68,9 +68,9 @@ def store(url: str, path: str) -> None:
     """Download and store the file, and print speed and memory. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
     from airflow_provider_crux.api.settings import ConnectionSettings
-    from airflow_provider_crux.files.manifest import ExportOrigin
     from airflow_provider_crux.files.store import FileOptions, StoredFile
     from airflow_provider_crux.files.store import store as store_file
     from airflow_provider_crux.transport.download import open_file
@@ -81,7 +81,7 @@ def store(url: str, path: str) -> None:
 
     def save(chunks: Iterable[bytes]) -> StoredFile:
         return store_file(
-            chunks, ObjectStoragePath(path), options=FileOptions(), origin=ExportOrigin(export_uuid=export.uuid)
+            chunks, ObjectStoragePath(path), options=FileOptions(), submitted=SubmittedExport(export.uuid, None, None)
         )
 
     export = Export(uuid="00000000-0000-4000-8000-000000000000", status="complete", url=url)

@@ -15,7 +15,7 @@ with DAG(
     doc_md=__doc__,
     tags=["crux"],
 ) as dag:
-    # The interval is the run's data interval. On Airflow 3 that of a daily run has no length, so the run exports the
+    # Exports the run's data interval. On Airflow 3 the data interval of a daily run has no length: the run exports the
     # day before.
     export = CruxOrdersExportOperator(task_id="export_orders", retries=2)
 

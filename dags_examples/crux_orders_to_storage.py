@@ -1,5 +1,5 @@
 """
-Export the orders of each day, wait in the triggerer, and store the file; a second DAG starts when it is stored.
+Export the orders of each day, wait in the triggerer, and store the file. Its asset event starts a second DAG.
 
 The Airflow variable ``crux_orders_folder`` names the folder: file:///data/orders, s3://conn_id@bucket/orders, gs://...
 """

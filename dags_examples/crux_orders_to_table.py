@@ -1,5 +1,5 @@
 """
-Every day, bring the orders of the last seven days into a table: each order once, in its latest state.
+Merge the orders of the last seven days into a table every day; it holds the latest state of each line item.
 
 The Airflow variable ``crux_orders_conn_id`` names the connection to PostgreSQL or SQLite (default
 ``postgres_default``).
@@ -37,7 +37,7 @@ with DAG(
         task_id="load_orders",
         export_uuid=export.output,
         conn_id="{{ var.value.get('crux_orders_conn_id', 'postgres_default') }}",
-        # The exports overlap; of each line item, the table keeps the state of the latest one.
+        # The exports overlap; the table keeps the latest state of each line item.
         table="crux_order_lines",
         key=("line_item_uuid",),
         retries=2,

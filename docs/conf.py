@@ -20,40 +20,13 @@ ROOT = Path(__file__).parent.parent
 project = "airflow-provider-crux"
 release = __version__
 root_doc = "README"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md"]
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/**.md"]
+extensions = ["myst_parser"]
 
 # headings have the same anchors as where the repository is hosted
 myst_heading_anchors = 4
 # Without it, <img> is copied as it is: its file is missing on the site, and nothing warns.
 myst_enable_extensions = ["html_image"]
-
-# What only Airflow calls is left out.
-autodoc_default_options = {
-    "member-order": "bysource",
-    "exclude-members": "execute, execute_complete, finish_polling, get_connection_form_widgets, "
-    "get_openlineage_facets_on_complete, get_ui_field_behaviour, on_kill, poke, run, serialize",
-}
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
-# a default as it is written: its value may depend on the machine that builds the site
-autodoc_preserve_defaults = True
-maximum_signature_line_length = 80
-python_display_short_literal_types = True
-# Without it, a name in the text that no longer exists would be no error.
-nitpicky = True
-# Only these names may link nowhere, so a wrong name of our own is always an error.
-nitpick_ignore_regex = [
-    # Python's and Airflow's: no host is named, so their documentation is not linked
-    (r"py:class", r"datetime|timedelta|datetime\.datetime|collections\.abc\.\w+"),
-    (r"py:class", r"Connection|ObjectStoragePath|airflow\.sdk\.definitions\.param\.Param"),
-    (r"py:exc", r"AirflowException|AirflowFailException|AirflowSkipException|AirflowSensorTimeout"),
-    # ours that users do not import, which the docstrings name for readers of the source
-    (r"py:mod", r"airflow_provider_crux\.api(\.polling|\.redaction)?"),
-    (r"py:data", r"airflow_provider_crux\.(columns\.COLUMNS|api\.settings\.EXTRA_FIELDS)"),
-    (r"py:class", r"airflow_provider_crux\.api\.settings\.ConnectionSettings"),
-    (r"py:func", r"airflow_provider_crux\.api\.connection_test\.connection_check_flow"),
-]
 
 html_theme = "furo"
 # the theme's own style underlines the names of modules, as if they were links

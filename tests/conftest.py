@@ -20,6 +20,7 @@ import gc
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from tests.secrets_masker import clear_masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import DAG
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
@@ -111,13 +114,13 @@ class FakeTaskInstance:
     """
     The task instance of one try.
 
-    :param upstream: the values that ``xcom_pull`` returns.
+    :param upstream: what the task upstream pushed.
     :param identity: what differs from the first try of the task ``d.export``.
     """
 
     def __init__(self, upstream: Sequence[object] = (), **identity: Any) -> None:
         self.pushed: dict[str, Any] = {}
-        self.pulls: list[tuple[list[str], str]] = []
+        self.pulls: list[tuple[str, str]] = []
         self._upstream = list(upstream)
         self.dag_id, self.task_id, self.run_id, self.map_index = "d", "export", "manual__2026-01-05", -1
         self.try_number, self.max_tries = 1, 0
@@ -126,9 +129,27 @@ class FakeTaskInstance:
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
-    def xcom_pull(self, task_ids: list[str], key: str) -> list[object]:
+    def xcom_pull(self, task_ids: str, key: str, default: object, **_: object) -> object:
+        """Return what a task that is not mapped pushed; several values as from a mapped task group."""
         self.pulls.append((task_ids, key))
-        return self._upstream
+        if len(self._upstream) == 1:
+            return self._upstream[0]
+        return self._upstream or default
+
+    def get_relevant_upstream_map_indexes(self, *_: object, **__: object) -> None:
+        """Do what Airflow does for a task that is in no mapped task group."""
+
+
+@cache
+def dag_with_export() -> DAG:
+    """Return a DAG with the task ``export``, for a context."""
+    from airflow.providers.common.compat.sdk import DAG
+
+    from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
+
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        CruxOrdersExportOperator(task_id="export")
+    return dag
 
 
 @pytest.fixture
@@ -159,7 +180,8 @@ def make_context(variables: dict[str, str]) -> Callable[..., dict[str, Any]]:
     def context(
         *, upstream: Sequence[object] = (), identity: Mapping[str, Any] | None = None, **entries: object
     ) -> dict[str, Any]:
-        return {"ti": FakeTaskInstance(upstream, **(identity or {})), **entries}
+        task_instance = FakeTaskInstance(upstream, **(identity or {}))
+        return {"ti": task_instance, "dag": dag_with_export(), "expanded_ti_count": None, **entries}
 
     return context
 

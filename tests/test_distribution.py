@@ -242,7 +242,8 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
 def test_airflow_finds_the_installed_wheel_and_everything_in_the_reference_can_be_imported(
     fresh: Path, tmp_path: Path
 ) -> None:
-    names = documented_names()
+    # the new environment has no pytest
+    names = [name for name in documented_names() if name[0] != "airflow_provider_crux.sandbox.pytest_plugin"]
     assert ("airflow_provider_crux.operators.orders", "CruxOrdersExportOperator") in names
     output = run(
         fresh,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_crux.api.settings import EXTRA_FIELDS
-from tests.reference_page import documented_names, public_modules, public_names
+from tests import reference_page
+from tests.reference_page import documented_names, public_modules, public_names, unknown_targets
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+INDEX = ROOT / "docs/README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks/README.md"]
 
 FENCE = re.compile(r"^(```+)([\w{}-]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<(?:img|a) [^>]*?(?:src|href)=\"([^\"]+)\"")
@@ -75,7 +78,8 @@ def parameters() -> list[object]:
 
 
 def test_pages_links_and_examples_are_found() -> None:
-    assert {name_of(page) for page in PAGES} >= {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md"}
+    names = {name_of(page) for page in PAGES}
+    assert names >= {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md", "docs/evidence/faults.md"}
     assert len(links()) > 20
     assert len(blocks("python")) > 5
     assert blocks("json")
@@ -92,9 +96,9 @@ def test_a_link_leads_to_an_existing_file_and_heading(page: Path, target: str) -
         assert anchor in anchors(file)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT / "docs" and page.name != "README.md"])
+@pytest.mark.parametrize("page", [page for page in PAGES if page.is_relative_to(INDEX.parent) and page != INDEX])
 def test_the_index_lists_every_page(page: Path) -> None:
-    assert f"]({page.name})" in (ROOT / "docs/README.md").read_text()
+    assert f"]({page.relative_to(INDEX.parent)})" in INDEX.read_text()
 
 
 @pytest.mark.filterwarnings("error::SyntaxWarning")
@@ -102,7 +106,7 @@ def test_the_index_lists_every_page(page: Path) -> None:
 def test_an_example_compiles_and_airflow_accepts_its_dag(source: str) -> None:
     from airflow.providers.common.compat.sdk import DAG
 
-    code = compile(source, "<example>", "exec")
+    code = compile(source, "<example>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if "with DAG(" not in source:
         return
     namespace: dict[str, object] = {"__name__": "example"}
@@ -123,6 +127,15 @@ def test_the_connection_page_lists_the_extras_in_the_order_of_the_form() -> None
     _, _, extras = (ROOT / "docs/connection.md").read_text().partition("| extra |")
     rows = extras.split("\n\n")[0].splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == list(EXTRA_FIELDS)
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    assert reference_page.REFERENCE.read_text() == reference_page.page(), "run make reference"
+
+
+@pytest.mark.parametrize(("module", "name"), documented_names())
+def test_a_docstring_in_the_reference_refers_to_names_that_exist(module: str, name: str) -> None:
+    assert unknown_targets(module, name) == []
 
 
 @pytest.mark.parametrize("module", public_modules())

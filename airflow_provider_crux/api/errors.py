@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, Action, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed
@@ -33,6 +32,9 @@ from airflow_provider_crux.exceptions import (
     CruxUnsupportedMediaTypeError,
     CruxUrlExpiredError,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,11 @@ def invalid_request_url(
     )
 
 
-def outcome_unknown(since: float) -> CruxAmbiguousError:
-    """Return the error for a request that an earlier try may have sent; ``since`` in seconds since the epoch."""
+def outcome_unknown(since: datetime) -> CruxAmbiguousError:
+    """Return the error for a request that an earlier try may have sent."""
     return CruxAmbiguousError(
         "Could not request an export of orders: an earlier try ended before it knew the response to its request, "
-        f"which may have been under way since {iso_instant(since)}. Nothing was sent now. Check for an e-mail from "
+        f"which may have been under way since {since.isoformat()}. Nothing was sent now. Check for an e-mail from "
         "Crux Connect since then. Then clear the task: it requests an export, the second one if there was an e-mail"
     )
 

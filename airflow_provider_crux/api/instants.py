@@ -22,11 +22,6 @@ def whole_second(moment: datetime) -> datetime:
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
 
 
-def iso_instant(seconds: float) -> str:
-    """Return an instant in UTC as ISO 8601 text, for people and XComs; ``seconds`` since the epoch."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
 def format_instant(moment: datetime) -> str:
     """Return an instant as Crux Connect's API spells it."""
     return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from airflow_provider_crux.api.instants import format_instant
+from airflow_provider_crux.api.instants import format_instant, whole_second
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 LINE_ITEM_STATUSES: Final = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
@@ -223,6 +223,10 @@ class OrdersExportRequest:
             object.__setattr__(self, "sort", replace(sort, dir="des") if sort.dir == "desc" else sort)
         if self.line_item_status is not None:
             object.__setattr__(self, "line_item_status", tuple(self.line_item_status))
+        # as they are sent, so that two requests are equal if their bodies are
+        for name in ("start_date", "end_date"):
+            if (moment := values[name]) is not None:
+                object.__setattr__(self, name, whole_second(moment))
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> OrdersExportRequest:

@@ -67,21 +67,6 @@ class Export:
         return self.url is None and _STATES.get(self.status.lower()) is ExportState.DONE
 
 
-@dataclass(frozen=True)
-class SubmittedExport:
-    """
-    An export that was requested. Times are in seconds since the epoch.
-
-    :param export_uuid: the export.
-    :param requested_at: when the request was sent: the export has the orders as they were then, or later.
-    :param accepted_at: when the response arrived. For a moment after it, Crux Connect may not know the export yet.
-    """
-
-    export_uuid: str
-    requested_at: float
-    accepted_at: float
-
-
 def parse_json_object(response: ApiResponse) -> Mapping[str, Any] | None:
     """Return the body of a response, or ``None`` if it is not a JSON object, or too long."""
     if len(response.body) > MAX_RESPONSE_BYTES:

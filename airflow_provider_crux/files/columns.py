@@ -1,7 +1,7 @@
 """
 The columns of an export's file: the type, the meaning and the privacy of each, and what is stored of them.
 
-The file holds one row for each line item and has no date, so three columns tell where a row comes from.
+The file holds one row for each line item and no date, so three columns are added that say where a row comes from.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Final
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidResponseError
+
+
+class UnusableFileError(CruxInvalidResponseError):
+    """The file of an export is not as published. The message names no value; the task adds what helps against it."""
 
 
 class ColumnType(StrEnum):
@@ -37,7 +41,8 @@ class Column:
     :param name: its name in the header.
     :param meaning: what its values are, in one line.
     :param type: the type of its values; empty money and numbers are missing values, and empty text stays empty text.
-    :param personal: whether its values name or lead to a person, or are free text in which people write names.
+    :param personal: whether its values identify a person, directly or indirectly, or are free text in which people
+        write names.
     """
 
     name: str
@@ -84,10 +89,10 @@ EXPORT_COLUMNS: Final = (
     Column("crux_interval_start", "Start of the interval of that export", ColumnType.INSTANT),
     Column("crux_interval_end", "End of the interval of that export", ColumnType.INSTANT),
 )
-"""The columns that are added at the end, because the file itself does not say where a row comes from."""
+"""The columns that are added at the end."""
 
 REQUESTED_AT: Final = Column("crux_requested_at", "When that export was requested", ColumnType.INSTANT)
-"""What a table needs besides, to tell an earlier export from a later one."""
+"""What a table also needs, to tell an earlier export from a later one."""
 
 PERSONAL_DATA: Final = ("keep", "drop", "hash")
 """What can be done with the personal columns."""
@@ -144,7 +149,7 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
     :param header: the names of the file's columns.
     :param personal_data: ``keep``; ``drop`` or ``hash`` the personal columns, and drop those that are not published.
     :param on_unknown_column: ``keep`` (as text, with a warning) or ``fail``.
-    :raises CruxInvalidResponseError: if a published column is missing, a column occurs twice, or one is not published
+    :raises UnusableFileError: if a published column is missing, a column occurs twice, or one is not published
         and must not be.
     """
     published = {column.name: column for column in COLUMNS}
@@ -168,11 +173,9 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 
 def hash_value(value: str, key: str) -> str:
     """
-    Return the HMAC-SHA256 of a personal value: equal values stay equal, and nobody can guess them without the key.
+    Return the HMAC-SHA256 of a personal value in hexadecimal digits; an empty value stays empty.
 
-    :param value: the value. An empty one stays empty.
-    :param key: the key.
-    :return: 64 hexadecimal digits.
+    Equal values stay equal, and nobody can guess them without the key.
     """
     if not value:
         return value
@@ -194,29 +197,12 @@ def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
         *(f"column {describe_name(name)} is not published, and on_unknown_column is 'fail'" for name in rejected),
     ]
     if problems:
-        raise unusable_file("; ".join(problems))
+        raise UnusableFileError("; ".join(problems))
 
 
-def unusable_file(problem: str) -> CruxInvalidResponseError:
-    """
-    Return the error for a file that cannot be converted.
-
-    :param problem: what is wrong with it, without any value of it.
-    """
-    return CruxInvalidResponseError(
-        f"The file of the export is not as published: {problem}. Nothing was stored. To store the file as it is, use "
-        "file_format='csv' with personal_data='keep'"
-    )
-
-
-def unreadable_value(column: Column, row: int) -> CruxInvalidResponseError:
-    """
-    Return the error for a value that is not of its column's type.
-
-    :param column: the column.
-    :param row: number of the row, from 1; the header does not count.
-    """
+def unreadable_value(column: Column, row: int) -> UnusableFileError:
+    """Return the error for a value that is not of its column's type; rows count from 1 without the header."""
     kind = {ColumnType.MONEY: "an amount of money in US dollars", ColumnType.INTEGER: "a whole number"}
-    return unusable_file(
+    return UnusableFileError(
         f"the value of column {column.name!r} in row {row} is not {kind.get(column.type, 'valid UTF-8')}"
     )

@@ -22,6 +22,8 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    from airflow_provider_crux.api.exports import SubmittedExport
+
 SUFFIX: Final = ".manifest.json"
 """What follows the path of a file in the path of its manifest."""
 
@@ -45,36 +47,6 @@ def api_host(base_url: str) -> str:
     parts = urlsplit(base_url)
     host = parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}").removesuffix(".")
     return host + parts.path.rstrip("/")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOrigin:
-    """
-    What is known of an export beside its file. All but the UUID comes from the task that requested it.
-
-    :param export_uuid: the export.
-    :param interval_start: start of its interval, ISO 8601 text in UTC; ``None`` if unknown.
-    :param interval_end: end of its interval, likewise.
-    :param requested_at: when it was requested, likewise.
-    :param request: the body of its request; ``None`` if unknown.
-    """
-
-    export_uuid: str
-    interval_start: str | None = None
-    interval_end: str | None = None
-    requested_at: str | None = None
-    request: Mapping[str, Any] | None = None
-
-    @classmethod
-    def from_xcom(cls, export_uuid: str, pushed: Mapping[str, Any]) -> ExportOrigin:
-        """
-        Read the XCom ``export_interval``.
-
-        :param export_uuid: the export.
-        :param pushed: the value of the XCom; empty if there is none.
-        """
-        names = ("interval_start", "interval_end", "requested_at", "request")
-        return cls(export_uuid=export_uuid, **{name: pushed.get(name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +92,9 @@ class Manifest:
     stored_at: str
 
     @classmethod
-    def of(cls, origin: ExportOrigin, *, stored_at: datetime, **file: Any) -> Manifest:
-        """
-        Return the manifest of a file that was just stored.
-
-        :param origin: the export.
-        :param stored_at: now.
-        :param file: the other fields.
-        """
-        return cls(version=_VERSION, stored_at=stored_at.astimezone(UTC).isoformat(), **asdict(origin), **file)
+    def of(cls, submitted: SubmittedExport, *, stored_at: datetime, **file: Any) -> Manifest:
+        """Return the manifest of a file that was just stored; ``file`` are the other fields."""
+        return cls(version=_VERSION, stored_at=stored_at.astimezone(UTC).isoformat(), **submitted.as_xcom(), **file)
 
     @classmethod
     def from_json(cls, content: builtins.bytes) -> Manifest:

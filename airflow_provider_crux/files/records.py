@@ -1,9 +1,16 @@
-"""The header and the records of a CSV file, read while its bytes pass by."""
+"""Where the header and the records of a CSV file end, found while its bytes pass by. What is in them is for parsers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Final
+
+from airflow_provider_crux.files.columns import UnusableFileError
+
+MAX_RECORD_BYTES: Final = 1024 * 1024
+"""Longest record that is parsed."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -18,11 +25,7 @@ _HEADER: Final = re.compile(rb'"?[A-Za-z][\w .-]*"?(?:,"?[A-Za-z][\w .-]*"?)+', 
 
 
 def has_csv_header(beginning: bytes) -> bool:
-    """
-    Tell whether a file begins like an export: with a line of column names.
-
-    :param beginning: at least the first line.
-    """
+    """Tell whether a file begins like an export: with a line of column names."""
     line = re.split(rb"[\r\n]", beginning.removeprefix(_BYTE_ORDER_MARK), maxsplit=1)[0]
     return _HEADER.fullmatch(line) is not None
 
@@ -47,11 +50,7 @@ class RecordCounter:
         self._carry = b""
 
     def feed(self, chunk: bytes) -> None:
-        """
-        Count the records that end in the next bytes of the file.
-
-        :param chunk: the bytes.
-        """
+        """Count the records that end in the next bytes of the file."""
         text = self._carry + chunk
         if not self._started:
             if _BYTE_ORDER_MARK.startswith(text) and text != _BYTE_ORDER_MARK:
@@ -71,30 +70,13 @@ class RecordCounter:
         else:
             self._carry = bare[-1:] if bare[-1:] in (b"", b",", b"\r", b"\n") else b"."
 
-    def feed_records(self, chunk: bytes) -> int:
-        """
-        Count as :meth:`feed` does, and find the end of the last record.
+    def copy(self) -> RecordCounter:
+        """Return a counter that has read the same bytes."""
+        return copy(self)
 
-        :param chunk: the bytes.
-        :return: length of the part of the chunk that ends with a line end that is not quoted; 0 if there is none.
-        """
-        before = vars(self).copy()
-        end = 0
-        # records are short: the last one to end does so near the end of the chunk, where lines are fed one by one
-        for tail in (*_TAILS, len(chunk)):
-            vars(self).update(before)
-            position = max(len(chunk) - tail, 0)
-            self.feed(chunk[:position])
-            for line in chunk[position:].splitlines(keepends=True):
-                self.feed(line)
-                position += len(line)
-                if self._line_ended():
-                    end = position
-            if end:
-                break
-        return end
-
-    def _line_ended(self) -> bool:
+    @property
+    def is_between_records(self) -> bool:
+        """Whether the last byte was a line end that is not quoted."""
         return self._carry in (b"\r", b"\n")
 
     @property
@@ -109,3 +91,83 @@ def _ended_lines(text: bytes) -> int:
     lines = text.splitlines()
     unended = bool(lines) and not text.endswith((b"\r", b"\n"))
     return len(lines) - lines.count(b"") - unended
+
+
+class RecordBlocks:
+    """
+    Cut a CSV file into blocks of whole records, for a parser that gets the blocks one by one.
+
+    A record that never ends must not fill the memory: one longer than :data:`MAX_RECORD_BYTES` is an error, unless it
+    is not longer by more than a chunk.
+    """
+
+    def __init__(self) -> None:
+        self._counter = RecordCounter()
+        self._pending = bytearray()
+        self._complete = 0
+
+    @property
+    def rows(self) -> int:
+        """Records so far without the header."""
+        return self._counter.rows
+
+    def split(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """
+        Yield the whole file in blocks.
+
+        :raises UnusableFileError: if a record is too long.
+        """
+        for chunk in chunks:
+            if block := self.feed(chunk):
+                yield block
+        if block := self.rest():
+            yield block
+
+    def feed(self, chunk: bytes) -> bytes:
+        """
+        Return the next block; nothing while it is small.
+
+        :raises UnusableFileError: if a record is too long.
+        """
+        if ended := self._count(chunk):
+            self._complete = len(self._pending) + ended
+        self._pending += chunk
+        if len(self._pending) - self._complete > MAX_RECORD_BYTES:
+            raise UnusableFileError(f"row {self.rows} is longer than {MAX_RECORD_BYTES} bytes")
+        return self._take(self._complete) if self._complete > MAX_RECORD_BYTES / 2 else b""
+
+    def skip(self, chunk: bytes) -> None:
+        """Only count the records in the next chunk: no more blocks are needed."""
+        self._counter.feed(chunk)
+
+    def rest(self) -> bytes:
+        """Return what is left when the file has ended."""
+        return self._take(len(self._pending))
+
+    def _take(self, length: int) -> bytes:
+        block = bytes(self._pending[:length])
+        del self._pending[:length]
+        self._complete = 0
+        return block
+
+    def _count(self, chunk: bytes) -> int:
+        """Count the records in a chunk, and return where the last one ends; 0 if none does."""
+        # records are short: the last one to end does so near the end of the chunk, where lines are fed one by one
+        for tail in (*_TAILS, len(chunk)):
+            counter, end = self._counter.copy(), 0
+            position = max(len(chunk) - tail, 0)
+            counter.feed(chunk[:position])
+            for line in chunk[position:].splitlines(keepends=True):
+                counter.feed(line)
+                position += len(line)
+                if counter.is_between_records:
+                    end = position
+            if end:
+                break
+        self._counter = counter
+        return end
+
+    def check_rows(self, rows: int) -> None:
+        """Raise UnusableFileError if a parser has read another number of rows."""
+        if rows != self.rows:
+            raise UnusableFileError(f"it has {self.rows} rows, but {rows} were read")

@@ -1,11 +1,8 @@
-"""
-The rows of an export's file as typed Arrow tables, and as Parquet, while its bytes pass by. pyarrow parses and writes.
-
-Values are read as bytes first, and checked here: Arrow's own messages show them.
-"""
+"""The rows of an export's file as typed Arrow tables, and as Parquet, while its bytes pass by."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from array import array
@@ -20,7 +17,6 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
-from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
     INTEGER_PATTERN,
@@ -30,16 +26,17 @@ from airflow_provider_crux.files.columns import (
     ColumnPlan,
     ColumnType,
     PlannedColumn,
+    UnusableFileError,
     hash_value,
     unreadable_value,
-    unusable_file,
 )
-from airflow_provider_crux.files.csv import CountingSource, FileCounts
+from airflow_provider_crux.files.csv import FileCounts
+from airflow_provider_crux.files.records import RecordBlocks
 
 if TYPE_CHECKING:
     import io
 
-    from airflow_provider_crux.files.manifest import ExportOrigin
+    from airflow_provider_crux.api.exports import SubmittedExport
 
 TYPES: Final = {
     ColumnType.TEXT: pa.string(),
@@ -49,9 +46,6 @@ TYPES: Final = {
 }
 _FIRST_LINE: Final = re.compile(rb"[^\r\n]*+[\r\n]*+")
 _TABLE_BYTES: Final = 8 * 1024 * 1024
-"""How much is in memory at a time: one table is written while the next is read."""
-
-
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
 
@@ -65,7 +59,7 @@ class TypedRows:
     :param constants: columns to add at the end, with the one value of each.
     :param hash_key: key of the hashes; only needed if a column is hashed.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
-    :param count_orders: whether to count the distinct orders; default False.
+    :param count_orders: whether to count the distinct orders.
     :ivar rows: rows so far.
     """
 
@@ -83,7 +77,9 @@ class TypedRows:
         # eight bytes each, because a set of Python's integers needs ten times as much
         self._orders = array("q")
         self._count_orders = count_orders
-        self._source = CountingSource(chunks)
+        self._chunks = chunks
+        self._digest = hashlib.sha256()
+        self._blocks = RecordBlocks()
         self._plan = plan
         self._constants = tuple(constants)
         self._hash_key = hash_key
@@ -99,7 +95,7 @@ class TypedRows:
     @property
     def csv_sha256(self) -> str:
         """SHA-256 of the bytes that were read, in hexadecimal digits."""
-        return self._source.sha256
+        return self._digest.hexdigest()
 
     @property
     def orders(self) -> int | None:
@@ -113,10 +109,10 @@ class TypedRows:
         """
         Yield the rows in tables.
 
-        :raises CruxInvalidResponseError: if a row does not have as many values as the header, or a value is not of its
-            column's type. The message names row and column, and never shows a value.
+        :raises UnusableFileError: if a row does not have as many values as the header or is too long, or a value is not
+            of its column's type. The message names row and column, and never shows a value.
         """
-        for group in _prefetched(_tables(self._source.blocks(), self._plan, self._table_bytes)):
+        for group in _prefetched(self._unconverted()):
             if self._count_orders:
                 self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
             arrays = [
@@ -125,38 +121,34 @@ class TypedRows:
             arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
             self.rows += len(group)
             yield pa.table(arrays, schema=self.schema)
-        self._source.check_rows(self.rows)
+        self._blocks.check_rows(self.rows)
 
-
-def _tables(blocks: Iterable[bytes], plan: ColumnPlan, table_bytes: int) -> Iterator[pa.Table]:
-    """Yield the rows in tables of this size."""
-    pending: list[pa.Table] = []
-    rows = size = 0
-    for block in _without_header(blocks):
-        pending.append(_parse(block, plan, rows))
-        rows += len(pending[-1])
-        size += pending[-1].nbytes
-        if size >= table_bytes:
+    def _unconverted(self) -> Iterator[pa.Table]:
+        """Yield the rows in tables of about the size, with values as bytes."""
+        pending: list[pa.Table] = []
+        rows = size = 0
+        for number, block in enumerate(self._blocks.split(self._chunks)):
+            self._digest.update(block)
+            # the header has no quoted line end
+            lines = block if number else _FIRST_LINE.sub(b"", block, count=1)
+            if not lines.strip(b"\r\n"):
+                continue
+            pending.append(_parse(lines, self._plan, rows))
+            rows += len(pending[-1])
+            size += pending[-1].nbytes
+            if size >= self._table_bytes:
+                yield pa.concat_tables(pending)
+                pending, size = [], 0
+        if pending:
             yield pa.concat_tables(pending)
-            pending, size = [], 0
-    if pending:
-        yield pa.concat_tables(pending)
-
-
-def _without_header(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the blocks without the first line, which has no quoted line end; leave out blocks without a row."""
-    for number, block in enumerate(blocks):
-        rows = block if number else _FIRST_LINE.sub(b"", block, count=1)
-        if rows.strip(b"\r\n"):
-            yield rows
 
 
 def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
     """
     Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
 
-    Arrow gets a copy in memory of its own. If it read from an object of Python, its threads could still do so when the
-    process exits, and then they abort it, or wait forever (seen after every third error on a busy machine).
+    Arrow gets a copy in its own memory. If it read from a Python object, its threads could still do so when the process
+    exits, and would abort it or wait forever (after every third error on a busy machine).
     """
     widths: list[tuple[int, int]] = []
 
@@ -178,7 +170,7 @@ def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
         )
     # not in an except block, where Arrow's error would be the context
     row, width = widths[0]
-    raise unusable_file(f"row {rows_before + row} has {width} values instead of {len(plan.header)}")
+    raise UnusableFileError(f"row {rows_before + row} has {width} values instead of {len(plan.header)}")
 
 
 def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -242,22 +234,16 @@ def convert_to_parquet(
     sink: io.RawIOBase | io.BufferedIOBase,
     plan: ColumnPlan,
     *,
-    origin: ExportOrigin,
+    submitted: SubmittedExport,
     hash_key: str = "",
     count_orders: bool = False,
 ) -> FileCounts:
     """
-    Write the rows of a CSV file as Parquet, compressed with zstd.
+    Write the rows of a CSV file as Parquet, compressed with zstd, with the columns that say where a row comes from.
 
-    :param chunks: the bytes of the CSV file.
-    :param sink: the Parquet file.
-    :param plan: the columns; those of :data:`~airflow_provider_crux.files.columns.EXPORT_COLUMNS` are added.
-    :param origin: the export, for the added columns and the file's metadata.
-    :param hash_key: key of the hashes; only needed if a column is hashed.
-    :param count_orders: whether to count the distinct orders; default False.
-    :raises CruxInvalidResponseError: see :class:`~airflow_provider_crux.files.rows.TypedRows`.
+        :raises UnusableFileError: as :class:`TypedRows` does.
     """
-    values = (origin.export_uuid, parse_utc(origin.interval_start), parse_utc(origin.interval_end))
+    values = (submitted.export_uuid, submitted.interval_start, submitted.interval_end)
     constants = zip(EXPORT_COLUMNS, values, strict=True)
     rows = TypedRows(
         chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders
@@ -267,8 +253,8 @@ def convert_to_parquet(
             writer.write_table(table, row_group_size=len(table))
         writer.add_key_value_metadata(
             {
-                "crux_export_uuid": origin.export_uuid,
-                "crux_request": json.dumps(origin.request),
+                "crux_export_uuid": submitted.export_uuid,
+                "crux_request": json.dumps(submitted.as_xcom()["request"]),
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )

@@ -1,4 +1,4 @@
-"""Store the file of an export in the format that a user wants, and count what is in it in the same pass."""
+"""Store the file of an export in the format that a user wants, and count what is in it, in one pass."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from airflow_provider_crux.files.columns import (
     plan_columns,
 )
 from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv, parse_header
-from airflow_provider_crux.files.manifest import ExportOrigin, manifest_path
+from airflow_provider_crux.files.manifest import manifest_path
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, SupportsWrite
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_crux.api.exports import SubmittedExport
 
 log = logging.getLogger(__name__)
 
@@ -110,23 +112,23 @@ def store(
     path: ObjectStoragePath,
     *,
     options: FileOptions,
-    origin: ExportOrigin,
+    submitted: SubmittedExport,
     hash_key: str = "",
     overwrite: bool = True,
     count_orders: bool = False,
 ) -> StoredFile:
     """
-    Store a file in one pass. An older manifest beside it is removed before the file is replaced.
+    Store a file. An older manifest beside it is removed before the file is replaced.
 
     :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
     :param path: the target.
     :param options: how to store it.
-    :param origin: the export.
+    :param submitted: the export.
     :param hash_key: key of the hashes; only needed if personal data is hashed.
-    :param overwrite: whether to replace an existing file; default True.
-    :param count_orders: whether to count the distinct orders; default False.
+    :param overwrite: whether to replace an existing file.
+    :param count_orders: whether to count the distinct orders, which needs a parser.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
-    :raises CruxInvalidResponseError: if the file cannot be converted.
+    :raises UnusableFileError: if the file cannot be converted.
     """
     stream, plan = iter(chunks), None
     if options.converts or options.on_unknown_column != "keep":
@@ -137,7 +139,15 @@ def store(
     def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
         if plan is None or not options.converts:
             return copy_csv(stream, sink, count_orders=count_orders)
-        return _convert(stream, sink, plan, options, origin, hash_key, count_orders=count_orders)
+        if options.file_format == PARQUET:
+            # here, so that only those who store Parquet need pyarrow
+            from airflow_provider_crux.files.rows import convert_to_parquet
+
+            return convert_to_parquet(
+                stream, sink, plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
+            )
+        added = _export_values(submitted) if options.add_export_columns else ()
+        return convert_csv(stream, sink, plan, hash_key=hash_key, added=added)
 
     with atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
@@ -162,8 +172,8 @@ def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
     """
     Remove the manifest of the file that is about to be replaced.
 
-    Before, not after: whenever the task ends, a file without a manifest is only exported again, but an older manifest
-    would describe another file, which may have the same length and lack orders.
+    Before, not after: if the task is killed in between, a file without a manifest is only exported again, but an older
+    manifest would describe another file, which may have the same length and lack orders.
     """
     fs, manifest = path.fs, manifest_path(path).path
     fs.invalidate_cache()
@@ -188,27 +198,9 @@ def plan_file(
     return chain([beginning], chunks), plan
 
 
-def _convert(  # noqa: PLR0917 - one caller
-    chunks: Iterator[bytes],
-    sink: io.RawIOBase | io.BufferedIOBase,
-    plan: ColumnPlan,
-    options: FileOptions,
-    origin: ExportOrigin,
-    hash_key: str,
-    *,
-    count_orders: bool,
-) -> FileCounts:
-    if options.file_format == PARQUET:
-        # here, so that only those who store Parquet need pyarrow
-        from airflow_provider_crux.files.rows import convert_to_parquet
-
-        return convert_to_parquet(chunks, sink, plan, origin=origin, hash_key=hash_key, count_orders=count_orders)
-    added = _export_values(origin) if options.add_export_columns else ()
-    return convert_csv(chunks, sink, plan, hash_key=hash_key, added=added)
-
-
-def _export_values(origin: ExportOrigin) -> tuple[tuple[str, str], ...]:
-    values = (origin.export_uuid, origin.interval_start, origin.interval_end)
+def _export_values(submitted: SubmittedExport) -> tuple[tuple[str, str], ...]:
+    record = submitted.as_xcom()
+    values = (record["export_uuid"], record["interval_start"], record["interval_end"])
     return tuple((column.name, value or "") for column, value in zip(EXPORT_COLUMNS, values, strict=True))
 
 
@@ -216,7 +208,7 @@ def check_pyarrow_is_installed(purpose: str, extra: str) -> None:
     """
     Fail before anything is downloaded if pyarrow is missing.
 
-    :param purpose: what needs it, as the message says it.
+    :param purpose: what needs it, for the message.
     :param extra: the extra of this package that installs it.
     :raises CruxInvalidRequestError: if it is missing.
     """

@@ -19,14 +19,10 @@ from airflow_provider_crux import connection_form
 from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_check import CONNECTION_NAME, check_result, connection_check_flow
 from airflow_provider_crux.api.errors import missing_connection
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
-from airflow_provider_crux.api.responses import (
-    SubmittedExport,
-    parse_export,
-    parse_export_uuid,
-    parse_orders_list,
-)
+from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
@@ -115,8 +111,7 @@ class CruxHook(BaseHook):
         response = self._run_flow(flow, before_sending=before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
         now = datetime.now(UTC)
-        sent_at = response.sent_at or now
-        return SubmittedExport(uuid, requested_at=sent_at.timestamp(), accepted_at=now.timestamp())
+        return SubmittedExport(uuid, request, requested_at=response.sent_at or now, accepted_at=now)
 
     def list_orders(self, request: OrdersExportRequest) -> OrdersList:
         """

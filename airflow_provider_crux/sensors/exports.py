@@ -89,7 +89,7 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         with self._skip_if_wanted():
             done = self.poke(context)
         if not done:
-            self.defer_until_done(self._poller)
+            self.defer_until_done(self._poller, accepted_at=self._poller.accepted_at.timestamp())
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Poll once, and tell whether the export is done."""

@@ -1,9 +1,8 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-Databases share every statement but the one that fills the staging table; what is their own is in :mod:`postgres`
-and :mod:`sqlite`. Names are validated before they are quoted in the hook's own way, which does not escape a quote
-within a name.
+What differs between databases is in :mod:`postgres` and :mod:`sqlite`. Names are validated before they are quoted in
+the hook's own way, which does not escape a quote within a name.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import Column, ColumnType, unusable_file
+from airflow_provider_crux.files.columns import Column, ColumnType, UnusableFileError
 from airflow_provider_crux.tables.names import check_columns, is_plain_name
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ class LoadedTable:
     :param rows: rows of the export.
     :param inserted: rows whose key was new.
     :param updated: rows that replaced an earlier state.
-    :param unchanged: rows of which the table already had this state or a later one.
     """
 
     table: str
@@ -200,14 +198,14 @@ class SqlTable(ABC):
             missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
             cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
             if count := scalar(cursor):
-                raise unusable_file(
+                raise UnusableFileError(
                     f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
                 )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
         if count := scalar(cursor):
-            raise unusable_file(
+            raise UnusableFileError(
                 f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
                 "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
             )
@@ -265,11 +263,7 @@ def database_error(connection: Any, name: str = "Error") -> type[Exception]:
 
 
 def table_class(hook: object, conn_id: str) -> type[SqlTable]:
-    """
-    Return the class of tables for a hook.
-
-    :raises CruxInvalidRequestError: if there is none.
-    """
+    """Return the class of tables for a hook; raise CruxInvalidRequestError if there is none."""
     from airflow_provider_crux.tables.postgres import PostgresTable
     from airflow_provider_crux.tables.sqlite import SqliteTable
 

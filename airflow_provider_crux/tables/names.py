@@ -8,7 +8,7 @@ from typing import Final
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import Column, describe_name, unusable_file
+from airflow_provider_crux.files.columns import Column, UnusableFileError, describe_name
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # a header has no quotes, see has_csv_header
@@ -18,7 +18,7 @@ _MAX_NAME: Final = 63
 
 
 def table_problems(table: object, key: object) -> list[str]:
-    """Return what is wrong with the names of a table and of its key: one sentence for each fault."""
+    """Return a sentence for each fault in the name of a table and in its key."""
     problems = []
     parts = table.split(".") if isinstance(table, str) else []
     if not 1 <= len(parts) <= 2 or not all(is_plain_name(part) for part in parts):
@@ -41,19 +41,14 @@ def is_plain_name(name: object) -> bool:
 
 
 def check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
-    """
-    Reject columns that a table cannot have, and a key that is not among them.
-
-    :raises CruxInvalidResponseError: for a column.
-    :raises CruxInvalidRequestError: for the key.
-    """
+    """Reject columns that a table cannot have, and a key that is not among them."""
     names = [column.name for column in columns]
     for name in names:
         if len(name) > _MAX_NAME or not (is_plain_name(name) or _COLUMN_NAME.fullmatch(name)):
-            raise unusable_file(f"column {describe_name(name)} has a name that no table can have")
+            raise UnusableFileError(f"column {describe_name(name)} has a name that no table can have")
     lower = [name.lower() for name in names]
     if repeated := sorted({name for name in lower if lower.count(name) > 1}):
-        raise unusable_file(f"the columns {', '.join(repeated)} differ only in upper and lower case")
+        raise UnusableFileError(f"the columns {', '.join(repeated)} differ only in upper and lower case")
     if missing := [name for name in key if name not in names]:
         raise CruxInvalidRequestError(
             f"key: the columns {', '.join(missing)} are not loaded; use columns that personal_data does not drop"

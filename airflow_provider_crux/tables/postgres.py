@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.files.columns import ColumnType
-from airflow_provider_crux.files.csv import ChunkReader
 from airflow_provider_crux.files.rows import TypedRows, each_once
 from airflow_provider_crux.tables.base import Batches, SqlTable, database_error, scalar
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _COPY_BYTES: Final = 256 * 1024
 
@@ -40,7 +43,7 @@ class PostgresTable(SqlTable):
         blocks = map(_as_csv, source)
         try:
             if hasattr(cursor, "copy_expert"):  # psycopg2
-                cursor.copy_expert(sql, io.BufferedReader(ChunkReader(blocks)), size=_COPY_BYTES)
+                cursor.copy_expert(sql, io.BufferedReader(_BlockReader(blocks)), size=_COPY_BYTES)
             else:
                 with cursor.copy(sql) as copy:
                     for block in blocks:
@@ -101,6 +104,26 @@ class PostgresTable(SqlTable):
         message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
         details = [message, constraint and f"constraint {constraint}", place and place[1]]
         return ", ".join([f"SQLSTATE {state}", *filter(None, details)])
+
+
+class _BlockReader(io.RawIOBase):
+    """Let psycopg2 read blocks of bytes like a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = filter(None, blocks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        content = self._rest or next(self._blocks, b"")
+        count = min(len(view), len(content))
+        view[:count], self._rest = content[:count], content[count:]
+        return count
 
 
 def _as_csv(batch: pa.RecordBatch) -> bytes:

@@ -171,6 +171,20 @@ def _period_has_not_ended(run: Run, start: datetime, end: datetime) -> CruxInter
     )
 
 
+def interval_problems(ends: Mapping[str, object], lookback: object) -> list[str]:
+    """Return what is wrong with the arguments of an interval, as far as they are known when a DAG is parsed."""
+    problems = []
+    if lookback is not None and not (isinstance(lookback, timedelta) and lookback > timedelta(0)):
+        problems.append(f"lookback: {lookback!r} is not a length of time; use a timedelta above 0")
+    try:
+        instants = [parse_instant(name, value) for name, value in ends.items()]
+        if len(instants) == 2:
+            Interval(*instants)
+    except CruxIntervalError as error:
+        problems.append(str(error))
+    return problems
+
+
 # From here on: Airflow.
 
 _ASSET_RUN_TYPES: Final = ("asset_triggered", "dataset_triggered")

@@ -33,12 +33,7 @@ _UNSAFE: Final = re.compile(r"^\.+|[^A-Za-z0-9_.=-]", re.ASCII)
 
 
 def placeholder_problems(path: object) -> list[str]:
-    """
-    Return what is wrong with the placeholders of a path.
-
-    :param path: the path; its Jinja templates, and what is not a text, are ignored.
-    :return: one sentence for each fault; empty if there is none.
-    """
+    """Return a sentence for each invalid placeholder of a path; its Jinja templates are ignored."""
     return list(_problems(_JINJA.sub("", path))) if isinstance(path, str) else []
 
 
@@ -71,8 +66,8 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
 def _text(path: str, name: str, spec: str, value: Any) -> str:
     if value is None:
         raise CruxInvalidRequestError(
-            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; put the "
-            "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+            f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; pass "
+            "export.output of the CruxOrdersExportOperator that requests it as export_uuid, and let that push XComs"
         )
     if isinstance(value, datetime):
         return value.strftime(spec or _DEFAULT_FORMAT)
@@ -104,12 +99,7 @@ def _is_strftime(spec: str) -> bool:
 
 
 def folder_problems(path: object) -> list[str]:
-    """
-    Return what is wrong with the path of a folder.
-
-    :param path: the path; a text after Jinja, or one without templates.
-    :return: one sentence for each fault; empty if there is none.
-    """
+    """Return a sentence for each fault of the path of a folder, after Jinja."""
     remedy = "use the folder that holds the files, such as s3://bucket/orders/"
     if none_if_unset(path) is None or not (isinstance(path, str) or hasattr(path, "protocol")):
         return [f"path: {path!r} is not a path; {remedy}"]
@@ -141,8 +131,8 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
     """
     Return the length of every file below a folder, by name; nothing if the folder does not exist.
 
-    What cannot be listed is an error: it must not look like a file that is missing. On a local disk, a symbolic link to
-    a folder is followed, because files are stored through it; each folder is listed once.
+    A folder that cannot be listed is an error, because its files would seem to be missing. On a local disk, symbolic
+    links to folders are followed, because files are stored through them; each folder is listed once.
 
     :raises CruxInvalidRequestError: if it cannot be opened, or is a file.
     :raises OSError: if it cannot be listed, or a symbolic link leads nowhere.
@@ -157,7 +147,7 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
 
 
 def _has_own_find(fs: Any) -> bool:
-    """Tell whether a file system lists everything below a folder itself, as that of an object store does."""
+    """Tell whether a file system lists everything below a folder itself, as an object store's does."""
     from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
     from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
@@ -167,7 +157,7 @@ def _has_own_find(fs: Any) -> bool:
 
 
 def _walk(fs: Any, root: str) -> Iterator[dict[str, Any]]:
-    """Yield what ``find`` of fsspec returns, which leaves out every folder that it cannot list or that is linked."""
+    """Yield what fsspec's ``find`` returns, and what it leaves out: linked folders, and errors of listing one."""
     from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
     is_local = isinstance(fs, LocalFileSystem)
@@ -205,9 +195,9 @@ def _is_linked_folder(link: str) -> bool:
 
 def _check_link(path: str) -> None:
     """
-    Reject a symbolic link that leads nowhere, as to a disk that is not mounted: its files are not missing.
+    Reject a symbolic link that leads nowhere, for example to a disk that is not mounted: its files are not missing.
 
-    Hidden ones are none of ours: editors lock files with them.
+    Hidden links are ignored, because editors lock files with them.
     """
     if os.path.islink(path) and not os.path.basename(path).startswith("."):  # noqa: PTH114, PTH119 - as above
         message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
@@ -216,11 +206,7 @@ def _check_link(path: str) -> None:
 
 @contextmanager
 def path_errors(path: object) -> Iterator[None]:
-    """
-    Translate what file systems raise for a path that cannot be opened.
-
-    :raises CruxInvalidRequestError: instead.
-    """
+    """Raise CruxInvalidRequestError for what file systems raise if a path cannot be opened."""
     try:
         yield
     except (AttributeError, TypeError, ValueError, ImportError) as error:

@@ -15,34 +15,39 @@ from airflow_provider_crux.api.errors import (
     proves_not_processed,
     request_changed,
 )
-from airflow_provider_crux.api.instants import iso_instant
 from airflow_provider_crux.api.polling import within_not_found_grace
-from airflow_provider_crux.api.responses import ExportState, SubmittedExport
+from airflow_provider_crux.api.responses import ExportState
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxNotFoundError, CruxPermanentError
 from airflow_provider_crux.task.durable import Intent
 
 if TYPE_CHECKING:
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.hooks.crux import CruxHook
-    from airflow_provider_crux.task.durable import ExportStateStore
+    from airflow_provider_crux.task.durable import ExportStateStore, RecordedExport
 
 
 class ExportSubmission:
     """
-    The request of one try.
+    The request of one try. It alone decides what the record of an earlier try means.
 
+    :param request: which orders.
     :param hook: sends it.
     :param store: what the task remembers across its tries.
     :param at_most_one: whether only a person may have a second export requested, by clearing the task.
     :param log: the task's log.
     """
 
-    def __init__(self, hook: CruxHook, store: ExportStateStore, *, at_most_one: bool, log: Any) -> None:
+    def __init__(
+        self, request: OrdersExportRequest, hook: CruxHook, store: ExportStateStore, *, at_most_one: bool, log: Any
+    ) -> None:
+        self._request = request
         self._hook = hook
         self._store = store
         self._at_most_one = at_most_one
         self._log = log
-        self._unclear: Intent | None = None
+        self._earlier_intent: Intent | None = None
+        self._intent: Intent | None = None
 
     def resume(self) -> SubmittedExport | None:
         """
@@ -55,63 +60,68 @@ class ExportSubmission:
         :raises CruxError: if the status of the export is unknown; then this try must not request another one.
         """
         earlier = self._store.load()
+        if earlier is None:
+            return None
         if isinstance(earlier, Intent):
             if self._at_most_one:
-                self._store.settle_earlier()
+                self._store.settle_failure(earlier)
                 raise outcome_unknown(earlier.since)
-            self._unclear = earlier
-        elif earlier is not None:
-            return self._if_reusable(earlier)
+            self._earlier_intent = earlier
+            return None
+        problem = self._problem(earlier)
+        if problem is None:
+            uuid = earlier.export.export_uuid
+            self._log.info("Resuming export %s, requested by an earlier try of this task", uuid)
+            return earlier.export
+        error, reason = problem
+        if self._at_most_one:
+            self._store.settle_failure(earlier)
+            raise error
+        self._log.warning(
+            "Export %s, which an earlier try requested at %s, %s: this try requests another one. The e-mail of the "
+            "earlier export may still be sent",
+            earlier.export.export_uuid,
+            earlier.export.as_xcom()["requested_at"],
+            reason,
+        )
         return None
 
-    def skip_if_no_orders(self, request: OrdersExportRequest) -> None:
+    def skip_if_no_orders(self) -> None:
         """
-        List the orders of a request, which e-mails nobody.
+        List the orders of the request, which e-mails nobody.
 
         :raises AirflowSkipException: if there is none.
         """
         try:
-            has_orders = self._hook.has_orders(request)
+            has_orders = self._hook.has_orders(self._request)
         except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
             self._log.warning("Could not check whether there are orders; requesting the export anyway: %s", error)
             return
         if not has_orders:
             raise AirflowSkipException(
-                f"Crux Connect lists no orders for {json.dumps(request.as_json())}: no export was requested"
+                f"Crux Connect lists no orders for {json.dumps(self._request.as_json())}: no export was requested"
             )
 
-    def submit(self, request: OrdersExportRequest) -> SubmittedExport:
+    def submit(self) -> SubmittedExport:
         """
         Request an export, so that the next try knows of it, whatever ends this one.
 
         :raises CruxError: as the hook does.
         :raises AirflowException: if the intent cannot be saved; then nothing was sent.
         """
-        body = request.as_json()
-        filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
-        if self._unclear is not None:
-            self._log.warning(
-                "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
-                "another one, because on_ambiguous is 'retry': two e-mails may be sent",
-                iso_instant(self._unclear.since),
-            )
-        self._log.info(
-            "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
-            body.get("start_date"),
-            body.get("end_date"),
-            self._hook.crux_conn_id,
-            json.dumps(filters) if filters else "none",
-        )
+        self._log_request()
         try:
-            export = self._hook.submit_export(request, before_sending=self._store.save_intent)
+            export = self._hook.submit_export(self._request, before_sending=self._save_intent)
         except CruxError as error:
+            if self._intent is None:  # nothing was sent
+                raise
             if proves_not_processed(error):
                 self._store.discard_intent()
             elif self._at_most_one or isinstance(error, CruxPermanentError):
                 # there is no retry: the error asks a person to check
-                since = self._store.settle_intent()
-                if since is not None:
-                    raise type(error)(f"{error}. It may have been under way since {iso_instant(since)}") from error
+                self._store.settle_failure(self._intent)
+                since = self._intent.since.isoformat()
+                raise type(error)(f"{error}. It may have been under way since {since}") from error
             raise
         self._store.save(export)
         self._log.info(
@@ -120,25 +130,36 @@ class ExportSubmission:
         )
         return export
 
-    def _if_reusable(self, export: SubmittedExport) -> SubmittedExport | None:
-        problem = self._problem(export)
-        if problem is None:
-            self._log.info("Resuming export %s, requested by an earlier try of this task", export.export_uuid)
-            return export
-        error, reason = problem
-        if self._at_most_one:
-            self._store.settle_earlier()
-            raise error
-        self._store.warn_of_second_export(export, reason)
-        return None
+    def _log_request(self) -> None:
+        if self._earlier_intent is not None:
+            self._log.warning(
+                "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
+                "another one, because on_ambiguous is 'retry': two e-mails may be sent",
+                self._earlier_intent.since.isoformat(),
+            )
+        body = self._request.as_json()
+        filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}
+        self._log.info(
+            "Requesting an export of the orders from %s to %s over connection %r, filters: %s",
+            body.get("start_date"),
+            body.get("end_date"),
+            self._hook.crux_conn_id,
+            json.dumps(filters) if filters else "none",
+        )
 
-    def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
+    def _save_intent(self) -> None:
+        """Save an intent before the request is sent; if it is sent again, once more, with the time of the first."""
+        self._intent = self._intent or Intent(datetime.now(UTC))
+        self._store.save_intent(self._intent)
+
+    def _problem(self, earlier: RecordedExport) -> tuple[CruxError, str] | None:
         """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is."""
-        if not self._store.has_same_request:
+        export = earlier.export
+        if (earlier.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):
-            accepted_at = datetime.fromtimestamp(export.accepted_at, UTC)
+            accepted_at = export.accepted_at or datetime.min.replace(tzinfo=UTC)
             if within_not_found_grace(outcome, accepted_at=accepted_at, now=datetime.now(UTC)):
                 return None
             if not isinstance(outcome, CruxNotFoundError):

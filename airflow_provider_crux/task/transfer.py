@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,29 +12,21 @@ from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOpe
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain
-from airflow_provider_crux.api.requests import canonical_uuid
-from airflow_provider_crux.exceptions import CruxExportFailedError, CruxPermanentError
-from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
+from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.task.failing import fail_without_retry
+from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
 
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
-    """
-    A task that waits for an export and does something with its file.
-
-    :param export_uuid: the export.
-    :param personal_data: what to do with personal data; ``hash`` needs the connection's extra ``hash_key``.
-    :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds to wait for the export.
-    :param crux_conn_id: id of the Airflow connection.
-    """
+    """A task that waits for an export and does something with its file."""
 
     def __init__(
         self,
@@ -49,6 +41,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.export_uuid = export_uuid
+        self._source_task_ids = source_task_ids(export_uuid)
         self.personal_data = personal_data
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -63,6 +56,18 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     @abstractmethod
     def _transfer(self, context: Context, export: Export, target: Any) -> str:
         """Download the file to the target, and return what the task returns."""
+
+    @abstractmethod
+    def _advice(self) -> str:
+        """Return what became of a file that is not as published, and what helps."""
+
+    def _transfer_or_advise(self, context: Context, export: Export, target: Any) -> str:
+        try:
+            return self._transfer(context, export, target)
+        except UnusableFileError as error:
+            raise CruxInvalidResponseError(
+                f"The file of the export is not as published: {error}. {self._advice()}"
+            ) from error
 
     def execute(self, context: Context) -> str:
         """
@@ -82,8 +87,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             poller = ExportPoller(self.export_uuid, now, deadline, self.poll_interval)
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
-                self.defer_until_done(poller)
-            return self._transfer(context, self.hook.finish_polling(poller, result), target)
+                self.defer_until_done(poller, accepted_at=now.timestamp())
+            return self._transfer_or_advise(context, self.hook.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
@@ -92,7 +97,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             target = self._check_target(context)
             accepted = datetime.fromtimestamp(accepted_at, UTC)
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
-            return self._transfer(context, export or self.hook.get_export(self.export_uuid), target)
+            export = export or self.hook.get_export(self.export_uuid)
+            return self._transfer_or_advise(context, export, target)
 
     def on_kill(self) -> None:
         """Stop at the next chunk of the file, so that nothing is left behind."""
@@ -111,22 +117,20 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                 raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
             yield chunk
 
-    def _origin(self, context: Context) -> ExportOrigin:
-        """Return what the task directly upstream pushed about this export; only its UUID if there is no such task."""
-        pushed: Iterable[Any] = ()
-        if self.upstream_task_ids:
-            pushed = context["ti"].xcom_pull(task_ids=sorted(self.upstream_task_ids), key="export_interval") or ()
-        exports = (value for value in pushed if isinstance(value, Mapping))
-        own = (value for value in exports if value.get("export_uuid") == canonical_uuid(self.export_uuid))
-        return ExportOrigin.from_xcom(self.export_uuid, next(own, {}))
+    def _submitted_export(self, context: Context) -> SubmittedExport:
+        """Return what the task that requested the export pushed about it; of a bare UUID, nothing else is known."""
+        return submitted_export(
+            context,
+            self.export_uuid,
+            task_id=self.task_id,
+            sources=self._source_task_ids,
+            upstream=self.upstream_task_ids,
+        )
 
-    def _emit_asset_metadata(self, context: Context, origin: ExportOrigin, **metadata: Any) -> None:
+    def _emit_asset_metadata(self, context: Context, submitted: SubmittedExport, **metadata: Any) -> None:
         """Add to the assets' events what was transferred, for the DAGs that are scheduled on them."""
+        record = submitted.as_xcom()
+        known = {name: record[name] for name in ("export_uuid", "interval_start", "interval_end")}
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {
-                    "export_uuid": origin.export_uuid,
-                    "interval_start": origin.interval_start,
-                    "interval_end": origin.interval_end,
-                    **metadata,
-                }
+                context["outlet_events"][asset].extra |= {**known, **metadata}

@@ -37,7 +37,7 @@ class ExportWaitMixin(_Operator):
     """
     What a task needs to wait for an export.
 
-    The task sets ``crux_conn_id`` and ``timeout``. Its ``execute_complete`` accepts ``event`` and ``accepted_at``.
+    The task sets ``crux_conn_id`` and ``timeout``. Its ``execute_complete`` accepts ``event``.
     """
 
     crux_conn_id: str
@@ -53,8 +53,8 @@ class ExportWaitMixin(_Operator):
         Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
 
         :param poller: the wait. Without a deadline, the task's ``timeout`` begins now.
-        :param resume_kwargs: what ``execute_complete`` receives besides the event and ``accepted_at``. ``dag.test()``
-            passes the event alone.
+        :param resume_kwargs: what ``execute_complete`` receives besides the event. ``dag.test()`` passes the event
+            alone.
         """
         from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
@@ -71,7 +71,7 @@ class ExportWaitMixin(_Operator):
                 first_poll_at=now.timestamp() + MIN_RESUME_DELAY,
             ),
             method_name="execute_complete",
-            kwargs={"accepted_at": poller.accepted_at.timestamp(), **resume_kwargs},
+            kwargs=resume_kwargs,
             # a shorter limit that the user set for the task also applies in the triggerer
             timeout=min(backstop, self.execution_timeout or backstop),
         )

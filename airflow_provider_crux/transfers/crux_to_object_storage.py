@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_crux import __version__
-from airflow_provider_crux.api.instants import parse_utc
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
 from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA
-from airflow_provider_crux.files.manifest import ExportOrigin, Manifest, api_host, manifest_path
+from airflow_provider_crux.files.manifest import Manifest, api_host, manifest_path
 from airflow_provider_crux.files.store import (
     CSV,
     GZIP,
@@ -62,22 +62,25 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     retry of it leads to an e-mail.
 
     By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark, one
-    row for each line item, with names, phone numbers and addresses of people. Whoever may read ``path`` can read those,
-    unless ``personal_data`` drops or hashes them.
+    row for each line item.
 
-    **Placeholders.** ``path`` may contain ``{interval_start:%Y-%m-%d}``, ``{interval_end:...}`` (any numeric format of
-    strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``, ``{dag_id}`` and ``{run_id}`` (characters other
-    than ASCII letters, digits and ``_.=-`` become ``_``), which are replaced after Jinja's templates. Double a brace
-    that is meant literally. The interval is that of the ``CruxOrdersExportOperator`` directly upstream that requested
-    the export, mapped or not.
+    .. note:: The file contains names, phone numbers and addresses of people. Whoever can read ``path`` can read those,
+        unless ``personal_data`` drops or hashes them.
+
+    **Placeholders.** After Jinja's templates, the task replaces these in ``path``: ``{interval_start:%Y-%m-%d}`` and
+    ``{interval_end:...}`` (any numeric format of strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``,
+    ``{dag_id}`` and ``{run_id}`` (characters other than ASCII letters, digits and ``_.=-`` become ``_``). Double a
+    literal brace.
 
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
     "sha256": ..., "format": ..., "export_uuid": ...}``; ``rows`` does not count the header.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
-    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``; the interval is ``None`` if there is no such task.
+    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``; the interval is ``None`` if it is unknown.
 
-    :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
+    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. Of a bare
+        UUID, from another DAG or system, neither interval, filters nor time of the request are known: placeholders of
+        the interval fail, its columns are empty, and a manifest covers no time. Templated.
     :param path: the target: ``file:///...``, ``s3://conn_id@bucket/key``, ``gs://...``, or an ``ObjectStoragePath``,
         which has no placeholders. Templated.
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
@@ -86,9 +89,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
         that say which export a row comes from; needs the extra ``parquet``.
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
-    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
-        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the connection's extra ``hash_key``; columns that are not
-        published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
+    :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
+        :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the connection's extra
+        ``hash_key``. Both drop columns that are not published.
     :param on_unknown_column: ``keep`` (the default) stores a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is stored.
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
@@ -170,40 +173,46 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             "run_id": context["ti"].run_id,
         }
         if not placeholder_problems(path) and uses_interval(path):
-            origin = self._origin(context)
-            values |= {name: parse_utc(getattr(origin, name)) for name in INSTANTS}
+            submitted = self._submitted_export(context)
+            values |= {name: getattr(submitted, name) for name in INSTANTS}
         return values
 
     def _transfer(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
         options = self._options
         has_assets = any(isinstance(outlet, Asset) for outlet in self.outlets)
-        needs_origin = self.manifest or options.converts or has_assets
-        origin = self._origin(context) if needs_origin else ExportOrigin(export_uuid=export.uuid)
+        needs_record = self.manifest or options.converts or has_assets
+        submitted = self._submitted_export(context) if needs_record else SubmittedExport(export.uuid, None, None)
         with self.hook.open_file(export) as chunks:
             stored = store(
                 self._stop_when_killed(chunks, target),
                 target,
                 options=options,
-                origin=origin,
+                submitted=submitted,
                 hash_key=self.hook.settings.hash_key or "",
                 overwrite=self.overwrite,
                 count_orders=self.manifest,
             )
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
         if self.manifest:
-            self._store_manifest(target, origin, stored)
+            self._store_manifest(target, submitted, stored)
         if self.do_xcom_push:
             names = ("path", "bytes", "rows", "sha256", "format")
             file = {name: getattr(stored, name) for name in names}
             context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
-        self._emit_asset_metadata(context, origin, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
+        self._emit_asset_metadata(context, submitted, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
         self._stored = stored
         return stored.path
 
-    def _store_manifest(self, target: ObjectStoragePath, origin: ExportOrigin, stored: StoredFile) -> None:
+    def _advice(self) -> str:
+        original = FileOptions(compression=self.compression)
+        names = [field.name for field in fields(FileOptions)]
+        changes = [f"{name}={own!r}" for name in names if (own := getattr(original, name)) != getattr(self, name)]
+        return f"Nothing was stored. To store the file as it is, use {' and '.join(changes)}"
+
+    def _store_manifest(self, target: ObjectStoragePath, submitted: SubmittedExport, stored: StoredFile) -> None:
         """Store the manifest of a complete file, after that file, so that there is none without one."""
         manifest = Manifest.of(
-            origin,
+            submitted,
             stored_at=datetime.now(UTC),
             host=api_host(self.hook.settings.base_url),
             compression=self._options.stored_compression,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.files.manifest import ExportOrigin
     from airflow_provider_crux.tables.base import LoadedTable
 
 _CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN, "create_table": (False, True)}
@@ -31,18 +30,19 @@ _CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLU
 
 class CruxExportToSqlOperator(ExportTransferOperator):
     """
-    Merge the rows of an export into a table, so that it holds every order once, in its latest state.
+    Merge the rows of an export into a table, so that it holds every line item once, in its latest state.
 
-    Rows go to a temporary staging table, and one statement merges them by ``key``: a row is replaced only by an export
-    that was **requested later** than the one it came from. So exports may overlap, arrive in any order and be loaded
-    twice. Everything is **one transaction**: whatever happens, the table is as before. The task requests no export.
+    The task waits for the export if it is not done, loads its rows into a temporary staging table, and merges them by
+    ``key``. A row is replaced only by an export that was **requested later** than the one it came from, so exports may
+    overlap, arrive in any order and be loaded twice. **All or nothing**: everything is one transaction, so after any
+    error the table is as before. The task requests no export, so no retry of it leads to an e-mail.
 
-    The columns are those of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``, ``crux_interval_end``
-    and ``crux_requested_at``. When an export was requested is known from the ``CruxOrdersExportOperator`` **directly
-    upstream**, mapped or not; without one the task fails before anything is downloaded. Rows that a later export no
-    longer contains stay.
+    The table has the columns of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``,
+    ``crux_interval_end`` and ``crux_requested_at``.
 
-    PostgreSQL and SQLite are supported and tested. Needs the extra ``sql`` and the provider of the database.
+    .. note:: Rows that are missing from a later export are kept.
+
+    .. note:: PostgreSQL and SQLite are supported. Install the extra ``sql`` and the provider of the database.
 
     **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "inserted": ...,
     "updated": ..., "unchanged": ..., "export_uuid": ...}``.
@@ -50,15 +50,17 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
     "interval_end": ..., "rows": ..., "inserted": ..., "updated": ..., "unchanged": ...}``.
 
-    :param export_uuid: the export, for example ``export.output`` of the task ``export``. Templated.
+    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. When a
+        bare UUID, from another DAG or system, was requested is unknown: the task fails before it downloads anything.
+        Templated.
     :param conn_id: id of the database's connection. Templated.
     :param table: the table, with a schema or without: letters, digits and ``_``. The schema must exist. Templated.
     :param key: the columns that identify a row; default ``("line_item_uuid",)``. The table needs a primary key or a
         unique constraint on them. Two rows of an export with the same key are an error.
     :param create_table: whether to create the table, and to add columns that it lacks; default True.
-    :param personal_data: what to do with columns that name people, and with columns that are not published: ``keep``
-        (the default), ``drop``, or ``hash``: HMAC-SHA256 with the Crux connection's extra ``hash_key``; columns
-        that are not published are dropped. See :data:`~airflow_provider_crux.files.columns.COLUMNS`.
+    :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
+        :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the Crux connection's extra
+        ``hash_key``. Both drop columns that are not published.
     :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
@@ -102,7 +104,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if problems:
             raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
-    def _check_target(self, context: Context) -> ExportOrigin:
+    def _check_target(self, context: Context) -> SubmittedExport:
         """Reject what cannot succeed before anything is downloaded, and return what is known of the export."""
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
@@ -110,21 +112,20 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         from airflow_provider_crux.tables.base import table_class
 
         table_class(self._sql_hook(), self.conn_id)
-        origin = self._origin(context)
-        if origin.requested_at is None:
+        submitted = self._submitted_export(context)
+        if submitted.requested_at is None:
             raise CruxInvalidRequestError(
-                f"export_uuid: it is unknown when export {self.export_uuid} was requested; put the "
-                "CruxOrdersExportOperator that requests it directly upstream, and let it push XComs"
+                f"export_uuid: it is unknown when export {self.export_uuid} was requested; pass "
+                "export.output of the CruxOrdersExportOperator that requests it, and let that push XComs"
             )
-        return origin
+        return submitted
 
-    def _transfer(self, context: Context, export: Export, target: ExportOrigin) -> str:
+    def _transfer(self, context: Context, export: Export, target: SubmittedExport) -> str:
         # here, so that parsing a DAG file does not import pyarrow
         from airflow_provider_crux.files.rows import TypedRows
         from airflow_provider_crux.tables.base import table_class
 
-        instants = (target.interval_start, target.interval_end, target.requested_at)
-        values = (export.uuid, *map(parse_utc, instants))
+        values = (export.uuid, target.interval_start, target.interval_end, target.requested_at)
         with self.hook.open_file(export) as chunks:
             stream, plan = plan_file(
                 self._stop_when_killed(chunks, self.table),
@@ -149,19 +150,22 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self._report(context, target, loaded)
         return self.table
 
-    def _report(self, context: Context, origin: ExportOrigin, loaded: LoadedTable) -> None:
+    def _advice(self) -> str:
+        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
+
+    def _report(self, context: Context, submitted: SubmittedExport, loaded: LoadedTable) -> None:
         names = ("rows", "inserted", "updated", "unchanged")
         counts = {name: getattr(loaded, name) for name in names}
         self.log.info(
             "Loaded export %s into table %s: %d rows, %d inserted, %d updated, %d unchanged",
-            origin.export_uuid,
+            submitted.export_uuid,
             loaded.table,
             *counts.values(),
         )
         if self.do_xcom_push:
-            value = {"table": loaded.table, **counts, "export_uuid": origin.export_uuid}
+            value = {"table": loaded.table, **counts, "export_uuid": submitted.export_uuid}
             context["ti"].xcom_push(key="export_table", value=value)
-        self._emit_asset_metadata(context, origin, **counts)
+        self._emit_asset_metadata(context, submitted, **counts)
         self._loaded = loaded
 
     def _sql_hook(self) -> DbApiHook:

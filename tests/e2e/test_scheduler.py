@@ -79,7 +79,7 @@ if AIRFLOW_VERSION >= (3, 2):
 if AIRFLOW_VERSION >= (3, 3):
     RUNS |= {"e2e_partition": 2}
 
-# The DAGs of the table in docs/versions.md, in its order, and their schedules as Airflow 3 writes them.
+# The DAGs of the table in docs/evidence/versions.md, in its order, and their schedules as Airflow 3 writes them.
 SCHEDULES = {
     EXPORT_EXAMPLE: "@daily",
     STORAGE_EXAMPLE: "@daily",
@@ -168,7 +168,7 @@ def test_lookback_goes_back_from_the_end_of_the_same_interval(
     for run in [run for dag_id in dag_ids for run in airflow.wait_for_runs(dag_id, RUNS[dag_id])]:
         (own,) = pushed_requests(airflow, run)
         end = datetime.fromisoformat(own["end_date"])
-        lookback = airflow.xcom(run, "export_lookback", "export_request")
+        lookback = lookback_request(airflow, run)
         assert (run.dag_id, lookback) == (run.dag_id, own | {"start_date": api_timestamp(end - LOOKBACK)})
 
 
@@ -200,7 +200,7 @@ def test_partition_that_has_not_ended_fails_immediately_unless_lookback_is_set(
     log = airflow.task_log_tail(run, "export")
     assert f"from {start.isoformat()} to {start.replace(year=start.year + 1).isoformat()}, has not ended" in log
     assert "Set run_offset=-1 in its schedule (CronPartitionTimetable 0 0 1 1 *), or lookback" in log
-    assert airflow.xcom(run, "export_lookback", "export_request") == {
+    assert lookback_request(airflow, run) == {
         "start_date": api_timestamp(start - LOOKBACK),
         "end_date": api_timestamp(start),
     }
@@ -313,7 +313,7 @@ def test_versions_page_shows_the_interval_of_each_run(
 
     if versions_page.RECORD:
         versions_page.write_table(table)
-    assert versions_page.read_table() == table, "run make versions and review the changes of docs/versions.md"
+    assert versions_page.read_table() == table, "run make versions and review the changes of docs/evidence/versions.md"
 
 
 def test_no_export_was_requested_twice(
@@ -356,7 +356,13 @@ def unfinished_partition_runs(airflow: AirflowInstance) -> list[DagRun]:
 
 def pushed_requests(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
     """Return the request body that each task instance of the run pushed as XCom."""
-    return xcoms(airflow, run, "export_request")
+    return [interval["request"] for interval in xcoms(airflow, run, "export_interval")]
+
+
+def lookback_request(airflow: AirflowInstance, run: DagRun, task_id: str = "export_lookback") -> dict[str, Any]:
+    """Return the request body that the task with `lookback` pushed."""
+    request: dict[str, Any] = airflow.xcom(run, task_id, "export_interval")["request"]
+    return request
 
 
 def has_second_task(run: DagRun) -> bool:
@@ -366,7 +372,7 @@ def has_second_task(run: DagRun) -> bool:
 
 def pushed_requests_with_lookback(airflow: AirflowInstance, run: DagRun) -> list[dict[str, Any]]:
     """Return the request body of the second task, in a list that is empty if the run has none."""
-    return [airflow.xcom(run, "export_lookback", "export_request")] if has_second_task(run) else []
+    return [lookback_request(airflow, run)] if has_second_task(run) else []
 
 
 def xcoms(airflow: AirflowInstance, run: DagRun, key: str) -> list[Any]:
@@ -404,7 +410,7 @@ def table_row(airflow: AirflowInstance, manual_runs: dict[str, str], run: DagRun
     elif lookback_task != "export":
         exported = interval_of(*pushed_requests(airflow, run))
     if lookback_task is not None:
-        with_lookback = interval_of(airflow.xcom(run, lookback_task, "export_request"))
+        with_lookback = interval_of(lookback_request(airflow, run, lookback_task))
     return Row(SCHEDULES[run.dag_id], run, exported, with_lookback, detail)
 
 

@@ -1,4 +1,4 @@
-"""Compares the tables that docs/versions.md has for the versions of Airflow."""
+"""Compares the tables that docs/evidence/versions.md has for the versions of Airflow."""
 
 from __future__ import annotations
 

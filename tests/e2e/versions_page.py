@@ -1,5 +1,7 @@
 """
-Reads and writes the table of docs/versions.md for this version of Airflow. The rest of the page is written by hand.
+Reads and writes the table of docs/evidence/versions.md for this version of Airflow.
+
+The rest of the page is written by hand.
 
 `test_scheduler.py` builds the table of its version from the runs it observes and fails if the page differs. With
 RECORD_VERSIONS in its environment it writes the table instead (`make versions`). The page has at most one pre-release.
@@ -19,7 +21,7 @@ from typing import Final
 from tests.real_airflow.instance import DagRun
 from tests.real_airflow.sandbox_airflow import REPOSITORY
 
-PAGE: Final = REPOSITORY / "docs" / "versions.md"
+PAGE: Final = REPOSITORY / "docs" / "evidence" / "versions.md"
 RECORD: Final = "RECORD_VERSIONS" in os.environ
 AIRFLOW: Final = version("apache-airflow")
 

@@ -11,10 +11,10 @@ from typing import Final
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.exceptions import CruxError
-from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.files.store import FileOptions, store
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
@@ -48,8 +48,8 @@ def _download(url: str, folder: Path) -> object:
     target = folder / "orders.csv"
     target.write_bytes(PREVIOUS_CONTENT)
     with CruxHook().open_file(Export(uuid=UUID, status="completed", url=url)) as chunks:
-        origin = ExportOrigin(export_uuid=UUID)
-        stored = store(chunks, ObjectStoragePath(f"file://{target}"), options=FileOptions(), origin=origin)
+        submitted = SubmittedExport(UUID, None, None)
+        stored = store(chunks, ObjectStoragePath(f"file://{target}"), options=FileOptions(), submitted=submitted)
     return Path(stored.path.removeprefix("file://")).name
 
 

@@ -1,5 +1,5 @@
 """
-Write docs/reliability.md: ``reliability.md.template`` with the table of the cases.
+Write docs/evidence/faults.md: ``faults.md.template`` with the table of the cases.
 
 Run ``python -m tests.faults.table``; a test fails if the committed page differs.
 """
@@ -12,8 +12,8 @@ from typing import Final
 from tests.faults.cases import CASES, Case, Outcome
 from tests.faults.operations import OPERATIONS
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
-TEMPLATE: Final = Path(__file__).with_name("reliability.md.template")
+PAGE: Final = Path(__file__).parents[2] / "docs" / "evidence" / "faults.md"
+TEMPLATE: Final = Path(__file__).with_name("faults.md.template")
 
 
 def export_requests(case: Case, request: str, outcome: Outcome) -> int:

@@ -1,4 +1,4 @@
-"""The page docs/reliability.md is made from the cases."""
+"""The page docs/evidence/faults.md is made from the cases."""
 
 from __future__ import annotations
 

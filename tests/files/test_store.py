@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.files.store import FileOptions, StoredFile, store
 from tests.files.places import MIB
 
@@ -26,7 +26,7 @@ SMALL = b"\xef\xbb\xbfa,b\r\n1,2\r\n"
 
 
 def save(chunks: Iterable[bytes], path: ObjectStoragePath, **arguments: Any) -> StoredFile:
-    return store(chunks, path, options=FileOptions(), origin=ExportOrigin(export_uuid="uuid"), **arguments)
+    return store(chunks, path, options=FileOptions(), submitted=SubmittedExport("uuid", None, None), **arguments)
 
 
 def test_the_stored_file_is_described(place: Place) -> None:
@@ -62,7 +62,7 @@ def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> No
         import sys
         from pathlib import Path
         from airflow.providers.common.compat.sdk import ObjectStoragePath
-        from airflow_provider_crux.files.manifest import (ExportOrigin)
+        from airflow_provider_crux.api.exports import (SubmittedExport)
         from airflow_provider_crux.files.store import FileOptions, store
         row = b'"Apt. 4, rear\\n2nd floor",62701,"say ""hi"" twice",' + b"x" * 300 + b"\\r\\n"
         chunk = row * (256 * 1024 // len(row))
@@ -71,8 +71,8 @@ def test_a_large_file_takes_less_than_64_mebibytes_of_memory(place: Place) -> No
             line = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()
             return int(line[0]) // 1024
         def save(chunks):
-            path, origin = ObjectStoragePath(sys.argv[1]), ExportOrigin(export_uuid="uuid")
-            return store(chunks, path, options=FileOptions(), origin=origin)
+            path, submitted = ObjectStoragePath(sys.argv[1]), SubmittedExport("uuid", None, None)
+            return store(chunks, path, options=FileOptions(), submitted=submitted)
         save([chunk] * 2)
         before = peak()
         stored = save(bytes(bytearray(chunk)) for _ in range(128 * 4))

@@ -27,6 +27,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
+from airflow_provider_crux.task import upstream
 from airflow_provider_crux.task import waiting as deferral
 from tests import daily_lookbacks
 
@@ -226,9 +227,38 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
         daily_lookbacks.check_rows(rows, daily_lookbacks.expected_rows(sandbox, map(json.loads, xcoms)))
 
 
-def test_next_task_receives_the_uuid_and_the_request(sandbox, run) -> None:
+def test_next_task_receives_the_uuid_and_the_interval(sandbox, run) -> None:
     names = run("taskflow.py")
-    assert names["RECEIVED"] == [(*sandbox.exports, DAY)]
+    ((uuid, interval),) = names["RECEIVED"]
+    assert [uuid] == [interval["export_uuid"]] == sandbox.exports
+    assert interval["request"] == DAY
+
+
+def test_every_store_knows_the_interval_of_its_export_and_reads_no_other_record(
+    sandbox, run, tmp_path: Path, monkeypatch
+) -> None:
+    """Two of five exports are skipped, so the map index of a store is not that of its export."""
+    monkeypatch.setenv("STORES_FOLDER", str(tmp_path))
+    reads: list[str] = []
+    read_records = upstream._records
+
+    def counting(context: Any, source: str) -> Iterator[object]:
+        for record in read_records(context, source):
+            reads.append(f"{context['ti'].task_id} of {source}")
+            yield record
+
+    monkeypatch.setattr(upstream, "_records", counting)
+    run("stores.py")
+    days = ("2026-01-02", "2026-01-04", "2026-01-05")
+    mapped = [f"{name}-{day}.csv" for name in ("mapped", "one", "two") for day in days]
+    stored = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert stored == sorted([*mapped, "output-2026-01-05.csv", "template-2026-01-05.csv"])
+    manifests = [json.loads(path.read_bytes()) for path in sorted(tmp_path.glob("*.manifest.json"))]
+    assert [manifest["interval_start"] for manifest in manifests] == [f"{day}T00:00:00.000Z" for day in days] * 3
+    assert all(manifest["requested_at"] for manifest in manifests)
+    # each reads its record for the path, and for the manifest
+    assert reads.count("mapped_store of mapped_export") == 2 * len(days)
+    assert reads.count("store of export") == reads.count("store_of_template of export") == 1
 
 
 def test_mapped_tasks_send_one_request_each(sandbox, run) -> None:
@@ -370,7 +400,7 @@ def test_logs_database_and_output_contain_no_secret(connect, run, capfd, caplog)
     texts = [printed.out, printed.err, caplog.text]
     texts += [path.read_text(errors="replace") for path in AIRFLOW_HOME.rglob("*") if path.is_file()]
     # These prove that the texts contain the log, the response and the database.
-    for expected_text in ("Requesting an export of the orders from", "you sent", "export_request"):
+    for expected_text in ("Requesting an export of the orders from", "you sent", "export_interval"):
         assert any(expected_text in text for text in texts)
     for secret in (PASSWORD, TOKEN):
         assert not [text for text in texts if secret in text]

@@ -76,7 +76,7 @@ class Task:
 
     def crash_while_waiting(self, **arguments: Any) -> str:
         """Run a try that requests an export and ends while it waits, and return the UUID of the export."""
-        return self.defer(**arguments).kwargs["export_uuid"]
+        return self.defer(**arguments).kwargs["export"]["export_uuid"]
 
     def resume(self, deferral: TaskDeferred, *, on_ambiguous: str = "retry", **event: Any) -> str:
         """Resume a try with a trigger's event and with what the try deferred with."""

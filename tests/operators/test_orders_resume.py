@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_crux.api.polling import NOT_FOUND_GRACE
 from airflow_provider_crux.exceptions import CruxExportTimeoutError, CruxUnavailableError
 from airflow_provider_crux.sandbox.state import SandboxSettings
-from tests.operators.task_instance import BODY, WAIT, ReadOnlyStore, Task, UnreadableStore
+from tests.operators.task_instance import BODY, WAIT, ReadOnlyStore, Task, UnreadableStore, make_operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +33,13 @@ def test_a_retry_resumes_the_export(held_sandbox: Sandbox, any_task: Task, argum
     held_sandbox.finish_export(uuid)
     assert any_task.run(**arguments) == uuid
     assert held_sandbox.exports == [uuid]
-    assert any_task.pushed["export_request"] == BODY
+    assert any_task.pushed["export_interval"]["request"] == BODY
 
 
 def test_a_deferrable_retry_resumes_the_export(held_sandbox: Sandbox, any_task: Task) -> None:
     uuid = any_task.crash_while_waiting()
     deferral = any_task.defer()
-    assert deferral.kwargs["export_uuid"] == uuid
+    assert deferral.kwargs["export"]["export_uuid"] == uuid
     assert any_task.resume(deferral, export_uuid=uuid, state="done") == uuid
     assert held_sandbox.exports == [uuid]
 
@@ -52,6 +53,22 @@ def test_a_try_that_failed_after_execute_is_resumed(
     uuid = any_task.run(**arguments)
     assert any_task.succeed(**arguments) == uuid
     assert held_sandbox.exports == [uuid]
+
+
+@pytest.mark.parametrize("arguments", [{}, WAIT], ids=["submits", "waits"])
+def test_a_try_that_cannot_push_its_xcom_is_resumed(
+    held_sandbox: Sandbox, any_task: Task, arguments: dict[str, bool]
+) -> None:
+    held_sandbox.settings = SandboxSettings(export_seconds=0)
+
+    def failing_push(**_: Any) -> None:
+        raise ConnectionError("no database")
+
+    context = any_task.new_context()
+    context["ti"].xcom_push = failing_push
+    with pytest.raises(ConnectionError):
+        make_operator(**arguments).execute(context)
+    assert held_sandbox.exports == [any_task.run(**arguments)]
 
 
 def test_a_deferred_try_that_failed_after_execute_complete_is_resumed(held_sandbox: Sandbox, any_task: Task) -> None:
@@ -173,7 +190,8 @@ def make_export_fail(sandbox: Sandbox, task: Task, uuid: str) -> None:
 
 def make_export_vanish(sandbox: Sandbox, task: Task, uuid: str) -> None:
     """Let Crux Connect no longer know the export."""
-    task.store["crux_export"]["accepted_at"] -= NOT_FOUND_GRACE.total_seconds()
+    record = task.store["crux_export"]
+    record["accepted_at"] = (datetime.fromisoformat(record["accepted_at"]) - NOT_FOUND_GRACE).isoformat()
     sandbox.respond_next(STATUS_PATH, 404)
 
 
@@ -281,6 +299,10 @@ def test_a_store_that_cannot_be_written_after_the_request_does_not_fail_the_task
         pytest.param(lambda record: record | {"requested_at": 1e300}, id="no time"),
         pytest.param(lambda record: record | {"settled": {"max_tries": 1}}, id="no try"),
         pytest.param(lambda record: record | {"settled": None}, id="null"),
+        pytest.param(lambda record: record | {"request": None}, id="no request"),
+        pytest.param(lambda record: record | {"request": {"filters": 1}}, id="request"),
+        pytest.param(lambda record: record | {"crux_conn_id": None}, id="no connection"),
+        pytest.param(lambda record: {"export_uuid": None}, id="intent without a time"),
     ],
 )
 def test_a_damaged_record_fails_the_task_before_the_request(
@@ -305,6 +327,14 @@ def test_a_task_that_is_not_durable_requests_an_export_in_every_try(
 def test_the_record_contains_no_secret(held_sandbox: Sandbox, task: Task) -> None:
     uuid = task.crash_while_waiting()
     (record,) = task.store.values()
-    assert sorted(record) == ["accepted_at", "export_uuid", "fingerprint", "requested_at"]
+    assert sorted(record) == [
+        "accepted_at",
+        "crux_conn_id",
+        "export_uuid",
+        "interval_end",
+        "interval_start",
+        "request",
+        "requested_at",
+    ]
     assert record["export_uuid"] == uuid
     assert held_sandbox.settings.token not in str(record)

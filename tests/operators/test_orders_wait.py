@@ -32,7 +32,6 @@ def test_the_task_succeeds_when_the_export_is_done(held_sandbox: Sandbox, task_w
     assert held_sandbox.exports == [uuid]
     assert len([entry for entry in held_sandbox.requests if entry["path"].startswith(STATUS_PATH)]) > 1
     assert task_without_store.pushed == {
-        "export_request": BODY,
         "export_interval": {
             "export_uuid": uuid,
             "interval_start": BODY["start_date"],
@@ -53,7 +52,8 @@ def test_a_deferrable_task_requests_in_the_worker_and_waits_in_the_trigger(
     assert [entry["method"] for entry in held_sandbox.requests] == ["POST"]
     _, arguments = deferral.trigger.serialize()
     assert arguments["export_uuid"] == held_sandbox.exports[0]
-    assert before <= deferral.kwargs["requested_at"] <= arguments["accepted_at"] <= time.time()
+    requested_at = datetime.fromisoformat(deferral.kwargs["export"]["requested_at"]).timestamp()
+    assert before <= requested_at <= arguments["accepted_at"] <= time.time()
     assert before + 600 <= arguments["deadline"] <= time.time() + 600
     assert deferral.timeout > timedelta(seconds=600 + 300)
 
@@ -68,8 +68,7 @@ def test_dag_test_resumes_the_task_with_the_event_alone(held_sandbox: Sandbox, a
     assert [any_task.resume_in_dag_test(deferral, **done)] == held_sandbox.exports
     pushed = any_task.pushed["export_interval"]
     assert pushed["interval_end"] == BODY["end_date"]
-    requested_at = deferral.kwargs["requested_at"]
-    assert datetime.fromisoformat(pushed["requested_at"]).timestamp() == pytest.approx(requested_at, abs=1e-5)
+    assert pushed["requested_at"] == deferral.kwargs["export"]["requested_at"]
     with pytest.raises(AirflowFailException, match="not a UUID"):
         any_task.resume_in_dag_test(deferral, state="done")
 

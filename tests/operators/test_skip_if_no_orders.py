@@ -157,7 +157,7 @@ def test_a_retry_resumes_its_export_and_does_not_list(held_sandbox: Sandbox, run
     held_sandbox.finish_export(held_sandbox.exports[0])
     # the orders are gone meanwhile, which must not matter: the e-mail was sent
     held_sandbox.respond_next(LIST_PATH, 200, {}, b'{"total_results": 0, "orders": []}')
-    assert run(wait_for_completion=True) == deferral.value.kwargs["export_uuid"]
+    assert run(wait_for_completion=True) == deferral.value.kwargs["export"]["export_uuid"]
     assert paths(held_sandbox) == [(LIST_PATH, 200), (EXPORT_PATH, 200)]
 
 

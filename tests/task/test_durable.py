@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import airflow
@@ -14,16 +14,27 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.api.responses import SubmittedExport
+from airflow_provider_crux.api.exports import SubmittedExport
+from airflow_provider_crux.api.orders import OrdersExportRequest, Sort
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.task.durable import KEY, ExportStateStore, fingerprint
+from airflow_provider_crux.task.durable import KEY, ExportStateStore, Intent, RecordedExport
 from airflow_provider_crux.task.variable_record import delete_variable, variable_key
 from tests.conftest import FakeTaskInstance
 
 AIRFLOW_2 = airflow.__version__.startswith("2.")
-EXPORT = SubmittedExport("b9888421-594c-4d2f-9f0d-3b138a16c845", 1_700_000_000.5, 1_700_000_001.5)
-BODY = {"start_date": "2026-01-01T00:00:00.000Z", "end_date": "2026-01-02T00:00:00.000Z"}
-FINGERPRINT = fingerprint("crux_default", BODY)
+REQUESTED_AT = datetime(2026, 1, 2, 0, 0, 7, 500_000, tzinfo=UTC)
+EXPORT = SubmittedExport(
+    "b9888421-594c-4d2f-9f0d-3b138a16c845",
+    OrdersExportRequest(
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        end_date=datetime(2026, 1, 2, tzinfo=UTC),
+        sort=Sort("date", "desc"),
+        line_item_status=("rejected",),
+    ),
+    REQUESTED_AT,
+    REQUESTED_AT + timedelta(seconds=1),
+)
+CONN_ID = "crux_default"
 VARIABLE = "crux_export:d:export:manual__2026-01-05:-1"
 LOG = logging.getLogger("tests.durable")
 
@@ -49,15 +60,23 @@ class FailingStore:
 
 
 def make_store(context: Any, *, durable: bool = True) -> ExportStateStore:
-    return ExportStateStore(context, request_fingerprint=FINGERPRINT, retries=2, durable=durable, log=LOG)
+    return ExportStateStore(context, crux_conn_id=CONN_ID, retries=2, durable=durable, log=LOG)
 
 
 def test_the_record_is_in_one_place_and_holds_nothing_else(make_context, variables) -> None:
     record = {
-        "export_uuid": EXPORT.export_uuid,
-        "requested_at": EXPORT.requested_at,
-        "accepted_at": EXPORT.accepted_at,
-        "fingerprint": FINGERPRINT,
+        "crux_conn_id": "crux_default",
+        "export_uuid": "b9888421-594c-4d2f-9f0d-3b138a16c845",
+        "interval_start": "2026-01-01T00:00:00.000Z",
+        "interval_end": "2026-01-02T00:00:00.000Z",
+        "request": {
+            "sort": {"key": "date", "dir": "des"},
+            "line_item_status": ["rejected"],
+            "start_date": "2026-01-01T00:00:00.000Z",
+            "end_date": "2026-01-02T00:00:00.000Z",
+        },
+        "requested_at": "2026-01-02T00:00:07.500000+00:00",
+        "accepted_at": "2026-01-02T00:00:08.500000+00:00",
     }
     task_state_store = StateStore()
     make_store(make_context(task_state_store=task_state_store)).save(EXPORT)
@@ -67,14 +86,14 @@ def test_the_record_is_in_one_place_and_holds_nothing_else(make_context, variabl
 
 
 def test_a_task_that_is_not_durable_neither_saves_nor_loads(make_context, variables) -> None:
-    make_store(make_context(), durable=False).save_intent()
+    make_store(make_context(), durable=False).save_intent(Intent(REQUESTED_AT))
     make_store(make_context(), durable=False).save(EXPORT)
     assert variables == {}
     make_store(make_context()).save(EXPORT)
     assert make_store(make_context(), durable=False).load() is None
 
 
-@pytest.mark.parametrize("text", ["", "text", "[1]", '{"fingerprint": 1}'])
+@pytest.mark.parametrize("text", ["", "text", "[1]", '{"request": {}}'])
 def test_a_variable_with_other_contents_is_an_error_that_names_it(make_context, variables, text: str) -> None:
     variables[VARIABLE] = text
     with pytest.raises(AirflowFailException, match=f"the Variable '{VARIABLE}', is damaged"):
@@ -93,7 +112,7 @@ def test_a_variable_with_other_contents_is_an_error_that_names_it(make_context, 
 )
 def test_every_task_instance_has_a_record_of_its_own(make_context, difference: dict[str, Any]) -> None:
     make_store(make_context(identity={"task_id": "export.sub"})).save(EXPORT)
-    assert make_store(make_context(identity={"task_id": "export.sub"})).load() == EXPORT
+    assert make_store(make_context(identity={"task_id": "export.sub"})).load() == RecordedExport(EXPORT, CONN_ID)
     other = make_context(identity={"task_id": "export.sub"} | difference)
     assert make_store(other).load() is None
 
@@ -125,19 +144,13 @@ def test_a_key_that_is_too_long_for_a_variable_is_hashed(make_context) -> None:
     assert len({hashed, key(longest + 2), key(longest + 1, map_index=10), key(longest + 1, task_id="exporz")}) == 4
 
 
-def test_a_fingerprint_identifies_a_request() -> None:
-    assert fingerprint("crux_default", dict(reversed(BODY.items()))) == FINGERPRINT
-    assert fingerprint("crux_default", BODY | {"start": 0}) != FINGERPRINT
-    assert fingerprint("crux_other", BODY) != FINGERPRINT
-
-
 def test_every_variable_has_a_key_that_fits_into_a_database(make_context, variables) -> None:
     # a later try that finds nothing also writes the Variable that tests whether reading works
     for length in range(180, 260):
         store = make_store(make_context(identity={"run_id": "r" * length, "try_number": 2}))
         assert store.load() is None
         store.save(EXPORT)
-        assert store.load() == EXPORT
+        assert store.load() == RecordedExport(EXPORT, CONN_ID)
     assert len(variables) == 80
 
 
@@ -146,7 +159,7 @@ def test_a_store_that_is_away_stops_what_must_not_be_sent_and_nothing_else(make_
     with pytest.raises(AirflowException, match="Could not read 'crux_export' in the task state store"):
         store.load()
     with pytest.raises(AirflowException, match="Could not save in 'crux_export' in the task state store"):
-        store.save_intent()
+        store.save_intent(Intent(REQUESTED_AT))
     store.discard_intent()
     assert "The next try will treat this request as if it had been processed" in caplog.text
     store.save(EXPORT)

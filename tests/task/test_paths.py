@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.task.paths import fill_placeholders
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
-from tests.transfers.transfer import Transfer, context_with, done_uuid, make_operator, resume, target, transfer
+from tests.transfers.transfer import (
+    INTERVAL,
+    Transfer,
+    context_with,
+    done_uuid,
+    make_operator,
+    resume,
+    target,
+    transfer,
+)
 
 __all__ = ["context_with", "done_uuid", "target", "transfer"]
 
@@ -60,21 +69,22 @@ def test_a_brace_that_a_template_doubles_is_literal(transfer: Transfer, tmp_path
 
 def test_the_interval_is_that_of_the_export_whatever_else_is_upstream(transfer: Transfer, tmp_path: Path) -> None:
     """A mapped task upstream pushed a value for each of its exports, another task pushed something else."""
-    newer = transfer.interval | {"export_uuid": UUID, "interval_start": "2026-01-05T00:00:00.000Z"}
+    newer = transfer.interval | {"export_uuid": UUID, "request": {"start_date": "2026-01-05T00:00:00.000Z"}}
     path = f"file://{tmp_path}/{{interval_start:%Y-%m-%d}}.csv"
     transfer.run(path=path, upstream=[None, "a text", OTHER, transfer.interval, newer])
     assert stored_names(tmp_path) == ["2026-01-04.csv"]
 
 
 def test_an_interval_in_another_zone_is_written_in_utc(transfer: Transfer, tmp_path: Path) -> None:
-    pushed = transfer.interval | {"interval_start": "2026-01-04T01:30:00+02:00"}
+    request = INTERVAL["request"] | {"start_date": "2026-01-04T01:30:00+02:00"}
+    pushed = transfer.interval | {"request": request}
     transfer.run(path=f"file://{tmp_path}/{{interval_start}}.csv", upstream=[pushed])
     assert stored_names(tmp_path) == ["20260103T233000Z.csv"]
 
 
 @pytest.mark.parametrize(
     "upstream",
-    [[], [OTHER], [{"export_uuid": "EXPORT", "interval_start": None, "interval_end": None}]],
+    [[], [OTHER], [{"export_uuid": "EXPORT", "request": None}, {"export_uuid": "EXPORT", "request": {}}]],
     ids=["no task", "another export", "an export without dates"],
 )
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -84,7 +94,7 @@ def test_an_unknown_interval_fails_the_task_before_anything_is_sent(
     own = {"export_uuid": transfer.export_uuid}
     pushed = [value | own if value["export_uuid"] == "EXPORT" else value for value in upstream]
     before = transfer.sandbox.requests
-    with pytest.raises(AirflowFailException, match=r"\{interval_end\}, but the interval of the export is unknown; put"):
+    with pytest.raises(AirflowFailException, match=r"\{interval_end\}, but the interval .* is unknown; pass"):
         transfer.run(path=f"file://{tmp_path}/{{interval_end}}.csv", upstream=pushed, deferrable=deferrable)
     assert transfer.sandbox.requests == before
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_crux.files.manifest import ExportOrigin
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.files.store import FileOptions, store
 from tests.files.places import MIB
 from tests.transfers.transfer import csv_file
@@ -33,7 +33,7 @@ def large_file(format_: str) -> bytes:
 
 
 def save(chunks: Iterable[bytes], path: ObjectStoragePath, format_: str) -> None:
-    store(chunks, path, options=FileOptions(**FORMATS[format_]), origin=ExportOrigin(export_uuid="uuid"))
+    store(chunks, path, options=FileOptions(**FORMATS[format_]), submitted=SubmittedExport("uuid", None, None))
 
 
 def save_until_killed(path: str, format_: str) -> None:

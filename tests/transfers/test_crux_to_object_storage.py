@@ -30,7 +30,7 @@ from airflow_provider_crux.exceptions import (
 from airflow_provider_crux.files.store import StoredFile
 from airflow_provider_crux.task.lineage import stored_file_lineage
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
-from tests.transfers.transfer import FILE_PATH, STATUS_PATH, file_content, make_operator, resume, statuses
+from tests.transfers.transfer import FILE_PATH, INTERVAL, STATUS_PATH, file_content, make_operator, resume, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -297,13 +297,13 @@ def test_an_export_without_orders_is_stored(held_sandbox: Sandbox, done_uuid: st
 
 
 def test_the_event_of_every_asset_describes_the_stored_file(done_uuid: str, target: Path, context_with) -> None:
-    interval = {"interval_start": "2026-01-04T00:00:00.000Z", "interval_end": "2026-01-05T00:00:00.000Z"}
+    interval = {name: INTERVAL[name] for name in ("interval_start", "interval_end")}
     other = {"export_uuid": "b9888421-594c-4d2f-9f0d-3b138a16c845", "interval_start": "x", "interval_end": "y"}
     operator = make_operator(done_uuid, target, outlets=[Asset("orders"), Asset("lake")])
     operator.upstream_task_ids.add("export")
-    context = context_with(None, other, {"export_uuid": done_uuid, **interval})
+    context = context_with(None, other, {"export_uuid": done_uuid, **INTERVAL})
     operator.execute(context)
-    assert context["ti"].pulls == [(["export"], "export_interval")]
+    assert context["ti"].pulls == [("export", "export_interval")]
     file = context["ti"].pushed["export_file"]
     extra = {"mine": 1, "export_uuid": done_uuid, **interval} | {
         name: file[name] for name in ("rows", "bytes", "sha256")

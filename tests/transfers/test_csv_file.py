@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files import csv as csv_file_module
+from airflow_provider_crux.files import records as records_module
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from airflow_provider_crux.transport import download as files
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, parse
@@ -172,7 +172,7 @@ def test_odd_values_are_read_as_pythons_parser_reads_them(
 ) -> None:
     """In chunks and blocks that end in the middle of fields, quotes, characters and line ends."""
     monkeypatch.setattr(files, "CHUNK_BYTES", 97)
-    monkeypatch.setattr(csv_file_module, "MAX_RECORD_BYTES", 700)
+    monkeypatch.setattr(records_module, "MAX_RECORD_BYTES", 700)
     text = ",".join(NAMES) + "\r\n"
     for fields, at, line_end in rows:
         row = dict.fromkeys(NAMES, "") | dict(zip(TEXTS[at : at + 3], fields, strict=True))

@@ -33,7 +33,7 @@ def test_a_record_without_an_end_is_not_kept_in_memory(tmp_path: Path) -> None:
         from pathlib import Path
         from airflow.providers.common.compat.sdk import ObjectStoragePath
         from airflow_provider_crux.exceptions import CruxInvalidResponseError
-        from airflow_provider_crux.files.manifest import (ExportOrigin)
+        from airflow_provider_crux.api.exports import (SubmittedExport)
         from airflow_provider_crux.files.store import FileOptions, store
         from tests.transfers.transfer import csv_file
 
@@ -41,8 +41,8 @@ def test_a_record_without_an_end_is_not_kept_in_memory(tmp_path: Path) -> None:
             return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
         def save(options, *chunks):
-            path, origin = ObjectStoragePath(sys.argv[1]), ExportOrigin(export_uuid="uuid")
-            store(chunks, path, options=options, origin=origin, count_orders=True)
+            path, submitted = ObjectStoragePath(sys.argv[1]), SubmittedExport("uuid", None, None)
+            store(chunks, path, options=options, submitted=submitted, count_orders=True)
 
         def growth(options, beginning):
             save(options, csv_file({}))

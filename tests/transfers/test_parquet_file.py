@@ -81,7 +81,7 @@ def test_the_schema_and_the_metadata_describe_the_file(transfer: Transfer) -> No
 
 def test_every_row_says_which_export_it_comes_from(transfer: Transfer) -> None:
     # as another clock wrote it: the file has UTC
-    pushed = transfer.interval | {"interval_start": "2026-01-04T02:00:00+02:00"}
+    pushed = transfer.interval | {"request": INTERVAL["request"] | {"start_date": "2026-01-04T02:00:00+02:00"}}
     transfer.run(csv_file({}, {}), upstream=[pushed], **PARQUET)
     added = "crux_export_uuid, epoch_us(crux_interval_start), epoch_us(crux_interval_end), typeof(crux_interval_start)"
     start = 1767484800_000000  # 2026-01-04T00:00:00Z
@@ -153,9 +153,8 @@ def test_an_unknown_column_can_fail_the_task(transfer: Transfer, arguments: dict
 def test_a_header_that_does_not_fit_fails_the_task(
     transfer: Transfer, arguments: dict[str, Any], columns: list[str], problem: str
 ) -> None:
-    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: .*{problem}") as error:
+    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: .*{problem}"):
         transfer.run(csv_file({}, columns=columns), **arguments)
-    assert "Nothing was stored. To store the file as it is, use file_format='csv'" in str(error.value)
     assert transfer.names == []
 
 

@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files import csv as csv_module
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from airflow_provider_crux.files.records import RecordBlocks
 from tests.transfers.transfer import csv_file, texts_of
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_a_record_just_below_the_limit_is_stored(transfer: Transfer) -> None:
 
 def test_if_the_two_counts_of_the_rows_differ_nothing_is_stored(transfer: Transfer, monkeypatch) -> None:
     """No file is known that makes them differ; the second count is there for the one that does."""
-    monkeypatch.setattr(csv_module.RecordCounter, "rows", 3)
+    monkeypatch.setattr(RecordBlocks, "rows", 3)
     for arguments in (PARQUET, CONVERTED):
         with pytest.raises(AirflowFailException, match="it has 3 rows, but 2 were read"):
             transfer.run(csv_file({}, {}), **arguments)

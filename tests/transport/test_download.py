@@ -14,6 +14,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.api.responses import Export
 from airflow_provider_crux.api.settings import ConnectionSettings
@@ -25,7 +26,6 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
     CruxUrlExpiredError,
 )
-from airflow_provider_crux.files.manifest import ExportOrigin
 from airflow_provider_crux.files.store import FileOptions, store
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.transport.download import CHUNK_BYTES, open_file
@@ -277,13 +277,13 @@ NO_EXPORTS = {
 @pytest.mark.parametrize("body", NO_EXPORTS.values(), ids=NO_EXPORTS.keys())
 def test_body_without_a_csv_header_is_rejected_before_the_caller_gets_any_of_it(body: bytes, tmp_path: Path) -> None:
     problem = "with an empty file" if not body else "with a file that does not begin with a CSV header"
-    path, origin = ObjectStoragePath(f"file://{tmp_path}/orders.csv"), ExportOrigin(export_uuid=UUID)
+    path, submitted = ObjectStoragePath(f"file://{tmp_path}/orders.csv"), SubmittedExport(UUID, None, None)
     with (
         storage(complete(body)) as (url, received),
         pytest.raises(CruxUnavailableError, match=rf"{problem}\. Nothing was stored\. Try again later; .* ask Crux"),
         open_file(export_with(url), SETTINGS) as chunks,
     ):
-        store(chunks, path, options=FileOptions(), origin=origin)
+        store(chunks, path, options=FileOptions(), submitted=submitted)
     assert len(received) == 1
     assert list(tmp_path.iterdir()) == []
 

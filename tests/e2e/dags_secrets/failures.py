@@ -22,7 +22,7 @@ class PollInTriggerer(ExportWaitMixin, BaseOperator):
         uuid = "00000000-0000-4000-8000-000000000000"
         self.defer_until_done(ExportPoller(uuid, now, deadline=now + timedelta(minutes=1), poll_interval=1))
 
-    def execute_complete(self, context, event, accepted_at):
+    def execute_complete(self, context, event):
         raise AirflowFailException(f"state in the trigger event: {event['state']}")
 
 

@@ -1,4 +1,4 @@
-"""A TaskFlow task that receives the UUID and the request body of the export."""
+"""A TaskFlow task that receives the UUID and the interval of the export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ with DAG("taskflow", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1)
     export = CruxOrdersExportOperator(task_id="export")
 
     @task
-    def use(export_uuid: str, request: dict) -> None:
-        RECEIVED.append((export_uuid, request))
+    def use(export_uuid: str, interval: dict) -> None:
+        RECEIVED.append((export_uuid, interval))
 
-    use(export.output, export.output["export_request"])
+    use(export.output, export.output["export_interval"])

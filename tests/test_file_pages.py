@@ -1,4 +1,4 @@
-"""docs/lake.md: its DAG stores files, and what the page says about them is compared with these files."""
+"""The DAG of docs/lake.md stores files, and what the pages about files say is compared with them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from airflow_provider_crux.files.manifest import Manifest
 from tests.test_docs import FENCE
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "lake.md").read_text()
-BLOCKS = [(block[2], block[3]) for block in FENCE.finditer(PAGE)]
 KEY = "a key for these tests only"
-# the page's lake, as its operators and as its readers name it
+# the lake of the pages, as operators and as readers name it
 LAKE, LAKE_OF_READERS = "s3://aws_lake@orders", "s3://orders"
 
 
-def blocks(language: str, containing: str) -> list[str]:
-    return [text for name, text in BLOCKS if name == language and containing in text]
+def blocks(page: str, language: str, containing: str) -> list[str]:
+    """Return the code blocks of a page in a language that contain a text."""
+    text = (DOCS / page).read_text()
+    return [block[3] for block in FENCE.finditer(text) if block[2] == language and containing in block[3]]
 
 
 @dataclass
 class Lake:
-    """The folder in which the page's DAG stored two days, and the UUIDs of their exports by day."""
+    """The folder in which the DAG of lake.md stored two days, and the UUIDs of their exports by day."""
 
     folder: Path
     exports: dict[str, str]
@@ -42,12 +42,12 @@ class Lake:
 
 @pytest.fixture
 def lake(sandbox, connect, make_context, tmp_path: Path) -> Lake:
-    """Run the first DAG of the page for two days, with a local folder instead of its bucket."""
+    """Run the DAG of lake.md for two days, with a local folder instead of its bucket."""
     connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": KEY})
     exports = {}
     for day, next_day in (("2026-01-02", "2026-01-03"), ("2026-01-03", "2026-01-04")):
         names: dict[str, Any] = {"__name__": "example"}
-        exec(blocks("python", "with DAG(")[0].replace(LAKE, f"file://{tmp_path}"), names)
+        exec(blocks("lake.md", "python", "with DAG(")[0].replace(LAKE, f"file://{tmp_path}"), names)
         export, store = (names["export"].dag.get_task(name) for name in ("export", "store"))
         export.interval_start, export.interval_end = day, next_day
         context = make_context(dag=export.dag, params={})
@@ -64,16 +64,18 @@ def test_the_columns_of_a_stored_file_are_those_of_the_table(lake: Lake) -> None
         f"{field.metadata[b'description'].decode()} |"
         for field in schema
     ]
-    (table,) = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", PAGE, re.DOTALL)
+    (table,) = re.findall(
+        r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", (DOCS / "formats.md").read_text(), re.DOTALL
+    )
     assert table == "".join(f"{row}\n" for row in rows), "\n".join(rows)
 
 
 def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones(lake: Lake) -> None:
     stored = sorted(str(path.relative_to(lake.folder)) for path in lake.folder.rglob("*") if path.is_file())
-    (listed,) = blocks("", f"{LAKE_OF_READERS}/dt=2026-01-02/orders.parquet\n")
+    (listed,) = blocks("lake.md", "", f"{LAKE_OF_READERS}/dt=2026-01-02/orders.parquet\n")
     assert listed.replace(f"{LAKE_OF_READERS}/", "").splitlines() == [name for name in stored if "2026-01-02" in name]
 
-    (text,) = blocks("json", '"version"')
+    (text,) = blocks("manifests.md", "json", '"version"')
     example = json.loads(text)
     jsonschema.validate(example, json.loads((DOCS / "manifest.schema.json").read_text()))
     assert Manifest.from_json(text.encode()).period is not None
@@ -88,7 +90,7 @@ def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones
 def test_duckdb_reads_what_was_stored(lake: Lake) -> None:
     by_day, rows, manifests = (
         duckdb.sql(statement.replace(LAKE_OF_READERS, str(lake.folder))).fetchall()
-        for statement in blocks("sql", LAKE_OF_READERS)
+        for statement in blocks("reading-files.md", "sql", LAKE_OF_READERS)
     )
     stored = [lake.manifest(day) for day in lake.exports]
     assert [(str(day), orders) for day, orders, _ in by_day] == [
@@ -101,6 +103,6 @@ def test_duckdb_reads_what_was_stored(lake: Lake) -> None:
 
 def test_the_function_for_hashes_finds_a_person(lake: Lake) -> None:
     names: dict[str, Any] = {}
-    exec(blocks("python", "def hash_of")[0], names)
+    exec(blocks("personal-data.md", "python", "def hash_of")[0], names)
     stored = pyarrow.parquet.read_table(lake.folder / "dt=2026-01-02/orders.parquet", columns=["name"])
     assert names["hash_of"]("Zoë Faber", KEY) in stored["name"].to_pylist()

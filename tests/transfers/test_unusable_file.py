@@ -1,0 +1,64 @@
+"""A file that is not as published: a task advises only what it can do, and names only its own arguments."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
+from tests.transfers.table import Loading, lines
+from tests.transfers.transfer import csv_file
+
+if TYPE_CHECKING:
+    from tests.transfers.transfer import Transfer
+
+INCOMPLETE = csv_file({}).replace(b"quantity", b"pieces")
+ADVICE = re.compile(r"(\w+)=('\w+'|\w+)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"file_format": "parquet"}, "file_format='csv'"),
+        ({"personal_data": "drop"}, "personal_data='keep'"),
+        ({"add_export_columns": True, "manifest": True}, "add_export_columns=False"),
+        ({"on_unknown_column": "fail"}, "on_unknown_column='keep'"),
+        ({"file_format": "parquet", "personal_data": "drop"}, "file_format='csv' and personal_data='keep'"),
+    ],
+    ids=["parquet", "drop", "add", "fail", "two"],
+)
+def test_the_advice_of_a_task_that_converts_leads_to_the_file_as_it_is(
+    transfer: Transfer, arguments: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(AirflowFailException, match="column 'quantity' is missing") as error:
+        transfer.run(INCOMPLETE, **arguments)
+    message = str(error.value)
+    assert message.startswith("The file of the export is not as published: ")
+    assert message.endswith(f". Nothing was stored. To store the file as it is, use {advice}")
+    assert transfer.names == []
+    changes = {name: ast.literal_eval(value) for name, value in ADVICE.findall(advice)}
+    assert transfer.content(INCOMPLETE, **(arguments | changes)) == INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (INCOMPLETE, "column 'quantity' is missing"),
+        (csv_file({"quantity": "many"}), "the value of column 'quantity' in row 1 is not a whole number"),
+        (csv_file({}) + b"1,2\r\n", "row 2 has 2 values instead of 27"),
+        (lines("a", "a"), "1 values of the key line_item_uuid occur in several rows"),
+    ],
+    ids=["column", "value", "row", "key"],
+)
+def test_a_task_that_loads_a_table_advises_another_task(loading: Loading, body: bytes, problem: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: {problem}") as error:
+        loading.run(body)
+    message = str(error.value)
+    assert message.endswith(". Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator")
+    own = inspect.signature(CruxExportToSqlOperator.__init__).parameters
+    assert set(re.findall(r"(\w+)=", message)) <= own.keys()
