@@ -98,13 +98,7 @@ def parse_instant(name: str, value: object) -> datetime:
 
 
 def truncate_instant(name: str, moment: datetime) -> datetime:
-    """
-    Return an instant in UTC, truncated to the second.
-
-    :param name: the argument, for error messages.
-    :param moment: with a time zone.
-    :raises CruxIntervalError: if it is outside the years 1 to 9999 in UTC.
-    """
+    """Return an instant in UTC, truncated to the second; ``name`` is the argument, for error messages."""
     try:
         return whole_second(moment)
     except OverflowError:
@@ -126,14 +120,9 @@ def export_interval(
 
     The end is ``interval_end``; else the end of the run's own period; else, with ``lookback``, the reference instant.
     With ``lookback``, a period that had not ended when the run started does not count: compared with ``now``, a retry
-    could export another interval than the try before it. The start is ``interval_start``; else, with ``lookback``, that
-    long before the end; else the start of the same period.
+    could export another interval than the try before it. The start is ``interval_start``; else the end minus
+    ``lookback``; else the start of the same period. Only ``interval_end`` may be after ``now``.
 
-    :param run: what Airflow knows about it.
-    :param now: the time of the request. Only ``interval_end`` may be after it.
-    :param interval_start: ``None`` if it is not given.
-    :param interval_end: likewise.
-    :param lookback: length of the interval; ``None`` for that of the run's own period.
     :raises CruxIntervalError: if there is no interval, an empty or reversed one, or a period that has not ended.
     """
     if interval_start is not None and interval_end is not None:
@@ -198,12 +187,7 @@ def interval_from_context(
     interval_end: datetime | None = None,
     lookback: timedelta | None = None,
 ) -> Interval:
-    """
-    Return the interval that a task exports; see :func:`export_interval`.
-
-    :param context: the task's context. It is not read if both ends are given.
-    :param now: the time of the request; default: the time of the call.
-    """
+    """Return the interval that a task exports, see :func:`export_interval`. If both ends are given, they are it."""
     if interval_start is not None and interval_end is not None:
         return Interval(interval_start, interval_end)
     now = now or datetime.now(UTC)
@@ -212,13 +196,7 @@ def interval_from_context(
 
 
 def run_from_context(context: Mapping[str, Any], *, now: datetime, reference: datetime | None = None) -> Run:
-    """
-    Gather what Airflow knows about the run of a task.
-
-    :param context: the task's context. It lacks the keys of the data interval if the run has none.
-    :param now: the time of the request.
-    :param reference: the end of the interval, if it is given.
-    """
+    """Gather what Airflow knows about the run of a task; ``reference`` is the end of the interval, if it is given."""
     started = _started(context["dag_run"], now)
     # Airflow 2.11 has no run_after; there every run has a data interval
     due = getattr(context["dag_run"], "run_after", None) or started

@@ -40,8 +40,6 @@ def last_complete_period(timetable: Any, moment: datetime) -> Period | None:
     time since the run before it. For a time difference: that difference before the instant, or its own data interval.
     For any other timetable: the data interval it gives a manual run.
 
-    :param timetable: of the DAG, or as the DAG's file wrote it.
-    :param moment: with a time zone.
     :return: ``None`` if the schedule has no periods.
     :raises CruxIntervalError: if it is a relativedelta, and which run came before the instant is unknown.
     """
@@ -87,11 +85,7 @@ def _is_only_run_before(at: Any, start: Any, *, relativedelta: dict[str, Any]) -
 
 
 def period_starting_at(timetable: Any, moment: datetime) -> Period | None:
-    """
-    Return the period of a cron schedule that begins at an instant, such as a partition date.
-
-    :return: ``None`` if the schedule is no cron.
-    """
+    """Return the period that begins at an instant, such as a partition date; ``None`` if the schedule is no cron."""
     core = _core_timetable(timetable)
     if not _is_cron(core):
         return None

@@ -30,11 +30,8 @@ def submitted_export(
     An argument ``export.output`` knows its task, so that task is read first. Only a template, or a value that another
     task has changed, hides it: then the other tasks directly upstream are searched.
 
-    :param context: of the task that uses the export.
-    :param export_uuid: the export.
-    :param task_id: the task that uses it.
+    :param task_id: the task that uses the export.
     :param sources: what :func:`source_task_ids` returned when the DAG was parsed.
-    :param upstream: ids of the tasks directly upstream.
     :return: only the UUID, if none of these tasks requested it.
     :raises CruxInvalidRequestError: if the record is damaged.
     """

@@ -43,8 +43,6 @@ class VariableRecord:
 
     Like that store, it accepts nothing of a try that Airflow has given up, for example because its worker was
     suspended: otherwise such a try would overwrite the record of the next one.
-
-    :param context: of the try.
     """
 
     def __init__(self, context: Context) -> None:
@@ -81,11 +79,7 @@ class VariableRecord:
         self.check_is_current()
 
     def delete(self, _: str) -> None:
-        """
-        Remove the record.
-
-        :raises SupersededError: if another try may have begun.
-        """
+        """Remove the record, unless another try may have begun: then raise SupersededError."""
         self.check_is_current()
         self.delete_unchecked()
 
@@ -94,11 +88,7 @@ class VariableRecord:
         _delete_variable(self.key)
 
     def check_is_current(self) -> None:
-        """
-        Check that Airflow has not given up this try.
-
-        :raises SupersededError: if it has.
-        """
+        """Raise SupersededError if Airflow has given up this try."""
         if not self._test_mode and not _is_current(self._task_instance):
             raise SupersededError("Airflow has given up this try, and another one may have begun")
 
@@ -165,11 +155,7 @@ def _delete_variable(key: str) -> None:  # pragma: no cover - not on Airflow 3.3
 
 
 def _send(message: Any) -> Any:  # pragma: no cover - not on Airflow 3.3
-    """
-    Send a message to the API server, through the supervisor of the task, and return the response.
-
-    :raises AirflowRuntimeError: if it is an error.
-    """
+    """Send a message to the API server through the task's supervisor; return the response, or raise its error."""
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import ErrorResponse
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
