@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _INTERVAL_ARGUMENTS = ("interval_start", "interval_end")
 _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
 _ORDERS = (*_INTERVAL_ARGUMENTS, *_FILTERS)
-_CHOICES = {"on_ambiguous": ("retry", "fail")}
 
 
 class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
@@ -143,11 +142,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
         :return: the UUID of the export.
         :raises AirflowFailException: for a non-retryable error.
-        :raises AirflowSkipException: if there are no orders and ``skip_if_no_orders`` is set.
-        :raises CruxTransientError: if nothing was processed; Airflow's retries may succeed.
-        :raises CruxAmbiguousError: if the export may have been started and ``on_ambiguous`` is ``retry``.
-        :raises CruxExportFailedError: if the export failed and ``on_ambiguous`` is ``retry``: it requests another one.
-        :raises CruxExportTimeoutError: if it is not done in time; a retry continues to wait for it.
+        :raises CruxError: for every other one; a retry resumes the export, or may request another one, as above.
         """
         with fail_without_retry(*self._final_errors):
             request = self._build_request(context)

@@ -34,8 +34,6 @@ KEY: Final = "crux_export"
 CLEAR_DISCARDS_STATE: Final = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4)
 """Whether clearing a task discards its record, unless the person chooses to keep the task's state."""
 
-_SAME_AGAIN: Final = "If this task is cleared, it fails once more with the same message"
-
 
 @dataclass(frozen=True)
 class Intent:
@@ -50,7 +48,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class RecordedExport:
-    """An export that a try requested, and the connection over which it did."""
+    """An export that a try requested, and its connection."""
 
     export: SubmittedExport
     crux_conn_id: str
@@ -66,12 +64,6 @@ class ExportStateStore:
 
     A record that is *settled* holds until the task instance is cleared: its export is done, or the task has failed and
     asked a person to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
-
-    :param context: the task's context.
-    :param crux_conn_id: the connection of this try.
-    :param retries: how often Airflow retries the task.
-    :param durable: whether to remember.
-    :param log: the task's log.
     """
 
     def __init__(self, context: Context, *, crux_conn_id: str, retries: int, durable: bool, log: Any) -> None:
@@ -88,14 +80,20 @@ class ExportStateStore:
 
     def load(self) -> RecordedExport | Intent | None:
         """
-        Return what earlier tries left.
+        Return what earlier tries left: an export, or an intent if no try knows the response.
 
-        :return: the export, or an intent if no try knows the response. ``None`` if there surely is nothing, or a person
-            has cleared the task after its record was settled.
-        :raises AirflowException: if the record cannot be read.
-        :raises AirflowFailException: if it is not one of this provider.
+        :return: ``None`` if there surely is nothing, or a person has cleared the task after its record was settled.
+        :raises AirflowException: if the record cannot be read, or is not one of this provider.
         """
-        record = None if self._store is None else self._read()
+        if self._store is None:
+            return None
+        try:
+            record = self._store.get(KEY)
+        except Exception as error:
+            raise AirflowException(
+                f"Could not read {self._name} ({type(error).__name__}: {excerpt(str(error))}). It is unknown whether "
+                "an earlier try requested an export. Nothing was sent. Check Airflow's database and API server"
+            ) from error
         if record is None:
             return None
         earlier = _parse(record)
@@ -110,11 +108,7 @@ class ExportStateStore:
         return earlier
 
     def save_intent(self, intent: Intent) -> None:
-        """
-        Save that an export is about to be requested.
-
-        :raises AirflowException: if it cannot be saved: then nothing may be sent.
-        """
+        """Save that an export is about to be requested; if that fails, nothing may be sent: raise AirflowException."""
         try:
             self._save(intent)
         except Exception as error:
@@ -137,23 +131,18 @@ class ExportStateStore:
             )
 
     def save(self, export: SubmittedExport) -> None:
-        """Save an export. It never raises, because the export is already requested; likewise the next two."""
+        """Save an export. Neither this nor :meth:`settle` raises, because the export is already requested."""
         self._save_or_warn(
             RecordedExport(export, self._crux_conn_id),
             f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
         )
 
-    def settle(self, export: SubmittedExport) -> None:
-        """Save that the task requests another export after a Clear, because this one is done or has failed."""
-        self._save_or_warn(
-            RecordedExport(export, self._crux_conn_id),
-            f"If this task is cleared, it resumes export {export.export_uuid} instead of requesting another one",
-            settled=True,
-        )
-
-    def settle_failure(self, earlier: RecordedExport | Intent) -> None:
-        """Save that this try fails and asks a person to check, so the task requests an export after a Clear."""
-        self._save_or_warn(earlier, _SAME_AGAIN, settled=True)
+    def settle(self, earlier: SubmittedExport | RecordedExport | Intent) -> None:
+        """Save that the task requests an export after a Clear: it is done, or fails and asks a person to check."""
+        if isinstance(earlier, SubmittedExport):
+            earlier = RecordedExport(earlier, self._crux_conn_id)
+        consequence = f"If this task is cleared, it requests no other export, because its record still holds {earlier}"
+        self._save_or_warn(earlier, consequence, settled=True)
 
     def _save_or_warn(self, earlier: RecordedExport | Intent, consequence: str, *, settled: bool = False) -> None:
         try:
@@ -164,15 +153,6 @@ class ExportStateStore:
     def _save(self, earlier: RecordedExport | Intent, *, settled: bool = False) -> None:
         if self._store is not None:
             self._store.set(KEY, _as_record(earlier) | ({"settled": self._numbers()} if settled else {}))
-
-    def _read(self) -> Any:
-        try:
-            return self._store.get(KEY)
-        except Exception as error:
-            raise AirflowException(
-                f"Could not read {self._name} ({type(error).__name__}: {excerpt(str(error))}). It is unknown whether "
-                "an earlier try requested an export. Nothing was sent. Check Airflow's database and API server"
-            ) from error
 
     @property
     def _name(self) -> str:
