@@ -21,7 +21,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.params import export_arguments_from_params
 from airflow_provider_crux.task.arguments import choice_problems, coerce_rendered, is_template
-from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, RecordedExport
+from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import interval_from_context, interval_problems, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
@@ -191,16 +191,14 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         return (CruxPermanentError,)
 
     def _state_store(self, context: Context) -> ExportStateStore:
-        return ExportStateStore(
-            context, crux_conn_id=self.crux_conn_id, retries=self.retries or 0, durable=self.durable, log=self.log
-        )
+        return ExportStateStore(context, retries=self.retries or 0, durable=self.durable, log=self.log)
 
     def _export_of_event(self, context: Context, event: object, store: ExportStateStore) -> SubmittedExport:
         """Return the export of a task that ``dag.test()`` resumes: with the event alone."""
         uuid = export_uuid_from_event(event) or ""
         recorded = store.load()
-        if isinstance(recorded, RecordedExport) and recorded.export.export_uuid == uuid:
-            return recorded.export
+        if isinstance(recorded, SubmittedExport) and recorded.export_uuid == uuid:
+            return recorded
         return SubmittedExport(uuid, self._build_request(context), requested_at=None)
 
     def _wait(self, export: SubmittedExport, store: ExportStateStore) -> None:

@@ -45,17 +45,9 @@ class Intent:
         """Return how a log names it."""
         return f"a request of {self.since.isoformat()}, whose outcome is unknown"
 
-
-@dataclass(frozen=True)
-class RecordedExport:
-    """An export that a try requested, and its connection."""
-
-    export: SubmittedExport
-    crux_conn_id: str
-
-    def __str__(self) -> str:
-        """Return how a log names it."""
-        return f"export {self.export.export_uuid}, requested at {self.export.as_xcom()['requested_at']}"
+    def as_json(self) -> dict[str, Any]:
+        """Return its record, which has no UUID."""
+        return {"export_uuid": None, "requested_at": self.since.isoformat()}
 
 
 class ExportStateStore:
@@ -66,10 +58,9 @@ class ExportStateStore:
     asked a person to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
     """
 
-    def __init__(self, context: Context, *, crux_conn_id: str, retries: int, durable: bool, log: Any) -> None:
+    def __init__(self, context: Context, *, retries: int, durable: bool, log: Any) -> None:
         self._context = context
         self._task_instance: Any = context["ti"]
-        self._crux_conn_id = crux_conn_id
         self._retries = retries
         self._log = log
         self._store: Any = None
@@ -78,7 +69,7 @@ class ExportStateStore:
             if self._store is None:
                 self._store = VariableRecord(context)
 
-    def load(self) -> RecordedExport | Intent | None:
+    def load(self) -> SubmittedExport | Intent | None:
         """
         Return what earlier tries left: an export, or an intent if no try knows the response.
 
@@ -132,27 +123,23 @@ class ExportStateStore:
 
     def save(self, export: SubmittedExport) -> None:
         """Save an export. Neither this nor :meth:`settle` raises, because the export is already requested."""
-        self._save_or_warn(
-            RecordedExport(export, self._crux_conn_id),
-            f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
-        )
+        consequence = f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it"
+        self._save_or_warn(export, consequence)
 
-    def settle(self, earlier: SubmittedExport | RecordedExport | Intent) -> None:
+    def settle(self, earlier: SubmittedExport | Intent) -> None:
         """Save that the task requests an export after a Clear: it is done, or fails and asks a person to check."""
-        if isinstance(earlier, SubmittedExport):
-            earlier = RecordedExport(earlier, self._crux_conn_id)
         consequence = f"If this task is cleared, it requests no other export, because its record still holds {earlier}"
         self._save_or_warn(earlier, consequence, settled=True)
 
-    def _save_or_warn(self, earlier: RecordedExport | Intent, consequence: str, *, settled: bool = False) -> None:
+    def _save_or_warn(self, earlier: SubmittedExport | Intent, consequence: str, *, settled: bool = False) -> None:
         try:
             self._save(earlier, settled=settled)
         except Exception as error:  # noqa: BLE001 - whatever it is, see `save`
             self._log.warning("Could not save %s (%s). %s", self._name, type(error).__name__, consequence)
 
-    def _save(self, earlier: RecordedExport | Intent, *, settled: bool = False) -> None:
+    def _save(self, earlier: SubmittedExport | Intent, *, settled: bool = False) -> None:
         if self._store is not None:
-            self._store.set(KEY, _as_record(earlier) | ({"settled": self._numbers()} if settled else {}))
+            self._store.set(KEY, earlier.as_json() | ({"settled": self._numbers()} if settled else {}))
 
     @property
     def _name(self) -> str:
@@ -184,13 +171,7 @@ class ExportStateStore:
         return bool(settled.get("clear_number") != now["clear_number"] and counts_from >= settled["try_number"])
 
 
-def _as_record(earlier: RecordedExport | Intent) -> dict[str, Any]:
-    if isinstance(earlier, Intent):
-        return {"export_uuid": None, "requested_at": earlier.since.isoformat()}
-    return {"crux_conn_id": earlier.crux_conn_id, **earlier.export.as_json()}
-
-
-def _parse(record: object) -> RecordedExport | Intent | None:
+def _parse(record: object) -> SubmittedExport | Intent | None:
     """Return what a record says, or ``None`` if it is not a record."""
     if not isinstance(record, Mapping) or not _is_settled(record.get("settled", {})):
         return None
@@ -198,11 +179,11 @@ def _parse(record: object) -> RecordedExport | Intent | None:
         if record.get("export_uuid") is None:
             since = parse_utc(record.get("requested_at"))
             return Intent(since) if since else None
-        export, crux_conn_id = SubmittedExport.from_xcom(record), record.get("crux_conn_id")
+        export = SubmittedExport.from_xcom(record)
     except ValueError:
         return None
-    is_complete = export.request and export.requested_at and export.accepted_at and isinstance(crux_conn_id, str)
-    return RecordedExport(export, str(crux_conn_id)) if is_complete else None
+    is_complete = export.request and export.requested_at and export.accepted_at and export.crux_conn_id
+    return export if is_complete else None
 
 
 def _is_settled(numbers: object) -> bool:

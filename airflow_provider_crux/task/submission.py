@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.hooks.crux import CruxHook
-    from airflow_provider_crux.task.durable import ExportStateStore, RecordedExport
+    from airflow_provider_crux.task.durable import ExportStateStore
 
 
 class ExportSubmission:
@@ -63,9 +63,8 @@ class ExportSubmission:
             return None
         problem = self._problem(earlier)
         if problem is None:
-            uuid = earlier.export.export_uuid
-            self._log.info("Resuming export %s, requested by an earlier try of this task", uuid)
-            return earlier.export
+            self._log.info("Resuming export %s, requested by an earlier try of this task", earlier.export_uuid)
+            return earlier
         error, reason = problem
         if self._at_most_one:
             self._store.settle(earlier)
@@ -73,8 +72,8 @@ class ExportSubmission:
         self._log.warning(
             "Export %s, which an earlier try requested at %s, %s: this try requests another one. The e-mail of the "
             "earlier export may still be sent",
-            earlier.export.export_uuid,
-            earlier.export.as_xcom()["requested_at"],
+            earlier.export_uuid,
+            earlier.as_xcom()["requested_at"],
             reason,
         )
         return None
@@ -136,10 +135,9 @@ class ExportSubmission:
         self._intent = self._intent or Intent(datetime.now(UTC))
         self._store.save_intent(self._intent)
 
-    def _problem(self, earlier: RecordedExport) -> tuple[CruxError, str] | None:
+    def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
         """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is."""
-        export = earlier.export
-        if (earlier.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
+        if (export.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):
