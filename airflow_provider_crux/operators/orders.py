@@ -41,10 +41,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     Request an export of the orders of the run's interval, and return the export's UUID.
 
     Crux Connect prepares a CSV file in the background and e-mails the user to whom the token belongs. The task succeeds
-    when the request is accepted or, with ``wait_for_completion``, when the export is done.
-
-    A retry resumes the export that an earlier try requested, even if a crash ended that try. Non-retryable errors fail
-    the task immediately.
+    when the request is accepted or, with ``wait_for_completion``, when the export is done. A retry resumes the export
+    that an earlier try requested, even if a crash ended that try. Non-retryable errors fail the task immediately.
 
     .. note:: **Interval.** If you set ``interval_end``, it is used. Otherwise the end comes from the first of these
         that the run has: its data interval, if it has length; the period of its partition (Airflow 3.3); the last
