@@ -136,7 +136,7 @@ class ExportSubmission:
         self._store.save_intent(self._intent)
 
     def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
-        """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is of use."""
+        """Return why an earlier export is of no use, as an error and in words for the log; ``None`` if it is of use."""
         if (export.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)

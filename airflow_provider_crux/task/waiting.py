@@ -46,7 +46,7 @@ class ExportWaitMixin(_Operator):
 
     def defer_until_done(self, poller: ExportPoller, **resume_kwargs: Any) -> NoReturn:
         """
-        Let the triggerer wait. Without a deadline, as in a sensor, the task's ``timeout`` begins now.
+        Let the triggerer wait. Without a deadline, the task's ``timeout`` begins now.
 
         Airflow calls ``execute_complete`` with the event and ``resume_kwargs``; ``dag.test()`` with the event alone.
         """
