@@ -37,11 +37,7 @@ class CruxPermanentError(CruxError):
 
 
 class CruxInvalidRequestError(CruxPermanentError, ValueError):
-    """
-    An argument is invalid, or the file at ``path`` must not be replaced.
-
-    No export was requested, and no file was stored. Correct the argument that the message names.
-    """
+    """An argument is invalid, or the file at ``path`` exists. Nothing was requested or stored: correct the argument."""
 
 
 class CruxIntervalError(CruxPermanentError, ValueError):
@@ -95,11 +91,7 @@ class CruxTransientError(CruxError):
 
 
 class CruxRateLimitError(CruxTransientError):
-    """
-    HTTP 429, after the provider has sent the request again up to ``max_retries`` times.
-
-    Run fewer tasks at once, for example in a pool.
-    """
+    """HTTP 429, also after up to ``max_retries`` resends. Run fewer tasks at once, for example in a pool."""
 
 
 class CruxUnavailableError(CruxTransientError):

@@ -1,9 +1,4 @@
-"""
-The parameters of a DAG whose run chooses which orders to export.
-
-:func:`orders_export_params` declares them, and :func:`export_arguments_from_params` reads them: a run's parameters
-supply the arguments that the DAG's author leaves out.
-"""
+"""The parameters of a DAG whose run chooses which orders to export: how they are declared, and how they are read."""
 
 from __future__ import annotations
 
@@ -86,14 +81,10 @@ def orders_export_params() -> dict[str, Param]:
 
 
 def export_arguments_from_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return the operator's arguments that a run's parameters set.
-
-    :param params: the parameters of the run; those of other tasks are ignored.
-    :return: values by argument. ``None``, an empty text and an empty list are what the form sends for an empty field.
-    """
+    """Return the operator's arguments that a run's parameters set; those of other tasks are ignored."""
     arguments = {name: params.get(f"{_PREFIX}{name}") for name in _PARAMS}
     sort = {name: params.get(f"{_PREFIX}sort_{name}") for name in ("key", "dir")}
     # one alone is for the rules of the request to report
     arguments["sort"] = sort if any(sort.values()) else None
+    # None, an empty text and an empty list are what the form sends for an empty field
     return {name: value for name, value in arguments.items() if none_if_unset(value) not in (None, [])}

@@ -24,12 +24,18 @@ class SubmittedExport:
         unknown.
     :param accepted_at: when the response arrived; default ``None``, unknown. For a moment after it, Crux Connect may
         not know the export yet.
+    :param crux_conn_id: id of the Airflow connection over which it was requested; default ``None``, unknown.
     """
 
     export_uuid: str
     request: OrdersExportRequest | None
     requested_at: datetime | None
     accepted_at: datetime | None = None
+    crux_conn_id: str | None = None
+
+    def __str__(self) -> str:
+        """Return how a log names it."""
+        return f"export {self.export_uuid}, requested at {_as_text(self.requested_at)}"
 
     @property
     def interval_start(self) -> datetime | None:
@@ -53,8 +59,8 @@ class SubmittedExport:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Return all that is known: the XCom, and ``accepted_at``."""
-        return {**self.as_xcom(), "accepted_at": _as_text(self.accepted_at)}
+        """Return all that is known: the XCom, ``accepted_at`` and ``crux_conn_id``."""
+        return {**self.as_xcom(), "accepted_at": _as_text(self.accepted_at), "crux_conn_id": self.crux_conn_id}
 
     @classmethod
     def from_xcom(cls, value: object) -> SubmittedExport:
@@ -65,14 +71,18 @@ class SubmittedExport:
         """
         fields = value if isinstance(value, Mapping) else {}
         uuid, request = canonical_uuid(fields.get("export_uuid")), fields.get("request")
+        crux_conn_id = fields.get("crux_conn_id")
         try:
             if uuid is None:
                 raise ValueError("export_uuid is not a UUID")
+            if not isinstance(crux_conn_id, str | None):
+                raise ValueError("crux_conn_id is not a text")  # noqa: TRY004 - as for every other field
             return cls(
                 uuid,
                 None if request is None else OrdersExportRequest.from_json(request),
                 parse_utc(fields.get("requested_at")),
                 parse_utc(fields.get("accepted_at")),
+                crux_conn_id,
             )
         except ValueError as error:
             raise CruxInvalidRequestError(

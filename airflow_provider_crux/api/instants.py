@@ -14,8 +14,7 @@ def whole_second(moment: datetime) -> datetime:
 
     Truncating keeps adjoining intervals adjoining: both neighbors truncate their common instant to the same second.
 
-    :param moment: with a time zone; of any subclass of datetime.
-    :return: a plain datetime.
+    :param moment: with a time zone, of any subclass of datetime; the result is a plain one.
     :raises OverflowError: if it is outside the years 1 to 9999 in UTC.
     """
     utc = moment.astimezone(UTC)
@@ -28,11 +27,7 @@ def format_instant(moment: datetime) -> str:
 
 
 def parse_utc(text: object) -> datetime | None:
-    """
-    Return the instant in a text; ``None`` for ``None``.
-
-    :raises ValueError: if it is not one with a time zone.
-    """
+    """Return the instant in a text, ``None`` for ``None``; raise ValueError if it is not one with a time zone."""
     if text is None:
         return None
     moment = datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -90,16 +90,13 @@ def cut(periods: Iterable[Period], longest: timedelta) -> Iterator[Period]:
 
 @dataclass(frozen=True)
 class Missing:
-    """
-    What to do about gaps: the intervals to export, those without orders, and the gaps without these; oldest first.
-
-    ``has_more`` tells whether there may be more intervals to export.
-    """
+    """What to do about gaps, oldest first: intervals to export, those without orders, and the gaps without these."""
 
     pieces: tuple[Period, ...]
     empty: tuple[Period, ...]
     gaps: tuple[Period, ...]
     has_more: bool
+    """Whether there may be more intervals to export."""
 
 
 def find_missing(
@@ -108,8 +105,7 @@ def find_missing(
     """
     Cut gaps into at most ``most`` intervals to export, and leave out those without orders.
 
-    :param gaps: oldest first; none adjoins the next.
-    :param may_have_orders: only called until ``most`` intervals have orders. Default: every interval may have some.
+    The gaps do not adjoin, oldest first. ``may_have_orders`` is only called until ``most`` intervals have orders.
     """
     pieces: list[Period] = []
     empty: list[Period] = []
@@ -127,9 +123,8 @@ def find_missing(
 
 def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]) -> OrdersExportRequest:
     """
-    Return the filters that all exports in a folder have; no filters if there is no export.
+    Return the filters that all exports in a folder have, from pairs of filters and file; none if there is no export.
 
-    :param exports: the filters and the file of each.
     :raises CruxInvalidRequestError: if two have different filters, or one holds only a part of its interval.
     """
     kinds: dict[OrdersExportRequest, list[str]] = {}

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from airflow_provider_crux.api.instants import Period, parse_utc
 from airflow_provider_crux.api.orders import OrdersExportRequest
-from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -38,12 +37,7 @@ def manifest_path(file: ObjectStoragePath) -> ObjectStoragePath:
 
 
 def api_host(base_url: str) -> str:
-    """
-    Return the host of an API as a manifest names it.
-
-    :param base_url: of a connection.
-    :return: the host; with its port, unless that is the one of the scheme, and with the path of a gateway.
-    """
+    """Return the host of an API: with its port, unless it is the scheme's own, and with the path of a gateway."""
     parts = urlsplit(base_url)
     host = parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}").removesuffix(".")
     return host + parts.path.rstrip("/")
@@ -52,25 +46,9 @@ def api_host(base_url: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """
-    A manifest; times are ISO 8601 texts in UTC.
+    A manifest: the fields of the schema, whose times are ISO 8601 texts in UTC.
 
-    :param version: of the manifest's schema; 1.
-    :param export_uuid: the export.
-    :param host: of the API that it came from, see :func:`api_host`.
-    :param request: the body of its request; ``None`` if unknown, as the next three.
-    :param interval_start: start of its interval.
-    :param interval_end: end of its interval.
-    :param requested_at: when it was requested.
-    :param path: where the file was stored.
-    :param format: ``csv`` or ``parquet``.
-    :param compression: ``gzip``, ``zstd`` or ``None``.
-    :param personal_data: what was done with personal data: ``keep``, ``drop`` or ``hash``.
-    :param rows: rows without the header.
-    :param orders: distinct ``order_uuid``; ``None`` if the file has no such column.
-    :param bytes: length of the file.
-    :param sha256: of the file's bytes, in hexadecimal digits.
-    :param provider_version: version of this provider.
-    :param stored_at: when the file was stored.
+    Neither ``request`` nor its interval and its time are known of an export that was given by its UUID alone.
     """
 
     version: int
@@ -98,19 +76,16 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: builtins.bytes) -> Manifest:
-        """
-        Read a manifest.
-
-        :raises ValueError: if it is not one, or of another version.
-        """
+        """Read a manifest; raise ValueError if it is not one, or of another version."""
         try:
             fields = json.loads(content)
+            if not isinstance(fields, dict) or fields.get("version") != _VERSION:
+                raise ValueError(f"not a manifest of version {_VERSION}")
+            manifest = cls(**fields)
+            # they raise an error if they cannot be read
+            _ = manifest.filters, manifest.period
         except RecursionError:
             raise ValueError("nested too deeply") from None
-        if not isinstance(fields, dict) or fields.get("version") != _VERSION:
-            raise ValueError(f"not a manifest of version {_VERSION}")
-        try:
-            manifest = cls(**fields)
         except TypeError:
             raise ValueError("fields are missing or unknown") from None
         counts = (manifest.rows, manifest.bytes, *(() if manifest.orders is None else (manifest.orders,)))
@@ -118,11 +93,6 @@ class Manifest:
             raise ValueError("rows, orders or bytes is not a whole number")
         if type(manifest.host) is not str or not manifest.host:
             raise ValueError("host is not a text")
-        try:
-            _ = manifest.filters
-        except (CruxInvalidRequestError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-        _ = manifest.period
         return manifest
 
     def as_json(self) -> builtins.bytes:
@@ -131,16 +101,12 @@ class Manifest:
 
     @property
     def period(self) -> Period | None:
-        """
-        The stretch of time of which the file holds all orders; ``None`` if it is unknown or empty.
-
-        An interval that ended after the request lacks the orders that came in between. So nothing is known to be
-        complete if the request or its time is unknown.
-        """
+        """The stretch of time of which the file holds all orders; ``None`` if it is unknown or empty."""
         start, end = parse_utc(self.interval_start), parse_utc(self.interval_end)
         requested_at = parse_utc(self.requested_at)
         if start is None or end is None or requested_at is None or self.request is None:
             return None
+        # an interval that ended after the request lacks the orders that came in between
         end = min(end, requested_at.replace(microsecond=0))
         return (start, end) if start < end else None
 
@@ -160,12 +126,7 @@ class Manifest:
 
 
 def read_manifest(content: bytes, file_size: int | None) -> tuple[Manifest, Period]:
-    """
-    Return a manifest and what its file covers.
-
-    :param file_size: ``None`` if there is no file.
-    :raises ValueError: why it does not count.
-    """
+    """Return a manifest and what its file covers; raise ValueError with the reason why it does not count."""
     try:
         manifest = Manifest.from_json(content)
     except ValueError as error:

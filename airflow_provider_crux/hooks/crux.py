@@ -111,7 +111,7 @@ class CruxHook(BaseHook):
         response = self._run_flow(flow, before_sending=before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
         now = datetime.now(UTC)
-        return SubmittedExport(uuid, request, requested_at=response.sent_at or now, accepted_at=now)
+        return SubmittedExport(uuid, request, response.sent_at or now, accepted_at=now, crux_conn_id=self.crux_conn_id)
 
     def list_orders(self, request: OrdersExportRequest) -> OrdersList:
         """

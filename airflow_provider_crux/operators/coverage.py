@@ -43,19 +43,17 @@ class CruxExportCoverageOperator(BaseOperator):
 
     It reads the manifests that ``CruxExportToObjectStorageOperator(manifest=True)`` stores beside its files. A manifest
     counts if its file exists below ``path`` with the length that it says, and if its export came from the connection's
-    host. It covers its interval, but nothing after its own request: later orders are missing from its file. Nothing is
-    sent to Crux Connect, except with ``skip_if_no_orders``.
+    host. It covers its interval, but nothing after its own request. Nothing is sent to Crux Connect, except with
+    ``skip_if_no_orders``.
 
-    ``CruxOrdersExportOperator.partial(task_id="export").expand_kwargs(coverage.output)`` exports what is missing, and
-    nothing else. So a DAG that runs again fills its own gaps. Let only one run be active at a time.
+    ``CruxOrdersExportOperator.partial(task_id="export").expand_kwargs(coverage.output)`` exports what is missing, so a
+    DAG that runs again fills its own gaps. Let only one run be active at a time.
 
-    **Filters.** Each manifest says which filters its export had. Two kinds of filters in one folder fail the task: use
-    two folders, one for each kind. A kind whose files do not count, or do not overlap ``since`` to ``until``, is no
-    error. An export with ``start`` or ``limit`` fails the task too: it holds only a part of its interval. Give
-    ``CruxOrdersExportOperator`` the filters of the folder, and a new folder if you change them.
+    **Filters.** Use one folder for each kind of filters, and give ``CruxOrdersExportOperator`` the same ones. The task
+    fails if files that count differ in their filters, or have ``start`` or ``limit``, which select a part of the time.
 
-    **Short gaps.** A gap below one minute is only logged and counted: an export of it is not worth an e-mail. Intervals
-    that end at 23:59:59 leave such gaps; let each end where the next one begins.
+    **Short gaps.** A gap below one minute is only logged and counted: an export of it is not worth an e-mail. Let each
+    interval end where the next one begins, because those that end at 23:59:59 leave such gaps.
 
     **XCom.** ``return_value`` is a list of ``{"interval_start": ..., "interval_end": ...}``, oldest first, in UTC: at
     most ``[core] max_map_length`` (default 1024); the next run returns the rest. ``coverage`` is a dict: ``since``,
@@ -74,8 +72,7 @@ class CruxExportCoverageOperator(BaseOperator):
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap of a minute or more; default False.
     :param skip_if_no_orders: whether to list the orders of each interval first, without an e-mail, and to leave out
         those without orders; default False. The list has the filters of the folder, or none while no file counts. An
-        interval whose list cannot be read is a gap; an error that a retry cannot fix fails the task. Nothing remembers
-        the lists: the next run lists again.
+        interval whose list cannot be read is a gap; an error that a retry cannot fix fails the task.
     :param crux_conn_id: id of the Airflow connection over which the exports are requested; default ``crux_default``.
         Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
@@ -110,11 +107,7 @@ class CruxExportCoverageOperator(BaseOperator):
         self._check_arguments()
 
     def execute(self, context: Context) -> list[dict[str, str]]:
-        """
-        Compare the manifests with the time to check.
-
-        :return: the intervals that no file covers; with ``skip_if_no_orders``, those that may have orders.
-        """
+        """Return the intervals that no file covers; with ``skip_if_no_orders``, those that may have orders."""
         with fail_without_retry(CruxPermanentError):
             since, until = self._time_to_check(whole_second(datetime.now(UTC)))
             if problems := folder_problems(self.path):

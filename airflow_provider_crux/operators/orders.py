@@ -21,7 +21,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.params import export_arguments_from_params
 from airflow_provider_crux.task.arguments import choice_problems, coerce_rendered, is_template
-from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, RecordedExport
+from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import interval_from_context, interval_problems, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _INTERVAL_ARGUMENTS = ("interval_start", "interval_end")
 _FILTERS = ("start", "limit", "sort", "line_item_status", "status_conjunction")
 _ORDERS = (*_INTERVAL_ARGUMENTS, *_FILTERS)
-_CHOICES = {"on_ambiguous": ("retry", "fail")}
 
 
 class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
@@ -42,10 +41,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     Request an export of the orders of the run's interval, and return the export's UUID.
 
     Crux Connect prepares a CSV file in the background and e-mails the user to whom the token belongs. The task succeeds
-    when the request is accepted or, with ``wait_for_completion``, when the export is done.
-
-    A retry resumes the export that an earlier try requested, even if a crash ended that try. Non-retryable errors fail
-    the task immediately.
+    when the request is accepted or, with ``wait_for_completion``, when the export is done. A retry resumes the export
+    that an earlier try requested, even if a crash ended that try. Non-retryable errors fail the task immediately.
 
     .. note:: **Interval.** If you set ``interval_end``, it is used. Otherwise the end comes from the first of these
         that the run has: its data interval, if it has length; the period of its partition (Airflow 3.3); the last
@@ -143,11 +140,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
         :return: the UUID of the export.
         :raises AirflowFailException: for a non-retryable error.
-        :raises AirflowSkipException: if there are no orders and ``skip_if_no_orders`` is set.
-        :raises CruxTransientError: if nothing was processed; Airflow's retries may succeed.
-        :raises CruxAmbiguousError: if the export may have been started and ``on_ambiguous`` is ``retry``.
-        :raises CruxExportFailedError: if the export failed and ``on_ambiguous`` is ``retry``: it requests another one.
-        :raises CruxExportTimeoutError: if it is not done in time; a retry continues to wait for it.
+        :raises CruxError: for every other one; a retry resumes the export, or may request another one, as above.
         """
         with fail_without_retry(*self._final_errors):
             request = self._build_request(context)
@@ -196,16 +189,14 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         return (CruxPermanentError,)
 
     def _state_store(self, context: Context) -> ExportStateStore:
-        return ExportStateStore(
-            context, crux_conn_id=self.crux_conn_id, retries=self.retries or 0, durable=self.durable, log=self.log
-        )
+        return ExportStateStore(context, retries=self.retries or 0, durable=self.durable, log=self.log)
 
     def _export_of_event(self, context: Context, event: object, store: ExportStateStore) -> SubmittedExport:
         """Return the export of a task that ``dag.test()`` resumes: with the event alone."""
         uuid = export_uuid_from_event(event) or ""
         recorded = store.load()
-        if isinstance(recorded, RecordedExport) and recorded.export.export_uuid == uuid:
-            return recorded.export
+        if isinstance(recorded, SubmittedExport) and recorded.export_uuid == uuid:
+            return recorded
         return SubmittedExport(uuid, self._build_request(context), requested_at=None)
 
     def _wait(self, export: SubmittedExport, store: ExportStateStore) -> None:

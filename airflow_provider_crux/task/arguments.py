@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from airflow_provider_crux.api.orders import describe
@@ -35,16 +34,12 @@ def choice_problems(values: Mapping[str, Any], choices: Mapping[str, Sequence[An
     ]
 
 
-def _parse_number(value: Any) -> Any:
-    """Return the whole number in a rendered text; the rules of the request report everything else."""
-    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        with suppress(ValueError):  # thousands of digits
-            return int(value)
-    return value
+# The arguments that are no texts.
+_LITERALS: Final = ("start", "limit", "sort", "line_item_status")
 
 
-def _parse_collection(value: Any) -> Any:
-    """Return the list or mapping in a rendered text; the rules of the request report everything else."""
+def _parse_literal(value: Any) -> Any:
+    """Return the number, list or mapping in a rendered text; the rules of the request report everything else."""
     if not isinstance(value, str):
         return value
     try:
@@ -53,19 +48,11 @@ def _parse_collection(value: Any) -> Any:
         return value
 
 
-_PARSERS: Final = {
-    "start": _parse_number,
-    "limit": _parse_number,
-    "sort": _parse_collection,
-    "line_item_status": _parse_collection,
-}
-
-
 def coerce_rendered(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that are set, with the types they had before a template made texts of them."""
     values = {name: none_if_unset(value) for name, value in arguments.items()}
     return {
-        name: _PARSERS[name](value) if name in _PARSERS else value
+        name: _parse_literal(value) if name in _LITERALS else value
         for name, value in values.items()
         if value is not None
     }

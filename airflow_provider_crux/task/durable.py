@@ -34,8 +34,6 @@ KEY: Final = "crux_export"
 CLEAR_DISCARDS_STATE: Final = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 4)
 """Whether clearing a task discards its record, unless the person chooses to keep the task's state."""
 
-_SAME_AGAIN: Final = "If this task is cleared, it fails once more with the same message"
-
 
 @dataclass(frozen=True)
 class Intent:
@@ -47,17 +45,9 @@ class Intent:
         """Return how a log names it."""
         return f"a request of {self.since.isoformat()}, whose outcome is unknown"
 
-
-@dataclass(frozen=True)
-class RecordedExport:
-    """An export that a try requested, and the connection over which it did."""
-
-    export: SubmittedExport
-    crux_conn_id: str
-
-    def __str__(self) -> str:
-        """Return how a log names it."""
-        return f"export {self.export.export_uuid}, requested at {self.export.as_xcom()['requested_at']}"
+    def as_json(self) -> dict[str, Any]:
+        """Return its record, which has no UUID."""
+        return {"export_uuid": None, "requested_at": self.since.isoformat()}
 
 
 class ExportStateStore:
@@ -66,18 +56,11 @@ class ExportStateStore:
 
     A record that is *settled* holds until the task instance is cleared: its export is done, or the task has failed and
     asked a person to check. A task that fails after ``execute``, while Airflow pushes its XCom, resumes its export.
-
-    :param context: the task's context.
-    :param crux_conn_id: the connection of this try.
-    :param retries: how often Airflow retries the task.
-    :param durable: whether to remember.
-    :param log: the task's log.
     """
 
-    def __init__(self, context: Context, *, crux_conn_id: str, retries: int, durable: bool, log: Any) -> None:
+    def __init__(self, context: Context, *, retries: int, durable: bool, log: Any) -> None:
         self._context = context
         self._task_instance: Any = context["ti"]
-        self._crux_conn_id = crux_conn_id
         self._retries = retries
         self._log = log
         self._store: Any = None
@@ -86,16 +69,22 @@ class ExportStateStore:
             if self._store is None:
                 self._store = VariableRecord(context)
 
-    def load(self) -> RecordedExport | Intent | None:
+    def load(self) -> SubmittedExport | Intent | None:
         """
-        Return what earlier tries left.
+        Return what earlier tries left: an export, or an intent if no try knows the response.
 
-        :return: the export, or an intent if no try knows the response. ``None`` if there surely is nothing, or a person
-            has cleared the task after its record was settled.
-        :raises AirflowException: if the record cannot be read.
-        :raises AirflowFailException: if it is not one of this provider.
+        :return: ``None`` if there surely is nothing, or a person has cleared the task after its record was settled.
+        :raises AirflowException: if the record cannot be read, or is not one of this provider.
         """
-        record = None if self._store is None else self._read()
+        if self._store is None:
+            return None
+        try:
+            record = self._store.get(KEY)
+        except Exception as error:
+            raise AirflowException(
+                f"Could not read {self._name} ({type(error).__name__}: {excerpt(str(error))}). It is unknown whether "
+                "an earlier try requested an export. Nothing was sent. Check Airflow's database and API server"
+            ) from error
         if record is None:
             return None
         earlier = _parse(record)
@@ -110,11 +99,7 @@ class ExportStateStore:
         return earlier
 
     def save_intent(self, intent: Intent) -> None:
-        """
-        Save that an export is about to be requested.
-
-        :raises AirflowException: if it cannot be saved: then nothing may be sent.
-        """
+        """Save that an export is about to be requested; if that fails, nothing may be sent: raise AirflowException."""
         try:
             self._save(intent)
         except Exception as error:
@@ -137,42 +122,24 @@ class ExportStateStore:
             )
 
     def save(self, export: SubmittedExport) -> None:
-        """Save an export. It never raises, because the export is already requested; likewise the next two."""
-        self._save_or_warn(
-            RecordedExport(export, self._crux_conn_id),
-            f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it",
-        )
+        """Save an export. Neither this nor :meth:`settle` raises, because the export is already requested."""
+        consequence = f"Export {export.export_uuid} is requested; if this try ends early, the next one does not know it"
+        self._save_or_warn(export, consequence)
 
-    def settle(self, export: SubmittedExport) -> None:
-        """Save that the task requests another export after a Clear, because this one is done or has failed."""
-        self._save_or_warn(
-            RecordedExport(export, self._crux_conn_id),
-            f"If this task is cleared, it resumes export {export.export_uuid} instead of requesting another one",
-            settled=True,
-        )
+    def settle(self, earlier: SubmittedExport | Intent) -> None:
+        """Save that the task requests an export after a Clear: it is done, or fails and asks a person to check."""
+        consequence = f"If this task is cleared, it requests no other export, because its record still holds {earlier}"
+        self._save_or_warn(earlier, consequence, settled=True)
 
-    def settle_failure(self, earlier: RecordedExport | Intent) -> None:
-        """Save that this try fails and asks a person to check, so the task requests an export after a Clear."""
-        self._save_or_warn(earlier, _SAME_AGAIN, settled=True)
-
-    def _save_or_warn(self, earlier: RecordedExport | Intent, consequence: str, *, settled: bool = False) -> None:
+    def _save_or_warn(self, earlier: SubmittedExport | Intent, consequence: str, *, settled: bool = False) -> None:
         try:
             self._save(earlier, settled=settled)
         except Exception as error:  # noqa: BLE001 - whatever it is, see `save`
             self._log.warning("Could not save %s (%s). %s", self._name, type(error).__name__, consequence)
 
-    def _save(self, earlier: RecordedExport | Intent, *, settled: bool = False) -> None:
+    def _save(self, earlier: SubmittedExport | Intent, *, settled: bool = False) -> None:
         if self._store is not None:
-            self._store.set(KEY, _as_record(earlier) | ({"settled": self._numbers()} if settled else {}))
-
-    def _read(self) -> Any:
-        try:
-            return self._store.get(KEY)
-        except Exception as error:
-            raise AirflowException(
-                f"Could not read {self._name} ({type(error).__name__}: {excerpt(str(error))}). It is unknown whether "
-                "an earlier try requested an export. Nothing was sent. Check Airflow's database and API server"
-            ) from error
+            self._store.set(KEY, earlier.as_json() | ({"settled": self._numbers()} if settled else {}))
 
     @property
     def _name(self) -> str:
@@ -204,13 +171,7 @@ class ExportStateStore:
         return bool(settled.get("clear_number") != now["clear_number"] and counts_from >= settled["try_number"])
 
 
-def _as_record(earlier: RecordedExport | Intent) -> dict[str, Any]:
-    if isinstance(earlier, Intent):
-        return {"export_uuid": None, "requested_at": earlier.since.isoformat()}
-    return {"crux_conn_id": earlier.crux_conn_id, **earlier.export.as_json()}
-
-
-def _parse(record: object) -> RecordedExport | Intent | None:
+def _parse(record: object) -> SubmittedExport | Intent | None:
     """Return what a record says, or ``None`` if it is not a record."""
     if not isinstance(record, Mapping) or not _is_settled(record.get("settled", {})):
         return None
@@ -218,11 +179,11 @@ def _parse(record: object) -> RecordedExport | Intent | None:
         if record.get("export_uuid") is None:
             since = parse_utc(record.get("requested_at"))
             return Intent(since) if since else None
-        export, crux_conn_id = SubmittedExport.from_xcom(record), record.get("crux_conn_id")
+        export = SubmittedExport.from_xcom(record)
     except ValueError:
         return None
-    is_complete = export.request and export.requested_at and export.accepted_at and isinstance(crux_conn_id, str)
-    return RecordedExport(export, str(crux_conn_id)) if is_complete else None
+    is_complete = export.request and export.requested_at and export.accepted_at and export.crux_conn_id
+    return export if is_complete else None
 
 
 def _is_settled(numbers: object) -> bool:

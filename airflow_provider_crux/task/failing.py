@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class InvalidArgumentsError(CruxInvalidRequestError, AirflowFailException):
-    """
-    An argument of a task is invalid.
-
-    A DAG with it fails to parse. A mapped task, which Airflow creates when it runs, fails immediately.
-    """
+    """A DAG with such an argument fails to parse; a mapped task, which Airflow creates in a run, fails immediately."""
 
 
 @contextmanager

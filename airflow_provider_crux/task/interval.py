@@ -7,6 +7,7 @@ schedule. Every difference between the runs of Airflow's versions is in these tw
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interval:
-    """
-    The interval to export, in UTC, both ends truncated to the second.
-
-    :param start: its first instant.
-    :param end: its end, always after ``start``.
-    :raises CruxIntervalError: if it is empty or reversed.
-    """
+    """The interval to export, in UTC, both ends truncated to the second. It is neither empty nor reversed."""
 
     start: datetime
     end: datetime
@@ -48,23 +43,20 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """
-    What Airflow knows about a run.
-
-    :param period: the run's own period: its data interval, if it has length; else the period of its partition; else the
-        schedule's last complete period that ended by the end of the interval or data interval, or by ``reference``;
-        ``None`` if there is none of these.
-    :param reference: the end of the interval, if given; else the end of the data interval, unless it is after
-        ``started``; else the instant from which the run may start; else ``started``.
-    :param started: when the run started, or now if that is unknown.
-    :param schedule: the schedule as a person names it, for error messages; likewise the next two.
-    :param is_partition: whether the run is for a partition.
-    :param no_period: why there is no period, unless it is the kind of schedule.
-    """
+    """What Airflow knows about a run."""
 
     period: Period | None
+    """
+    The run's own: its data interval, if it has length; else the period of its partition; else the schedule's last
+    complete period that ended by the end of the interval or data interval, or by ``reference``.
+    """
     reference: datetime
+    """
+    The end of the interval, if given; else the end of the data interval, unless it is after ``started``; else the
+    instant from which the run may start; else ``started``.
+    """
     started: datetime
+    # for error messages: the schedule as a person names it, and why it gives no period, unless its kind has none
     schedule: str
     is_partition: bool = False
     no_period: str | None = None
@@ -72,23 +64,19 @@ class Run:
 
 def parse_instant(name: str, value: object) -> datetime:
     """
-    Read an instant that a user gave.
+    Read an instant that a user gave as the argument ``name``; UTC without a time zone.
 
-    :param name: the argument, for error messages.
-    :param value: ISO 8601 text (``2026-01-02``, ``2026-01-02T06:00:00Z``, ``2026-01-02 06:00:00+01:00``), a datetime, a
-        date, or eight digits as text or number (``20260102``). Without a time zone it is UTC.
-    :raises CruxIntervalError: for anything else; the message names argument, value and remedy.
+    ISO 8601 text (``2026-01-02``, ``2026-01-02T06:00:00Z``, ``2026-01-02 06:00:00+01:00``), a datetime, a date, or
+    eight digits as text or number (``20260102``).
     """
-    moment: object = value
+    moment = value
     if isinstance(value, int) and 10_000_000 <= value <= 99_999_999:
-        value = str(value)  # a rendered {{ ds_nodash }} arrives as a number with render_template_as_native_obj
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            moment = None
+        moment = str(value)  # a rendered {{ ds_nodash }} arrives as a number with render_template_as_native_obj
     elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        moment = value.isoformat()
+    if isinstance(moment, str):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(moment.strip())
     if not isinstance(moment, datetime):
         raise CruxIntervalError(
             f"{name}: {describe(value)} is not an instant; use a datetime, or text such as "
@@ -122,11 +110,7 @@ def export_interval(
     With ``lookback``, a period that had not ended when the run started does not count: compared with ``now``, a retry
     could export another interval than the try before it. The start is ``interval_start``; else the end minus
     ``lookback``; else the start of the same period. Only ``interval_end`` may be after ``now``.
-
-    :raises CruxIntervalError: if there is no interval, an empty or reversed one, or a period that has not ended.
     """
-    if interval_start is not None and interval_end is not None:
-        return Interval(interval_start, interval_end)
     if run.period is None and lookback is None:
         reason = f": {run.no_period}" if run.no_period else ""
         raise CruxIntervalError(
@@ -187,7 +171,7 @@ def interval_from_context(
     interval_end: datetime | None = None,
     lookback: timedelta | None = None,
 ) -> Interval:
-    """Return the interval that a task exports, see :func:`export_interval`. If both ends are given, they are it."""
+    """Return the interval that a task exports: the ends that are given, else see :func:`export_interval`."""
     if interval_start is not None and interval_end is not None:
         return Interval(interval_start, interval_end)
     now = now or datetime.now(UTC)

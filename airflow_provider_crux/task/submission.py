@@ -24,18 +24,14 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.hooks.crux import CruxHook
-    from airflow_provider_crux.task.durable import ExportStateStore, RecordedExport
+    from airflow_provider_crux.task.durable import ExportStateStore
 
 
 class ExportSubmission:
     """
     The request of one try. It alone decides what the record of an earlier try means.
 
-    :param request: which orders.
-    :param hook: sends it.
-    :param store: what the task remembers across its tries.
-    :param at_most_one: whether only a person may have a second export requested, by clearing the task.
-    :param log: the task's log.
+    With ``at_most_one`` only a person may have a second export requested, by clearing the task.
     """
 
     def __init__(
@@ -53,45 +49,37 @@ class ExportSubmission:
         """
         Return the export that an earlier try requested, if it can still be used.
 
-        :raises CruxAmbiguousError: with ``at_most_one``, if an earlier try may have requested one, or has requested one
-            with another request.
-        :raises CruxExportFailedError: with ``at_most_one``, if the export failed.
-        :raises CruxNotFoundError: with ``at_most_one``, if Crux Connect no longer knows the export.
-        :raises CruxError: if the status of the export is unknown; then this try must not request another one.
+        :raises CruxError: if its status is unknown, so this try must not request another one; with ``at_most_one`` also
+            if it cannot be used, or an earlier try may have requested one.
         """
         earlier = self._store.load()
         if earlier is None:
             return None
         if isinstance(earlier, Intent):
             if self._at_most_one:
-                self._store.settle_failure(earlier)
+                self._store.settle(earlier)
                 raise outcome_unknown(earlier.since)
             self._earlier_intent = earlier
             return None
         problem = self._problem(earlier)
         if problem is None:
-            uuid = earlier.export.export_uuid
-            self._log.info("Resuming export %s, requested by an earlier try of this task", uuid)
-            return earlier.export
+            self._log.info("Resuming export %s, requested by an earlier try of this task", earlier.export_uuid)
+            return earlier
         error, reason = problem
         if self._at_most_one:
-            self._store.settle_failure(earlier)
+            self._store.settle(earlier)
             raise error
         self._log.warning(
             "Export %s, which an earlier try requested at %s, %s: this try requests another one. The e-mail of the "
             "earlier export may still be sent",
-            earlier.export.export_uuid,
-            earlier.export.as_xcom()["requested_at"],
+            earlier.export_uuid,
+            earlier.as_xcom()["requested_at"],
             reason,
         )
         return None
 
     def skip_if_no_orders(self) -> None:
-        """
-        List the orders of the request, which e-mails nobody.
-
-        :raises AirflowSkipException: if there is none.
-        """
+        """List the orders of the request, which e-mails nobody; raise AirflowSkipException if there is none."""
         try:
             has_orders = self._hook.has_orders(self._request)
         except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
@@ -103,12 +91,7 @@ class ExportSubmission:
             )
 
     def submit(self) -> SubmittedExport:
-        """
-        Request an export, so that the next try knows of it, whatever ends this one.
-
-        :raises CruxError: as the hook does.
-        :raises AirflowException: if the intent cannot be saved; then nothing was sent.
-        """
+        """Request an export, so that the next try knows of it, whatever ends this one."""
         self._log_request()
         try:
             export = self._hook.submit_export(self._request, before_sending=self._save_intent)
@@ -119,7 +102,7 @@ class ExportSubmission:
                 self._store.discard_intent()
             elif self._at_most_one or isinstance(error, CruxPermanentError):
                 # there is no retry: the error asks a person to check
-                self._store.settle_failure(self._intent)
+                self._store.settle(self._intent)
                 since = self._intent.since.isoformat()
                 raise type(error)(f"{error}. It may have been under way since {since}") from error
             raise
@@ -152,10 +135,9 @@ class ExportSubmission:
         self._intent = self._intent or Intent(datetime.now(UTC))
         self._store.save_intent(self._intent)
 
-    def _problem(self, earlier: RecordedExport) -> tuple[CruxError, str] | None:
-        """Return why the export of an earlier try is of no use, as an error and for the log; ``None`` if it is."""
-        export = earlier.export
-        if (earlier.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
+    def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
+        """Return why an earlier export is of no use, as an error and in words for the log; ``None`` if it is of use."""
+        if (export.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):

@@ -38,10 +38,7 @@ def last_complete_period(timetable: Any, moment: datetime) -> Period | None:
 
     For crons: the data interval of the last run due by then or, if such runs have no data interval with length, the
     time since the run before it. For a time difference: that difference before the instant, or its own data interval.
-    For any other timetable: the data interval it gives a manual run.
-
-    :return: ``None`` if the schedule has no periods.
-    :raises CruxIntervalError: if it is a relativedelta, and which run came before the instant is unknown.
+    For any other timetable: the data interval it gives a manual run. ``None`` if the schedule has no periods.
     """
     from airflow.timetables.interval import DeltaDataIntervalTimetable
     from airflow.timetables.trigger import DeltaTriggerTimetable

@@ -25,15 +25,11 @@ def submitted_export(
     context: Context, export_uuid: str, *, task_id: str, sources: Sequence[str], upstream: Iterable[str]
 ) -> SubmittedExport:
     """
-    Return what is known of an export.
+    Return what is known of an export that the task ``task_id`` uses: its UUID alone, if no task upstream requested it.
 
-    An argument ``export.output`` knows its task, so that task is read first. Only a template, or a value that another
-    task has changed, hides it: then the other tasks directly upstream are searched.
-
-    :param task_id: the task that uses the export.
-    :param sources: what :func:`source_task_ids` returned when the DAG was parsed.
-    :return: only the UUID, if none of these tasks requested it.
-    :raises CruxInvalidRequestError: if the record is damaged.
+    An argument ``export.output`` knows its task, so that task is read first: ``sources``, from :func:`source_task_ids`
+    when the DAG was parsed. A template, or a value that another task has changed, hides it: then the other tasks
+    directly upstream are searched.
     """
     uuid = canonical_uuid(export_uuid)
     first = sources or _mapped_source_task_ids(context, task_id)

@@ -22,11 +22,8 @@ _AIRFLOW_2: Final = airflow_version.startswith("2.")
 
 
 def variable_key(task_instance: Any) -> str:
-    """
-    Return the name of a task instance's Variable; a hash replaces what would be longer than 250 characters.
-
-    No two task instances share it: the ids of DAGs and tasks may contain a full stop, but no colon.
-    """
+    """Return the name of a task instance's Variable; a hash replaces what would be longer than 250 characters."""
+    # No two task instances share it: the ids of DAGs and tasks may contain a full stop, but no colon.
     parts = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
     identity = ":".join(map(str, parts))
     key = f"{_PREFIX}:{identity}"
@@ -52,11 +49,7 @@ class VariableRecord:
         self.key = variable_key(self._task_instance)
 
     def get(self, _: str) -> Any:
-        """
-        Return the record, or ``None`` if there surely is none.
-
-        :raises Exception: if nobody can know: what Airflow raises, or an ``AirflowException``.
-        """
+        """Return the record, or ``None`` if there surely is none; raise an error if nobody can know."""
         text = _read_variable(self.key)
         if text is None and not _AIRFLOW_2 and self._task_instance.try_number > 1:
             # The API server of Airflow 3.0 to 3.2 says "not found" even if it cannot read its database.
@@ -68,28 +61,23 @@ class VariableRecord:
             return text  # not a record, as the caller will notice
 
     def set(self, _: str, record: Mapping[str, Any]) -> None:
-        """
-        Save the record.
-
-        :raises SupersededError: if another try may have begun, even while the record was saved.
-        """
-        self.check_is_current()
+        """Save the record; raise SupersededError if another try may have begun, even while it was saved."""
+        self._check_is_current()
         _write_variable(self.key, json.dumps(record), "Export of a Crux Connect task that has not succeeded yet")
         # If the next try begins only after this check, it finds the record.
-        self.check_is_current()
+        self._check_is_current()
 
     def delete(self, _: str) -> None:
         """Remove the record, unless another try may have begun: then raise SupersededError."""
-        self.check_is_current()
-        self.delete_unchecked()
-
-    def delete_unchecked(self) -> None:
-        """Remove the record of a task instance whose success Airflow has stored."""
+        self._check_is_current()
         _delete_variable(self.key)
 
-    def check_is_current(self) -> None:
-        """Raise SupersededError if Airflow has given up this try."""
-        if not self._test_mode and not _is_current(self._task_instance):
+    def is_current(self) -> bool:
+        """Tell whether this try is still the one that Airflow runs."""
+        return self._test_mode or _is_current(self._task_instance)
+
+    def _check_is_current(self) -> None:
+        if not self.is_current():
             raise SupersededError("Airflow has given up this try, and another one may have begun")
 
     def _check_reading_works(self) -> None:
@@ -102,12 +90,8 @@ class VariableRecord:
 
 
 def _read_variable(key: str) -> str | None:  # pragma: no cover - not on Airflow 3.3
-    """
-    Return the text of a Variable, or ``None`` if Airflow says that there is none.
-
-    ``Variable.get`` says so after every failure too: a locked database, a changed Fernet key, an error of the API
-    server.
-    """
+    """Return the text of a Variable, or ``None`` if Airflow says that there is none."""
+    # `Variable.get` also says so after a failure: a locked database, a changed Fernet key, an error of the API server.
     if _AIRFLOW_2:
         from airflow.models import Variable
         from airflow.utils.session import create_session
@@ -130,8 +114,10 @@ def _read_variable(key: str) -> str | None:  # pragma: no cover - not on Airflow
         raise
 
 
+# Of Airflow 3, `Variable.set` and `Variable.delete` only log that the API server could not.
+
+
 def _write_variable(key: str, text: str, description: str) -> None:  # pragma: no cover - not on Airflow 3.3
-    """Set a Variable. ``Variable.set`` of Airflow 3 only logs that the API server could not."""
     if _AIRFLOW_2:
         from airflow.models import Variable
 
@@ -143,7 +129,6 @@ def _write_variable(key: str, text: str, description: str) -> None:  # pragma: n
 
 
 def _delete_variable(key: str) -> None:  # pragma: no cover - not on Airflow 3.3
-    """Remove a Variable; as for setting one."""
     if _AIRFLOW_2:
         from airflow.models import Variable
 
@@ -155,7 +140,7 @@ def _delete_variable(key: str) -> None:  # pragma: no cover - not on Airflow 3.3
 
 
 def _send(message: Any) -> Any:  # pragma: no cover - not on Airflow 3.3
-    """Send a message to the API server through the task's supervisor; return the response, or raise its error."""
+    """Send a message to the API server, and return its response or raise its error."""
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import ErrorResponse
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
@@ -203,18 +188,16 @@ def delete_variable(context: Context) -> None:
     if context.get("task_state_store") is not None:
         return
     record = VariableRecord(context)
-    try:
-        record.check_is_current()
-    except SupersededError:
+    if not record.is_current():
         return  # the record is the next try's
     # `airflow tasks test` commits nothing
     if _AIRFLOW_2 and not context.get("test_mode"):  # pragma: no cover - not on Airflow 3.3
-        _delete_after_commit(record)
+        _delete_after_commit(record.key)
     else:
-        record.delete_unchecked()
+        _delete_variable(record.key)
 
 
-def _delete_after_commit(record: VariableRecord) -> None:  # pragma: no cover - not on Airflow 3.3
+def _delete_after_commit(key: str) -> None:  # pragma: no cover - not on Airflow 3.3
     """
     Remove a Variable once Airflow 2 has stored the success of its task instance.
 
@@ -227,13 +210,12 @@ def _delete_after_commit(record: VariableRecord) -> None:  # pragma: no cover - 
     class Listener:
         @hookimpl
         def on_task_instance_success(self, task_instance: Any) -> None:
-            if variable_key(task_instance) == record.key:
+            if variable_key(task_instance) == key:
                 get_listener_manager().pm.unregister(self)
                 try:
-                    record.delete_unchecked()
+                    _delete_variable(key)
                 except Exception as error:  # noqa: BLE001 - the task has succeeded, and other listeners follow
-                    logging.getLogger(__name__).warning(
-                        "Could not remove the Variable %r (%s)", record.key, type(error).__name__
-                    )
+                    log = logging.getLogger(__name__)
+                    log.warning("Could not remove the Variable %r (%s)", key, type(error).__name__)
 
     get_listener_manager().add_listener(Listener())  # type: ignore[no-untyped-call]

@@ -34,11 +34,7 @@ overloaded cores it took longer than that.
 
 
 class ExportWaitMixin(_Operator):
-    """
-    What a task needs to wait for an export.
-
-    The task sets ``crux_conn_id`` and ``timeout``. Its ``execute_complete`` accepts ``event``.
-    """
+    """What a task needs to wait for an export. Its ``execute_complete`` accepts ``event``."""
 
     crux_conn_id: str
     timeout: float
@@ -50,11 +46,9 @@ class ExportWaitMixin(_Operator):
 
     def defer_until_done(self, poller: ExportPoller, **resume_kwargs: Any) -> NoReturn:
         """
-        Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
+        Let the triggerer wait. Without a deadline, the task's ``timeout`` begins now.
 
-        :param poller: the wait. Without a deadline, the task's ``timeout`` begins now.
-        :param resume_kwargs: what ``execute_complete`` receives besides the event. ``dag.test()`` passes the event
-            alone.
+        Airflow calls ``execute_complete`` with the event and ``resume_kwargs``; ``dag.test()`` with the event alone.
         """
         from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
@@ -80,13 +74,8 @@ class ExportWaitMixin(_Operator):
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
-        If the trigger timed out or could not get the status, or its event is invalid, the worker polls itself: it may
-        succeed, and if not, it says best what is wrong.
-
-        :return: the export, if the worker polled itself.
-        :raises CruxExportFailedError: if the export failed.
-        :raises CruxExportTimeoutError: if it was not done in time.
-        :raises CruxError: if the worker's own poll fails too.
+        If the trigger timed out or could not get the status, or its event is invalid, the worker polls itself, and
+        returns the export: it may succeed, and if not, it says best what is wrong.
         """
         outcome = outcome_from_event(event, export_uuid=export_uuid)
         if outcome is WaitOutcome.DONE:

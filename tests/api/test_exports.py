@@ -21,7 +21,7 @@ REQUEST = OrdersExportRequest(
     start_date=datetime(2026, 1, 4, tzinfo=timezone(timedelta(hours=1))),
     end_date=datetime(2026, 1, 5, tzinfo=UTC),
 )
-KNOWN = SubmittedExport(UUID, REQUEST, NOON, NOON + timedelta(seconds=1))
+KNOWN = SubmittedExport(UUID, REQUEST, NOON, NOON + timedelta(seconds=1), "crux_default")
 UNKNOWN = SubmittedExport(UUID, None, None)
 
 
@@ -72,6 +72,7 @@ def test_the_interval_is_that_of_the_request() -> None:
         {"export_uuid": UUID, "requested_at": 1e300},
         {"export_uuid": UUID, "requested_at": "2026-01-01T00:00:00"},
         {"export_uuid": UUID, "accepted_at": "0001-01-01T00:00:00+14:00"},
+        {"export_uuid": UUID, "crux_conn_id": 7},
     ],
     ids=repr,
 )

@@ -176,7 +176,7 @@ def test_every_parameter_has_the_prefix_that_no_other_task_uses() -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("start", "four"), ("start", "9" * 5000), ("sort", "date"), ("line_item_status", "[" * 9999)],
+    [("start", "four"), ("start", "9" * 5000), ("limit", "1;2"), ("sort", "date"), ("line_item_status", "[" * 9999)],
     ids=lambda value: value[:20],
 )
 def test_a_rendered_text_that_cannot_be_read_is_left_for_the_rules_to_report(name: str, text: str) -> None:

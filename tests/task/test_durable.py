@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.orders import OrdersExportRequest, Sort
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
-from airflow_provider_crux.task.durable import KEY, ExportStateStore, Intent, RecordedExport
+from airflow_provider_crux.task.durable import KEY, ExportStateStore, Intent
 from airflow_provider_crux.task.variable_record import delete_variable, variable_key
 from tests.conftest import FakeTaskInstance
 
@@ -33,8 +33,8 @@ EXPORT = SubmittedExport(
     ),
     REQUESTED_AT,
     REQUESTED_AT + timedelta(seconds=1),
+    "crux_default",
 )
-CONN_ID = "crux_default"
 VARIABLE = "crux_export:d:export:manual__2026-01-05:-1"
 LOG = logging.getLogger("tests.durable")
 
@@ -60,7 +60,7 @@ class FailingStore:
 
 
 def make_store(context: Any, *, durable: bool = True) -> ExportStateStore:
-    return ExportStateStore(context, crux_conn_id=CONN_ID, retries=2, durable=durable, log=LOG)
+    return ExportStateStore(context, retries=2, durable=durable, log=LOG)
 
 
 def test_the_record_is_in_one_place_and_holds_nothing_else(make_context, variables) -> None:
@@ -112,7 +112,7 @@ def test_a_variable_with_other_contents_is_an_error_that_names_it(make_context, 
 )
 def test_every_task_instance_has_a_record_of_its_own(make_context, difference: dict[str, Any]) -> None:
     make_store(make_context(identity={"task_id": "export.sub"})).save(EXPORT)
-    assert make_store(make_context(identity={"task_id": "export.sub"})).load() == RecordedExport(EXPORT, CONN_ID)
+    assert make_store(make_context(identity={"task_id": "export.sub"})).load() == EXPORT
     other = make_context(identity={"task_id": "export.sub"} | difference)
     assert make_store(other).load() is None
 
@@ -150,7 +150,7 @@ def test_every_variable_has_a_key_that_fits_into_a_database(make_context, variab
         store = make_store(make_context(identity={"run_id": "r" * length, "try_number": 2}))
         assert store.load() is None
         store.save(EXPORT)
-        assert store.load() == RecordedExport(EXPORT, CONN_ID)
+        assert store.load() == EXPORT
     assert len(variables) == 80
 
 
