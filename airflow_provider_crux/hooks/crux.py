@@ -45,12 +45,9 @@ def settings_from_connection(
     connection: Connection, extra: Mapping[str, Any], *, name: str | None = None
 ) -> ConnectionSettings:
     """
-    Read the fields of an Airflow connection.
+    Read the fields of an Airflow connection, which messages name by its id unless there is a ``name``.
 
-    :param connection: the connection.
-    :param extra: its extra, which an event loop reads in another way than a worker.
-    :param name: how messages name the connection; default: by its id.
-    :raises CruxInvalidConnectionError: if a field is unusable.
+    An event loop reads the extra in another way than a worker.
     """
     return read_settings(
         name=name or connection_name(connection.conn_id),

@@ -23,7 +23,6 @@ from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
 from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.files.records import has_csv_header
 from airflow_provider_crux.transport.http import (
-    lower_case_headers,
     new_session,
     send_once,
     send_with_retries,
@@ -75,7 +74,7 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
                 if response.status_code != 200:
                     with response:
                         body = next(response.iter_content(_ERROR_BYTES), b"")
-                return _OpenResponse(response.status_code, lower_case_headers(response), body, response)
+                return _OpenResponse(response.status_code, response.headers, body, response)
 
         opened = send_with_retries(exchange, DOWNLOAD, peer=file.peer, max_retries=settings.max_retries, log=log)
         if opened.status != 200:

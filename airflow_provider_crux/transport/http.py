@@ -13,7 +13,6 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from itertools import count
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,7 +29,7 @@ from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
-from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
+from airflow_provider_crux.api.retries import Retries, retry_message, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
@@ -54,7 +53,8 @@ class HttpClient:
     """
 
     def __init__(self, settings: ConnectionSettings, log: Any) -> None:
-        _check_ca_bundle(settings)
+        if settings.ca_bundle is not None:
+            _tls_context(settings, settings.ca_bundle)  # an error here is clearer than one of a request
         self.session = new_session(settings)
         self._settings = settings
         self._peer = Peer(settings.name, proxied=settings.proxy is not None)
@@ -89,41 +89,25 @@ class HttpClient:
                     ),
                 ) as response,
             ):
-                return ApiResponse(
-                    response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
-                )
+                return ApiResponse(response.status_code, response.headers, _read_body(response), sent_at=sent_at)
 
         return send_with_retries(exchange, request.action, peer=self._peer, max_retries=max_retries, log=self._log)
 
 
 def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
-    """
-    Make attempts until :func:`~airflow_provider_crux.api.retries.retry_delay` says that one is final.
-
-    :return: the last response.
-    :raises CruxError: the last error.
-    """
-    started = time.monotonic()
+    """Make attempts until one is final, and return its response or raise its error."""
+    retries = Retries(action, peer, max_retries)
     outcome: R | CruxTransientError
-    for attempt in count(1):
+    while True:
         try:
             outcome = exchange()
         except CruxTransientError as error:
             outcome = error
-        delay = retry_delay(
-            action,
-            outcome,
-            peer=peer,
-            attempt=attempt,
-            elapsed=time.monotonic() - started,
-            max_retries=max_retries,
-            now=datetime.now(UTC),
-        )
+        delay = retries.delay_after(outcome)
         if delay is None:
-            break
+            return unwrap(outcome)
         log.info(retry_message(action, outcome, peer=peer, delay=delay))
         time.sleep(delay)
-    return unwrap(outcome)
 
 
 def new_session(settings: ConnectionSettings) -> requests.Session:
@@ -176,27 +160,18 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def lower_case_headers(response: requests.Response) -> dict[str, str]:
-    """Return the headers of a response with their names in lower case."""
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
-def ca_bundle_error(settings: ConnectionSettings, path: str) -> CruxInvalidConnectionError:
-    """Return the error for a CA bundle that this machine cannot load."""
-    return unusable_connection(
-        settings.name,
-        f"extra ca_bundle: {path!r} contains no CA certificates on this machine; use a file that exists on every "
-        "machine of Airflow",
-    )
-
-
-def _check_ca_bundle(settings: ConnectionSettings) -> None:
-    path = settings.ca_bundle
+def _tls_context(settings: ConnectionSettings, path: str) -> ssl.SSLContext:
+    """Return a TLS context that trusts the certificates in a file or a folder."""
     try:
-        if path is not None and not Path(path).is_dir():
-            ssl.create_default_context(cafile=path)
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
     except OSError:  # no such file, no permission, or (an SSLError is an OSError) no certificates in it
-        raise ca_bundle_error(settings, str(path)) from None
+        raise unusable_connection(
+            settings.name,
+            f"extra ca_bundle: {path!r} contains no CA certificates on this machine; use a file that exists on every "
+            "machine of Airflow",
+        ) from None
 
 
 def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
@@ -221,14 +196,8 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
         )
     if not url.startswith("https://"):
         return proxy, True
-    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
-    is_folder = Path(bundle).is_dir()
-    try:
-        return proxy, ssl.create_default_context(
-            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-        )
-    except (OSError, ssl.SSLError):
-        raise ca_bundle_error(settings, bundle) from None
+    bundle = environment["verify"]
+    return proxy, _tls_context(settings, DEFAULT_CA_BUNDLE_PATH if bundle is True else str(bundle))
 
 
 @contextmanager
