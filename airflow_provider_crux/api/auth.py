@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from airflow_provider_crux.api.errors import Peer, error_for_status
+from airflow_provider_crux.api.errors import error_for_status
 from airflow_provider_crux.api.requests import ApiRequest, ApiResponse, login_request
 from airflow_provider_crux.api.responses import parse_auth_token
 from airflow_provider_crux.api.settings import ConnectionSettings
@@ -74,4 +74,4 @@ class TokenAuth:
 
     def _raise_for_status(self, request: ApiRequest, response: ApiResponse) -> None:
         if not 200 <= response.status < 300:
-            raise error_for_status(request.action, response, peer=Peer(self.settings.name), secrets=self.secrets())
+            raise error_for_status(request.action, response, peer=self.settings.peer, secrets=self.secrets())

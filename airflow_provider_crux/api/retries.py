@@ -57,6 +57,12 @@ class Retries:
         delay += random.uniform(0, _FIRST_DELAY)  # noqa: S311 - no secret
         return delay if self.clock() - self._started + delay < RETRY_BUDGET else None
 
+    def message(self, outcome: Outcome, delay: float) -> str:
+        """Return what the log says before a retry after ``delay`` seconds."""
+        if isinstance(outcome, CruxTransientError):
+            return f"{outcome}. Retrying in {delay:.1f} s"
+        return f"Could not {self.action.text}: {self.peer} returned HTTP {outcome.status}. Retrying in {delay:.1f} s"
+
     def _should_retry(self, outcome: Outcome) -> bool:
         """
         Tell whether to send the same request again.
@@ -77,10 +83,3 @@ def unwrap(outcome: R | CruxTransientError) -> R:
     if isinstance(outcome, CruxTransientError):
         raise outcome
     return outcome
-
-
-def retry_message(action: Action, outcome: Outcome, *, peer: Peer, delay: float) -> str:
-    """Return what the log says before a retry after ``delay`` seconds."""
-    if isinstance(outcome, CruxTransientError):
-        return f"{outcome}. Retrying in {delay:.1f} s"
-    return f"Could not {action.text}: {peer} returned HTTP {outcome.status}. Retrying in {delay:.1f} s"

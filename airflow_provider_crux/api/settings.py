@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_crux.api.errors import unusable_connection
+from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.redaction import secrets_in_proxy
 from airflow_provider_crux.api.retries import MAX_RETRIES
 from airflow_provider_crux.api.urls import PRODUCTION, base_url
@@ -191,6 +191,11 @@ class ConnectionSettings:
     unknown_extras: tuple[str, ...] = ()
 
     @property
+    def peer(self) -> Peer:
+        """The API, as messages name it."""
+        return Peer(self.name, proxied=self.proxy is not None)
+
+    @property
     def response_timeout(self) -> float:
         """Seconds after which an incomplete response counts as lost, however steadily its bytes come."""
         return 2 * self.read_timeout
@@ -248,6 +253,19 @@ def _parse_extra(name: str, value: object) -> Any:
         return EXTRA_FIELDS[name].parse(value)
     except ValueError as error:
         raise ValueError(f"extra {name}: {error}") from None
+
+
+def settings_from_connection(connection: Any, extra: Mapping[str, Any], name: str) -> ConnectionSettings:
+    """Read an Airflow connection and its extra, which an event loop reads in another way than a worker."""
+    return read_settings(
+        name=name,
+        host=connection.host,
+        schema=connection.schema,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        extra=extra,
+    )
 
 
 def read_settings(

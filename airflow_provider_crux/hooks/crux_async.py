@@ -20,11 +20,12 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
-from airflow_provider_crux.api.errors import Peer, missing_connection
+from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import PollAgain
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
 from airflow_provider_crux.api.retries import Outcome, Retries, unwrap
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, settings_from_connection
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
@@ -32,7 +33,6 @@ from airflow_provider_crux.exceptions import (
     CruxPermissionDeniedError,
     CruxTransientError,
 )
-from airflow_provider_crux.hooks.crux import settings_from_connection
 from airflow_provider_crux.transport.http import USER_AGENT, proxy_and_tls_context
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.polling import ExportPoller
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.api.settings import ConnectionSettings
 
     T = TypeVar("T")
 
@@ -150,7 +149,9 @@ async def _read_settings(crux_conn_id: str) -> ConnectionSettings:
         connection = await get_async_connection(crux_conn_id)
     except AirflowNotFoundException:
         raise missing_connection(crux_conn_id) from None
-    return settings_from_connection(connection, await get_async_extra_dejson(connection))
+    return settings_from_connection(
+        connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id)
+    )
 
 
 class _AsyncClient:
@@ -165,7 +166,6 @@ class _AsyncClient:
         self.users = 0
         self._settings = settings
         self._shared = shared
-        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         # masked in logs before the next request, because the masker may block
         self._to_mask = list(settings.secrets)
         self._auth = TokenAuth(settings, on_login=self._to_mask.append)
@@ -213,7 +213,7 @@ class _AsyncClient:
             # Not asyncio.to_thread: before Airflow 3.2 the masker talks to the triggerer's supervisor through asgiref,
             # which would open another event loop there, and the triggerer would end at the stray response.
             await sync_to_async(mask_secret)(self._to_mask.pop())
-        retries = Retries(request.action, self._peer, self._settings.max_retries)
+        retries = Retries(request.action, self._settings.peer, self._settings.max_retries)
         outcome: Outcome
         while True:
             try:
@@ -258,7 +258,7 @@ class _AsyncClient:
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
             reason = late if timed_out else f"{type(error).__name__}: {error}"
-            raise factory(request.action, reason, peer=self._peer, secrets=self._auth.secrets()) from None
+            raise factory(request.action, reason, peer=settings.peer, secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""

@@ -20,6 +20,7 @@ from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
+from airflow_provider_crux.api.retries import Retries
 from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.files.records import has_csv_header
 from airflow_provider_crux.transport.http import (
@@ -76,7 +77,7 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
                         body = next(response.iter_content(_ERROR_BYTES), b"")
                 return _OpenResponse(response.status_code, response.headers, body, response)
 
-        opened = send_with_retries(exchange, DOWNLOAD, peer=file.peer, max_retries=settings.max_retries, log=log)
+        opened = send_with_retries(exchange, Retries(DOWNLOAD, file.peer, settings.max_retries), log)
         if opened.status != 200:
             raise errors.error_for_status(DOWNLOAD, opened, peer=file.peer, secrets=file.secrets)
         with opened.response as response:

@@ -29,7 +29,7 @@ from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
-from airflow_provider_crux.api.retries import Retries, retry_message, unwrap
+from airflow_provider_crux.api.retries import Retries, unwrap
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
@@ -57,46 +57,40 @@ class HttpClient:
             _tls_context(settings, settings.ca_bundle)  # an error here is clearer than one of a request
         self.session = new_session(settings)
         self._settings = settings
-        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._log = log
 
     def send(
-        self,
-        request: ApiRequest,
-        *,
-        secrets: Collection[str],
-        max_retries: int,
-        before_sending: Callable[[], object] | None = None,
+        self, request: ApiRequest, *, secrets: Collection[str], before_sending: Callable[[], object] | None = None
     ) -> ApiResponse:
-        """Send a request and read its response, with retries; ``before_sending`` is called before each attempt."""
+        """
+        Send a request and read its response, with retries.
+
+        ``before_sending`` is called before each attempt at a request that is not idempotent.
+        """
+        settings = self._settings
+        url = f"{settings.base_url}{request.path}"
+        body = None if request.body is None else json.dumps(request.body).encode()
 
         def exchange() -> ApiResponse:
-            body = None if request.body is None else json.dumps(request.body).encode()
             if not request.action.idempotent:
                 # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
                 # whether the server has read this one.
                 self.session.close()
-            if before_sending is not None:
-                before_sending()
+                if before_sending is not None:
+                    before_sending()
             sent_at = datetime.now(UTC)
+            http_request = requests.Request(request.method, url, data=body, headers=request.headers)
             with (
-                translated_errors(request.action, peer=self._peer, secrets=secrets),
-                send_once(
-                    self.session,
-                    self._settings,
-                    requests.Request(
-                        request.method, f"{self._settings.base_url}{request.path}", data=body, headers=request.headers
-                    ),
-                ) as response,
+                translated_errors(request.action, peer=settings.peer, secrets=secrets),
+                send_once(self.session, settings, http_request) as response,
             ):
                 return ApiResponse(response.status_code, response.headers, _read_body(response), sent_at=sent_at)
 
-        return send_with_retries(exchange, request.action, peer=self._peer, max_retries=max_retries, log=self._log)
+        return send_with_retries(exchange, Retries(request.action, settings.peer, settings.max_retries), self._log)
 
 
-def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
+def send_with_retries(exchange: Callable[[], R], retries: Retries, log: Any) -> R:
     """Make attempts until one is final, and return its response or raise its error."""
-    retries = Retries(action, peer, max_retries)
     outcome: R | CruxTransientError
     while True:
         try:
@@ -106,7 +100,7 @@ def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, 
         delay = retries.delay_after(outcome)
         if delay is None:
             return unwrap(outcome)
-        log.info(retry_message(action, outcome, peer=peer, delay=delay))
+        log.info(retries.message(outcome, delay))
         time.sleep(delay)
 
 

@@ -13,7 +13,7 @@ from airflow_provider_crux.api.requests import (
     Action,
     ApiResponse,
 )
-from airflow_provider_crux.api.retries import Retries, retry_message, unwrap
+from airflow_provider_crux.api.retries import Retries, unwrap
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
 PEER = Peer("connection 'crux_default'")
@@ -155,11 +155,12 @@ def test_a_file_is_requested_again_after_every_status_but_those_that_stay() -> N
 
 
 def test_the_log_says_why_and_when_a_request_is_sent_again() -> None:
-    assert retry_message(GET_EXPORT, response(503), peer=PEER, delay=2.04) == (
+    retries = Retries(GET_EXPORT, PEER, max_retries=3)
+    assert retries.message(response(503), 2.04) == (
         "Could not get the status of the export: Crux Connect returned HTTP 503. Retrying in 2.0 s"
     )
     error = CruxUnavailableError("Could not log in: cannot connect")
-    assert retry_message(GET_EXPORT, error, peer=PEER, delay=2) == "Could not log in: cannot connect. Retrying in 2.0 s"
+    assert retries.message(error, 2) == "Could not log in: cannot connect. Retrying in 2.0 s"
 
 
 def test_an_outcome_is_the_response_or_raises_its_error() -> None:
