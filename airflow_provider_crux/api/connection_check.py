@@ -36,8 +36,6 @@ def connection_check_flow(settings: ConnectionSettings) -> Generator[ApiRequest,
     With a user name: log in. With a token: get an export that cannot exist; 404 means a valid token, 401 an invalid
     one. Neither e-mails anybody. A service that answers every path with 404 in JSON looks like Crux Connect: one
     request cannot tell them apart.
-
-    :param settings: the connection.
     """
     action = Action(f"test the connection to {settings.base_url}")
     if settings.username is not None:

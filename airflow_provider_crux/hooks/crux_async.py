@@ -149,18 +149,11 @@ async def _read_settings(crux_conn_id: str) -> ConnectionSettings:
         connection = await get_async_connection(crux_conn_id)
     except AirflowNotFoundException:
         raise missing_connection(crux_conn_id) from None
-    return settings_from_connection(
-        connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id)
-    )
+    return settings_from_connection(connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id))
 
 
 class _AsyncClient:
-    """
-    The session and the token of all waits whose connections say the same.
-
-    :param settings: the connection.
-    :param shared: what to leave when the last wait has ended.
-    """
+    """The session and the token of all waits whose connections say the same."""
 
     def __init__(self, settings: ConnectionSettings, shared: _SharedClients) -> None:
         self.users = 0

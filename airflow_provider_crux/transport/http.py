@@ -44,13 +44,7 @@ USER_AGENT: Final = f"airflow-provider-crux/{__version__} apache-airflow/{airflo
 
 
 class HttpClient:
-    """
-    Send requests to the API of one connection.
-
-    :param settings: the connection.
-    :param log: receives a line before each retry.
-    :raises CruxInvalidConnectionError: if the CA bundle is unusable on this machine.
-    """
+    """Send requests to the API of one connection, and log a line before each retry."""
 
     def __init__(self, settings: ConnectionSettings, log: Any) -> None:
         if settings.ca_bundle is not None:
@@ -228,9 +222,8 @@ def _translated(error: Exception, action: Action, peer: Peer, secrets: Collectio
 def _read_body(response: requests.Response) -> bytes:
     """Read at most one byte more than a response of the API can have."""
     body = b""
-    chunk: bytes
     for chunk in response.iter_content(64 * 1024):
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
-            return body[: MAX_RESPONSE_BYTES + 1]
-    return body
+            break
+    return body[: MAX_RESPONSE_BYTES + 1]
