@@ -255,31 +255,9 @@ def _parse_extra(name: str, value: object) -> Any:
         raise ValueError(f"extra {name}: {error}") from None
 
 
-def settings_from_connection(connection: Any, extra: Mapping[str, Any], name: str) -> ConnectionSettings:
-    """Read an Airflow connection and its extra, which an event loop reads in another way than a worker."""
-    return read_settings(
-        name=name,
-        host=connection.host,
-        schema=connection.schema,
-        port=connection.port,
-        login=connection.login,
-        password=connection.password,
-        extra=extra,
-    )
-
-
-def read_settings(
-    *,
-    name: str,
-    host: str | None = None,
-    schema: str | None = None,
-    port: int | None = None,
-    login: str | None = None,
-    password: str | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> ConnectionSettings:
+def read_settings(connection: Any, extra: Mapping[str, Any], name: str) -> ConnectionSettings:
     """
-    Read the fields of an Airflow connection.
+    Read the fields of an Airflow connection, and its extra, which an event loop gets in another way than a worker.
 
     ``password`` alone is an API token; ``login`` and ``password`` are a user name and its password. An extra that is
     ``None`` or empty is not set, because Airflow's UI stores every field of its form. Both names of an extra work: the
@@ -304,11 +282,12 @@ def read_settings(
         if key in EXTRA_FIELDS
     }
     allow_http = bool(values.pop("allow_http", False))
+    host, schema, port = connection.host, connection.schema, connection.port
     url = read(lambda: base_url(host=host, schema=schema, port=port, allow_http=allow_http), PRODUCTION)
-    secret = read(lambda: _read_secret(login, password), "")
+    secret = read(lambda: _read_secret(connection.login, connection.password), "")
     if problems:
         raise unusable_connection(name, "; ".join(problems))
     unknown = tuple(sorted(set(extras) - set(EXTRA_FIELDS)))
     return ConnectionSettings(
-        name=name, base_url=url, username=login or None, secret=secret, unknown_extras=unknown, **values
+        name=name, base_url=url, username=connection.login or None, secret=secret, unknown_extras=unknown, **values
     )

@@ -23,7 +23,7 @@ from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
 from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
-from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, settings_from_connection
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class CruxHook(BaseHook):
         return self._read_settings(connection, connection_name(self.crux_conn_id))
 
     def _read_settings(self, connection: Connection, name: str) -> ConnectionSettings:
-        settings = settings_from_connection(connection, connection.extra_dejson, name)
+        settings = read_settings(connection, connection.extra_dejson, name)
         for secret in settings.secrets:
             mask_secret(secret)
         if settings.unknown_extras:

@@ -25,7 +25,7 @@ from airflow_provider_crux.api.polling import PollAgain
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
 from airflow_provider_crux.api.retries import Outcome, Retries, unwrap
-from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, settings_from_connection
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
@@ -149,7 +149,7 @@ async def _read_settings(crux_conn_id: str) -> ConnectionSettings:
         connection = await get_async_connection(crux_conn_id)
     except AirflowNotFoundException:
         raise missing_connection(crux_conn_id) from None
-    return settings_from_connection(connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id))
+    return read_settings(connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id))
 
 
 class _AsyncClient:
