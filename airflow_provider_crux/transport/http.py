@@ -30,7 +30,7 @@ from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
 from airflow_provider_crux.api.retries import Retries, unwrap
-from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
+from airflow_provider_crux.exceptions import CruxError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
 if TYPE_CHECKING:
@@ -177,11 +177,11 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
     if proxy is not None:
         # as requests does it for a worker
         proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
-    if proxy is not None and not proxy.startswith(("http://", "https://")):
-        raise CruxInvalidConnectionError(
-            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
-            "URL of one, or wait with deferrable=False"
-        )
+        if not proxy.startswith(("http://", "https://")):
+            raise unusable_connection(
+                f"{settings.name} in the triggerer",
+                "its proxy is not an HTTP proxy; set the extra proxy to the URL of one, or wait with deferrable=False",
+            )
     if not url.startswith("https://"):
         return proxy, True
     bundle = environment["verify"]
