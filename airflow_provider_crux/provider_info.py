@@ -30,10 +30,7 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
         "sensors": [
-            {
-                "integration-name": "Crux Connect",
-                "python-modules": ["airflow_provider_crux.sensors.exports"],
-            },
+            {"integration-name": "Crux Connect", "python-modules": ["airflow_provider_crux.sensors.exports"]},
         ],
         "transfers": [
             {
@@ -48,10 +45,7 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
         "triggers": [
-            {
-                "integration-name": "Crux Connect",
-                "python-modules": ["airflow_provider_crux.triggers.exports"],
-            },
+            {"integration-name": "Crux Connect", "python-modules": ["airflow_provider_crux.triggers.exports"]},
         ],
         "hooks": [
             {

@@ -6,6 +6,7 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -30,8 +31,9 @@ NUMBERS = [name for name, field in CONN_FIELDS.items() if "integer" in field["sc
 needs_wtforms = pytest.mark.skipif(find_spec("wtforms") is None, reason="only Airflow 2 brings wtforms")
 
 
-def read(conn_id: str = "crux", **fields: Any) -> ConnectionSettings:
-    return read_settings(name=connection_name(conn_id), **fields)
+def read(conn_id: str = "crux", extra: Any = None, **fields: Any) -> ConnectionSettings:
+    unset = dict.fromkeys(("host", "schema", "port", "login", "password"))
+    return read_settings(SimpleNamespace(**{**unset, **fields}), extra or {}, connection_name(conn_id))
 
 
 def schema(name: str) -> dict[str, Any]:

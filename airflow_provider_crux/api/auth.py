@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from airflow_provider_crux.api.errors import Peer, error_for_status
+from airflow_provider_crux.api.errors import error_for_status
 from airflow_provider_crux.api.requests import ApiRequest, ApiResponse, login_request
 from airflow_provider_crux.api.responses import parse_auth_token
 from airflow_provider_crux.api.settings import ConnectionSettings
@@ -25,16 +25,11 @@ _RENEWED_BEFORE: Final = 5 * 60
 
 @dataclass
 class TokenAuth:
-    """
-    The credentials of one connection and the token of its last login.
-
-    :param settings: the connection.
-    :param on_login: receives the token of each login before it is used, to mask it in logs.
-    :param clock: seconds that only ever increase.
-    """
+    """The credentials of one connection and the token of its last login."""
 
     settings: ConnectionSettings
     on_login: Callable[[str], None] = field(repr=False)
+    """Receives the token of each login before it is used, to mask it in logs."""
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _token: str | None = field(default=None, init=False, repr=False)
     _obtained_at: float = field(default=0.0, init=False, repr=False)
@@ -53,9 +48,10 @@ class TokenAuth:
             request = login_request(self.settings.username, self.settings.secret)
             response = yield request
             self._raise_for_status(request, response)
-            self._token = parse_auth_token(response)
-            self._obtained_at = self.clock()
-            self.on_login(self._token)
+            token = parse_auth_token(response)
+            if token != self._token:  # many requests may share the response to one login
+                self.on_login(token)
+            self._token, self._obtained_at = token, self.clock()
         return self._token
 
     def auth_flow(self, request: ApiRequest) -> Generator[ApiRequest, ApiResponse, ApiResponse]:
@@ -78,4 +74,4 @@ class TokenAuth:
 
     def _raise_for_status(self, request: ApiRequest, response: ApiResponse) -> None:
         if not 200 <= response.status < 300:
-            raise error_for_status(request.action, response, peer=Peer(self.settings.name), secrets=self.secrets())
+            raise error_for_status(request.action, response, peer=self.settings.peer, secrets=self.secrets())

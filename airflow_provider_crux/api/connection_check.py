@@ -36,15 +36,24 @@ def connection_check_flow(settings: ConnectionSettings) -> Generator[ApiRequest,
     With a user name: log in. With a token: get an export that cannot exist; 404 means a valid token, 401 an invalid
     one. Neither e-mails anybody. A service that answers every path with 404 in JSON looks like Crux Connect: one
     request cannot tell them apart.
-
-    :param settings: the connection.
     """
-    action = Action(f"test the connection to {settings.base_url}")
+    host = settings.base_url
     if settings.username is not None:
-        response = yield replace(login_request(settings.username, settings.secret), action=action)
-        return _general_result(response, settings) or _login_result(response, settings)
-    response = yield replace(get_export_request(NIL_UUID), action=action, token=settings.secret)
-    return _general_result(response, settings) or _token_result(response, settings)
+        request, result_of = login_request(settings.username, settings.secret), _login_result
+    else:
+        request, result_of = replace(get_export_request(NIL_UUID), token=settings.secret), _token_result
+    response = yield replace(request, action=Action(f"test the connection to {host}"))
+    if response.status >= 500 or response.status in (408, 429):
+        return False, f"{host} is temporarily unavailable (HTTP {response.status}): try again later"
+    is_json = not response.body or parse_json_object(response) is not None
+    if is_json and (result := result_of(response, host)):
+        return result
+    # the body is not shown, because it may contain a token under an unknown name
+    kind = content_type(response, settings.secrets)
+    return False, (
+        f"{host} is not Crux Connect (HTTP {response.status}, {kind}): correct the host (empty for production) or the "
+        "proxy"
+    )
 
 
 def check_result(error: CruxError) -> CheckResult:
@@ -53,29 +62,19 @@ def check_result(error: CruxError) -> CheckResult:
     return False, f"{error}{hint}"
 
 
-def _general_result(response: ApiResponse, settings: ConnectionSettings) -> CheckResult | None:
-    """Return the result that does not depend on the request, or ``None``."""
-    if response.status >= 500 or response.status in (408, 429):
-        return False, f"{settings.base_url} is temporarily unavailable (HTTP {response.status}): try again later"
-    if response.body and parse_json_object(response) is None:
-        return _not_crux_connect(response, settings)
-    return None
-
-
-def _login_result(response: ApiResponse, settings: ConnectionSettings) -> CheckResult:
+def _login_result(response: ApiResponse, host: str) -> CheckResult | None:
+    """Return what a response to a login means; ``None`` if Crux Connect does not respond like that."""
     if response.status in (400, 401, 403):
-        return False, f"{settings.base_url} rejected the user name or the password: correct them"
-    if not 200 <= response.status < 300:
-        return _not_crux_connect(response, settings)
+        return False, f"{host} rejected the user name or the password: correct them"
     try:
         parse_auth_token(response)
     except CruxInvalidResponseError:
-        return _not_crux_connect(response, settings)
-    return True, f"Logged in to {settings.base_url}"
+        return None
+    return (True, f"Logged in to {host}") if 200 <= response.status < 300 else None
 
 
-def _token_result(response: ApiResponse, settings: ConnectionSettings) -> CheckResult:
-    host = settings.base_url
+def _token_result(response: ApiResponse, host: str) -> CheckResult | None:
+    """Return likewise what a response to a request with a token means."""
     if response.status == 401:
         return False, (
             f"{host} rejected the API token: enter a valid one as the password, or add the user name that the password "
@@ -83,15 +82,4 @@ def _token_result(response: ApiResponse, settings: ConnectionSettings) -> CheckR
         )
     if response.status == 403:
         return False, f"{host} accepted the API token but denied access: ask Crux Connect for the permission"
-    if response.status == 404 and response.body:
-        return True, f"{host} accepts the API token"
-    return _not_crux_connect(response, settings)
-
-
-def _not_crux_connect(response: ApiResponse, settings: ConnectionSettings) -> CheckResult:
-    # the body is not shown, because it may contain a token under an unknown name
-    kind = content_type(response, settings.secrets)
-    return False, (
-        f"{settings.base_url} is not Crux Connect (HTTP {response.status}, {kind}): correct the host (empty for "
-        "production) or the proxy"
-    )
+    return (True, f"{host} accepts the API token") if response.status == 404 and response.body else None

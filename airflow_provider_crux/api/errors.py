@@ -39,17 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peer:
-    """
-    The server on the other side.
-
-    :param connection: how messages name the Airflow connection, for example ``connection 'crux_default'``.
-    :param file_host: host and port that serve an export's file; ``None`` for the API.
-    :param proxied: whether a proxy is in between; only then a message names one.
-    """
+    """The server on the other side, as messages name it."""
 
     connection: str
     file_host: str | None = None
+    """Host and port that serve an export's file; ``None`` for the API."""
     proxied: bool = False
+    """Whether a proxy is in between; only then a message names one."""
 
     def __str__(self) -> str:
         return self.file_host or "Crux Connect"
@@ -141,9 +137,7 @@ def _unavailable_or_ambiguous(action: Action, problem: str) -> CruxError:
     return CruxAmbiguousError(f"{problem}. {_AMBIGUOUS}")
 
 
-def connection_failed(
-    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
-) -> CruxUnavailableError:
+def connection_failed(action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a request that never left: connection refused, host not found, connect timeout."""
     return CruxUnavailableError(
         f"Could not {action.text}: cannot connect to {peer} ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
@@ -151,9 +145,7 @@ def connection_failed(
     )
 
 
-def certificate_rejected(
-    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
-) -> CruxInvalidConnectionError:
+def certificate_rejected(action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a server certificate that is not trusted. Nothing was sent."""
     return CruxInvalidConnectionError(
         f"Could not {action.text}: the certificate of {peer} is not trusted ({excerpt(reason, secrets=secrets)}). "
@@ -161,9 +153,7 @@ def certificate_rejected(
     )
 
 
-def invalid_request_url(
-    action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()
-) -> CruxInvalidConnectionError:
+def invalid_request_url(action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a URL, a proxy or a header from which no request can be made. Nothing was sent."""
     return CruxInvalidConnectionError(
         f"Could not {action.text}: the request is invalid ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
@@ -236,11 +226,7 @@ def invalid_response(
     show_body: bool = True,
     ambiguous: bool = False,
 ) -> CruxInvalidResponseError:
-    """
-    Return the error for a successful response that Crux Connect does not send.
-
-    :param ambiguous: whether the request may have started an export.
-    """
+    """Return the error for a success that Crux Connect does not send; ``ambiguous`` if an export may have started."""
     received = f" ({excerpt_of_response(response, secrets)})" if show_body else ""
     doubt = f". {_AMBIGUOUS}" if ambiguous else ""
     return CruxInvalidResponseError(

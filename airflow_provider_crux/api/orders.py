@@ -7,7 +7,7 @@ Source: the specification of ``POST /api/orders/export/``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -162,12 +162,9 @@ _JOINT_RULES: Final = (
 
 def request_problems(values: Mapping[str, Any], *, unknown: frozenset[str] = frozenset()) -> list[str]:
     """
-    Return what is wrong with the fields of a request.
+    Return what is wrong with the fields of a request: a sentence for each fault, with field, value and remedy.
 
-    :param values: fields by name; ``None`` is not set.
-    :param unknown: names of fields whose values are not known yet (templates, when a DAG is parsed). Rules that need
-        them do not apply.
-    :return: one sentence for each fault, with field, value and remedy; empty if there is none.
+    Rules that need ``unknown`` fields do not apply: their values are templates, when a DAG is parsed.
     """
     known = {name: value for name, value in values.items() if value is not None and name not in unknown}
     faults = {name: list(_RULES[name](value)) for name, value in known.items()}
@@ -214,8 +211,7 @@ class OrdersExportRequest:
     end_date: datetime | None = None
 
     def __post_init__(self) -> None:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if problems := request_problems(values):
+        if problems := request_problems(vars(self)):
             raise CruxInvalidRequestError("; ".join(problems))
         # copies, so that a list that the caller changes later does not change what is sent
         if self.sort is not None:
@@ -225,7 +221,7 @@ class OrdersExportRequest:
             object.__setattr__(self, "line_item_status", tuple(self.line_item_status))
         # as they are sent, so that two requests are equal if their bodies are
         for name in ("start_date", "end_date"):
-            if (moment := values[name]) is not None:
+            if (moment := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole_second(moment))
 
     @classmethod
@@ -246,8 +242,7 @@ class OrdersExportRequest:
 
     def as_json(self) -> dict[str, Any]:
         """Return the body: a new dict of JSON types, without the fields that are not set."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        body = {name: value for name, value in values.items() if value is not None}
+        body = {name: value for name, value in vars(self).items() if value is not None}
         if isinstance(self.sort, Sort):
             body["sort"] = asdict(self.sort)
         if self.line_item_status is not None:

@@ -63,17 +63,12 @@ class WaitOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class PollAgain:
-    """
-    Poll again later.
-
-    :param delay: seconds from now.
-    :param warning: what the log should say; ``None`` if all is well.
-    :param rest_of_grace: seconds until an export that was not found is an error; 0 if it was found.
-    """
+    """Poll again in ``delay`` seconds, and log the ``warning`` if there is one."""
 
     delay: float
     warning: str | None = None
     rest_of_grace: float = 0.0
+    """Seconds until an export that was not found is an error; 0 if it was found."""
 
 
 def within_not_found_grace(outcome: Export | CruxError, *, accepted_at: datetime, now: datetime) -> bool:
@@ -83,20 +78,15 @@ def within_not_found_grace(outcome: Export | CruxError, *, accepted_at: datetime
 
 @dataclass
 class ExportPoller:
-    """
-    The wait for one export. Instants are wall-clock times, because a deferred wait moves between machines.
-
-    :param export_uuid: the export.
-    :param accepted_at: when Crux Connect accepted its request, or when the wait began if nobody knows.
-    :param deadline: the first poll after it is the last; ``None`` if somebody else ends the wait.
-    :param poll_interval: seconds between two polls. They vary by a tenth, so that many waits do not poll together.
-    :param first_poll_at: earliest time of the first poll; default: immediately.
-    """
+    """The wait for one export. Instants are wall-clock times, because a deferred wait moves between machines."""
 
     export_uuid: str
     accepted_at: datetime
+    """When Crux Connect accepted its request, or when the wait began if nobody knows."""
     deadline: datetime | None
+    """The first poll after it is the last; ``None`` if somebody else ends the wait."""
     poll_interval: float
+    """Seconds between two polls. They vary by a tenth, so that many waits do not poll together."""
     first_poll_at: datetime | None = None
     reason: str | None = field(default=None, init=False, repr=False)
     """What the last poll found besides a pending export; ``None`` if nothing."""
@@ -113,10 +103,8 @@ class ExportPoller:
 
     def evaluate(self, outcome: Export | CruxError, now: datetime) -> Export | PollAgain:
         """
-        Say what a poll means.
+        Return the export if it is done, otherwise when to poll again.
 
-        :param outcome: the export, or the error of the poll.
-        :return: the export if it is done, otherwise how long to wait before the next poll.
         :raises CruxExportFailedError: if the export failed.
         :raises CruxExportTimeoutError: if the deadline is over.
         :raises CruxError: ``outcome`` itself, if it is permanent or the fifth consecutive transient error.
@@ -181,7 +169,4 @@ def outcome_from_event(event: object, *, export_uuid: str) -> WaitOutcome:
     uuid = export_uuid_from_event(event)
     if uuid is None or uuid != canonical_uuid(export_uuid) or not isinstance(event, Mapping):
         return WaitOutcome.UNKNOWN
-    try:
-        return WaitOutcome(str(event.get("state")))
-    except ValueError:
-        return WaitOutcome.UNKNOWN
+    return next((outcome for outcome in WaitOutcome if outcome == event.get("state")), WaitOutcome.UNKNOWN)

@@ -59,11 +59,9 @@ def excerpt(text: str, *, secrets: Collection[str] = ()) -> str:
     """
     Return the beginning of a foreign text, fit for a log or an error message.
 
-    :param text: the foreign text.
-    :param secrets: values to mask wherever they occur; empty ones are ignored.
-    :return: one line of at most 200 characters and an ellipsis. URLs keep only their scheme. Values that are named or
-        introduced like a credential are masked even if they are not in ``secrets``. A text that contains a secret
-        escaped twice, or in parts, is masked as a whole.
+    It is one line of at most 200 characters and an ellipsis. URLs keep only their scheme. Values that are named or
+    introduced like a credential are masked even if they are not in ``secrets``. A text that contains a secret escaped
+    twice, or in parts, is masked as a whole.
     """
     spellings = {form for secret in secrets if secret for form in _spellings(secret)}
     # the longest first: a secret that is the beginning of another must not leave the other's tail behind
@@ -95,10 +93,10 @@ def content_type(response: ApiResponse, secrets: Collection[str] = ()) -> str:
 
 def secrets_in_url(url: str) -> tuple[str, ...]:
     """
-    Return the secret parts of a presigned URL: its query, each value in the query, and its path.
+    Return the secret parts of a presigned URL: its path, its query, and each value of it, decoded and as in the URL.
 
-    :return: each value decoded and as it is in the URL. Values shorter than 16 characters are left out: the seconds
-        until the URL expires are no secret, and masking them would make other texts unreadable.
+    Values shorter than 16 characters are left out: the seconds until the URL expires are no secret, and masking them
+    would make other texts unreadable.
     """
     parts = urlsplit(url)
     encoded_values = (pair.partition("=")[2] for pair in parts.query.split("&"))

@@ -22,16 +22,11 @@ MAX_RESPONSE_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True)
 class Action:
-    """
-    What a request does.
-
-    :param text: as error messages say it after "Could not".
-    :param idempotent: whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). False if a
-        second request sends a second e-mail.
-    """
+    """What a request does, as error messages say it after "Could not"."""
 
     text: str
     idempotent: bool = True
+    """Whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). A second e-mail forbids it."""
 
 
 LOG_IN: Final = Action("log in")
@@ -44,15 +39,7 @@ DOWNLOAD: Final = Action("download the export's file")
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """
-    One request.
-
-    :param method: HTTP method.
-    :param path: path below the base URL, with its final slash.
-    :param action: what it does.
-    :param body: sent as JSON; ``None`` for no body.
-    :param token: the API token to send; ``None`` for none.
-    """
+    """One request: a path below the base URL, a body that is sent as JSON, and the API token to send."""
 
     method: str
     path: str
@@ -73,19 +60,13 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """
-    One response.
-
-    :param status: HTTP status code.
-    :param headers: names in lower case.
-    :param body: at most :data:`MAX_RESPONSE_BYTES` + 1 bytes.
-    :param sent_at: time just before its request was sent, the last time if it was sent again; default: unknown.
-    """
+    """One response, its body cut after :data:`MAX_RESPONSE_BYTES` + 1 bytes. Read headers by names in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     sent_at: datetime | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """Just before its request was sent, the last time if it was sent again; ``None`` if unknown."""
 
 
 def canonical_uuid(text: object) -> str | None:
@@ -111,11 +92,7 @@ def list_orders_request(request: OrdersExportRequest) -> ApiRequest:
 
 
 def get_export_request(export_uuid: str) -> ApiRequest:
-    """
-    Get the status of an export.
-
-    :raises CruxInvalidRequestError: if ``export_uuid`` is not a UUID.
-    """
+    """Get the status of an export; ``export_uuid`` must be a UUID."""
     canonical = canonical_uuid(export_uuid)
     if canonical is None:
         raise CruxInvalidRequestError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_crux.api.errors import unusable_connection
+from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.redaction import secrets_in_proxy
 from airflow_provider_crux.api.retries import MAX_RETRIES
 from airflow_provider_crux.api.urls import PRODUCTION, base_url
@@ -90,25 +90,20 @@ def _parse_hash_key(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraField:
-    """
-    One extra of the connection.
-
-    :param label: its name in the form.
-    :param description: what it means, in one sentence or two.
-    :param default: what applies if it is not set, as people read it.
-    :param parse: reads and checks a value; raises ``ValueError`` with the value and the remedy.
-    :param example: shown in an empty form (Airflow 2).
-    :param bounds: smallest and largest whole number that the form accepts; ``None`` if it is not a number.
-    :param secret: whether the form hides it (Airflow 3).
-    """
+    """One extra of the connection."""
 
     label: str
     description: str
     default: str
+    """What applies if it is not set, as people read it."""
     parse: Callable[[object], Any]
+    """Reads and checks a value; raises ``ValueError`` with the value and the remedy."""
     example: str = ""
+    """Shown in an empty form (Airflow 2)."""
     bounds: tuple[int, int] | None = None
+    """Smallest and largest whole number that the form accepts; ``None`` if it is not a number."""
     secret: bool = False
+    """Whether the form hides it (Airflow 3)."""
 
     @property
     def help(self) -> str:
@@ -177,25 +172,14 @@ EXTRA_FIELDS: Final[dict[str, ExtraField]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionSettings:
-    """
-    A usable connection.
-
-    :param name: how messages name the connection, for example ``connection 'crux_default'``.
-    :param base_url: scheme, host and port, without a final slash.
-    :param username: ``None`` if ``secret`` is an API token.
-    :param secret: the API token, or the password of the user.
-    :param connect_timeout: seconds to establish a connection (TCP and TLS); default 10.
-    :param read_timeout: seconds without a byte after which a response counts as lost; default 60.
-    :param max_retries: how often a request may be sent again; default 3.
-    :param ca_bundle: path of the CA certificates to trust; ``None`` for those of requests.
-    :param proxy: URL of the proxy; ``None`` for that of the environment.
-    :param hash_key: key of the hashes of personal data; ``None`` if there is none.
-    :param unknown_extras: names of extras that this provider does not know.
-    """
+    """A usable connection; :data:`EXTRA_FIELDS` says what each extra means."""
 
     name: str
+    """How messages name the connection, see :func:`connection_name`."""
     base_url: str
+    """Scheme, host and port, without a final slash."""
     username: str | None
+    """``None`` if ``secret`` is an API token, not a password."""
     secret: str = field(repr=False)
     connect_timeout: float = CONNECT_TIMEOUT
     read_timeout: float = READ_TIMEOUT
@@ -205,6 +189,11 @@ class ConnectionSettings:
     proxy: str | None = field(default=None, repr=False)
     hash_key: str | None = field(default=None, repr=False)
     unknown_extras: tuple[str, ...] = ()
+
+    @property
+    def peer(self) -> Peer:
+        """The API, as messages name it."""
+        return Peer(self.name, proxied=self.proxy is not None)
 
     @property
     def response_timeout(self) -> float:
@@ -223,7 +212,7 @@ def is_valid_token(text: object) -> bool:
 
 
 def connection_name(conn_id: str) -> str:
-    """Return how messages name a connection."""
+    """Return how messages name a connection, for example ``connection 'crux_default'``."""
     return f"connection {conn_id!r}"
 
 
@@ -266,24 +255,14 @@ def _parse_extra(name: str, value: object) -> Any:
         raise ValueError(f"extra {name}: {error}") from None
 
 
-def read_settings(
-    *,
-    name: str,
-    host: str | None = None,
-    schema: str | None = None,
-    port: int | None = None,
-    login: str | None = None,
-    password: str | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> ConnectionSettings:
+def read_settings(connection: Any, extra: Mapping[str, Any], name: str) -> ConnectionSettings:
     """
-    Read the fields of an Airflow connection.
+    Read the fields of an Airflow connection, and its extra, which an event loop gets in another way than a worker.
 
     ``password`` alone is an API token; ``login`` and ``password`` are a user name and its password. An extra that is
     ``None`` or empty is not set, because Airflow's UI stores every field of its form. Both names of an extra work: the
     Test button of Airflow 2 sends ``proxy`` also as ``extra__crux__proxy``.
 
-    :param name: how messages name the connection, see :func:`connection_name`.
     :raises CruxInvalidConnectionError: names the connection and every field that is unusable.
     """
     problems: list[str] = []
@@ -303,11 +282,12 @@ def read_settings(
         if key in EXTRA_FIELDS
     }
     allow_http = bool(values.pop("allow_http", False))
+    host, schema, port = connection.host, connection.schema, connection.port
     url = read(lambda: base_url(host=host, schema=schema, port=port, allow_http=allow_http), PRODUCTION)
-    secret = read(lambda: _read_secret(login, password), "")
+    secret = read(lambda: _read_secret(connection.login, connection.password), "")
     if problems:
         raise unusable_connection(name, "; ".join(problems))
     unknown = tuple(sorted(set(extras) - set(EXTRA_FIELDS)))
     return ConnectionSettings(
-        name=name, base_url=url, username=login or None, secret=secret, unknown_extras=unknown, **values
+        name=name, base_url=url, username=connection.login or None, secret=secret, unknown_extras=unknown, **values
     )

@@ -32,11 +32,9 @@ def may_have_been_processed(response: ApiResponse) -> bool:
 
 def retry_after(response: ApiResponse, *, now: datetime) -> float | None:
     """
-    Return how many seconds the server asks to wait.
+    Return how many seconds the server asks to wait, at most 120; ``None`` without a valid ``Retry-After``.
 
-    The header ``Retry-After`` is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
-
-    :return: seconds from 0 to 120, even if the server asks for more; ``None`` without a valid header.
+    The header is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal():

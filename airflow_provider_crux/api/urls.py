@@ -23,18 +23,14 @@ def is_loopback(host: str) -> bool:
     addresses ``0.0.0.0`` and ``::`` count too, because a connection to them does not leave the machine either. Of names
     only ``localhost`` counts: for ``localhost.`` and ``a.localhost`` some resolvers ask a server.
 
-    :param host: without a port, an IPv6 address without brackets.
+    The host comes without a port, and an IPv6 address without brackets.
     """
     address = _address(host.lower())
     return host.lower() == "localhost" if address is None else address.is_loopback or address.is_unspecified
 
 
 def may_be_loopback(host: str) -> bool:
-    """
-    Tell whether a host may lead to this machine, as far as its text can tell: it is resolved nowhere here.
-
-    :param host: without a port, an IPv6 address without brackets.
-    """
+    """Tell whether a host may lead to this machine, as far as its text can tell: it is resolved nowhere here."""
     return is_loopback(host.removesuffix(".")) or any(name in host.lower() for name in ("localhost", "loopback"))
 
 
@@ -71,12 +67,9 @@ def _split_host(host: str, schema: str | None) -> SplitResult:
 
 def base_url(*, host: str | None, schema: str | None = None, port: int | None = None, allow_http: bool = False) -> str:
     """
-    Return the base URL of the API.
+    Return the base URL of the API: production if the host is empty, https if neither host nor ``schema`` says http.
 
-    :param host: a name, an address or a URL; empty for production.
-    :param schema: ``https`` (the default) or ``http``, for a host without a scheme.
     :param port: empty or 0 for the scheme's own (Airflow's UI sends 0 for an empty field).
-    :param allow_http: send the token unencrypted to a host other than this machine.
     :raises ValueError: if these do not make a URL to which the token may be sent.
     """
     parts = _split_host((host or PRODUCTION).strip(), schema)
@@ -105,12 +98,8 @@ def file_url(export: Export, *, base_url: str) -> str:
     It must be https. Only if the API is this machine, as with the sandbox, the file may be on this machine too, and
     over http: a remote API must not make a worker open what only the worker can reach.
 
-    :param export: the export.
-    :param base_url: of the API.
-
     :raises CruxUnavailableError: if there is none; there may be one later.
-    :raises CruxInvalidResponseError: if there is one that must not be opened. The message shows its scheme and host at
-        most.
+    :raises CruxInvalidResponseError: if it must not be opened. The message shows at most its scheme and host.
     """
     if export.url is None:
         raise errors.file_missing(export.uuid, export.status)

@@ -27,7 +27,7 @@ from airflow_provider_crux.api.settings import ConnectionSettings, connection_na
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
@@ -39,28 +39,6 @@ if TYPE_CHECKING:
     from airflow_provider_crux.transport.http import HttpClient
 
     T = TypeVar("T")
-
-
-def settings_from_connection(
-    connection: Connection, extra: Mapping[str, Any], *, name: str | None = None
-) -> ConnectionSettings:
-    """
-    Read the fields of an Airflow connection.
-
-    :param connection: the connection.
-    :param extra: its extra, which an event loop reads in another way than a worker.
-    :param name: how messages name the connection; default: by its id.
-    :raises CruxInvalidConnectionError: if a field is unusable.
-    """
-    return read_settings(
-        name=name or connection_name(connection.conn_id),
-        host=connection.host,
-        schema=connection.schema,
-        port=connection.port,
-        login=connection.login,
-        password=connection.password,
-        extra=extra,
-    )
 
 
 class CruxHook(BaseHook):
@@ -107,8 +85,7 @@ class CruxHook(BaseHook):
         :raises CruxAmbiguousError: if the export may have been started; the request was not sent again.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        flow = self._auth.auth_flow(export_orders_request(request))
-        response = self._run_flow(flow, before_sending=before_sending)
+        response = self._send(export_orders_request(request), before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
         now = datetime.now(UTC)
         return SubmittedExport(uuid, request, response.sent_at or now, accepted_at=now, crux_conn_id=self.crux_conn_id)
@@ -121,7 +98,7 @@ class CruxHook(BaseHook):
         :return: a page of the list.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        return parse_orders_list(self._run_flow(self._auth.auth_flow(list_orders_request(request))))
+        return parse_orders_list(self._send(list_orders_request(request)))
 
     def has_orders(self, request: OrdersExportRequest) -> bool:
         """
@@ -141,7 +118,7 @@ class CruxHook(BaseHook):
         :raises CruxNotFoundError: if there is no such export; also for a moment after the request.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        response = self._run_flow(self._auth.auth_flow(get_export_request(export_uuid)))
+        response = self._send(get_export_request(export_uuid))
         return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
 
     def poll_export(self, export_uuid: str) -> Export | CruxError:
@@ -231,8 +208,9 @@ class CruxHook(BaseHook):
         except AirflowNotFoundException:
             return False, "Airflow cannot read this connection: enter a port from 1 to 65535 (443), and save it"
         try:
-            self.settings = self._read_settings(connection, CONNECTION_NAME)
-            return self._run_flow(connection_check_flow(self.settings), max_retries=0)
+            hook = CruxHook(self.crux_conn_id)  # with settings that this one must not keep
+            hook.settings = replace(self._read_settings(connection, CONNECTION_NAME), max_retries=0)
+            return hook._run_flow(connection_check_flow(hook.settings))
         except CruxError as error:
             return check_result(error)
 
@@ -262,10 +240,10 @@ class CruxHook(BaseHook):
             connection = self.get_connection(self.crux_conn_id)
         except AirflowNotFoundException:
             raise missing_connection(self.crux_conn_id) from None
-        return self._read_settings(connection)
+        return self._read_settings(connection, connection_name(self.crux_conn_id))
 
-    def _read_settings(self, connection: Connection, name: str | None = None) -> ConnectionSettings:
-        settings = settings_from_connection(connection, connection.extra_dejson, name=name)
+    def _read_settings(self, connection: Connection, name: str) -> ConnectionSettings:
+        settings = read_settings(connection, connection.extra_dejson, name)
         for secret in settings.secrets:
             mask_secret(secret)
         if settings.unknown_extras:
@@ -291,24 +269,17 @@ class CruxHook(BaseHook):
             request.headers["Authorization"] = f"Token {self._run_flow(self._auth.token_flow())}"
         return request
 
+    def _send(self, request: ApiRequest, before_sending: Callable[[], object] | None = None) -> ApiResponse:
+        return self._run_flow(self._auth.auth_flow(request), before_sending)
+
     def _run_flow(
-        self,
-        flow: Generator[ApiRequest, ApiResponse, T],
-        *,
-        max_retries: int | None = None,
-        before_sending: Callable[[], object] | None = None,
+        self, flow: Generator[ApiRequest, ApiResponse, T], before_sending: Callable[[], object] | None = None
     ) -> T:
         """Send what the flow yields, send it the responses, and return what it returns."""
-        retries = self.settings.max_retries if max_retries is None else max_retries
         try:
             request = next(flow)
             while True:
-                response = self._client.send(
-                    request,
-                    secrets=self._auth.secrets(),
-                    max_retries=retries,
-                    before_sending=None if request.action.idempotent else before_sending,
-                )
+                response = self._client.send(request, secrets=self._auth.secrets(), before_sending=before_sending)
                 request = flow.send(response)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]

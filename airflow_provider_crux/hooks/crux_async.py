@@ -8,9 +8,7 @@ worker's hook.
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
-from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -22,11 +20,12 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.auth import TokenAuth
-from airflow_provider_crux.api.errors import Peer, missing_connection
+from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.polling import PollAgain
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiRequest, ApiResponse, get_export_request
 from airflow_provider_crux.api.responses import parse_export
-from airflow_provider_crux.api.retries import Outcome, retry_delay, unwrap
+from airflow_provider_crux.api.retries import Outcome, Retries, unwrap
+from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import (
     CruxAuthenticationError,
     CruxError,
@@ -34,7 +33,6 @@ from airflow_provider_crux.exceptions import (
     CruxPermissionDeniedError,
     CruxTransientError,
 )
-from airflow_provider_crux.hooks.crux import settings_from_connection
 from airflow_provider_crux.transport.http import USER_AGENT, proxy_and_tls_context
 
 if TYPE_CHECKING:
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.polling import ExportPoller
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.api.settings import ConnectionSettings
 
     T = TypeVar("T")
 
@@ -152,31 +149,25 @@ async def _read_settings(crux_conn_id: str) -> ConnectionSettings:
         connection = await get_async_connection(crux_conn_id)
     except AirflowNotFoundException:
         raise missing_connection(crux_conn_id) from None
-    return settings_from_connection(connection, await get_async_extra_dejson(connection))
+    return read_settings(connection, await get_async_extra_dejson(connection), connection_name(crux_conn_id))
 
 
 class _AsyncClient:
-    """
-    The session and the token of all waits whose connections say the same.
-
-    :param settings: the connection.
-    :param shared: what to leave when the last wait has ended.
-    """
+    """The session and the token of all waits whose connections say the same."""
 
     def __init__(self, settings: ConnectionSettings, shared: _SharedClients) -> None:
         self.users = 0
         self._settings = settings
         self._shared = shared
-        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
-        self._auth = TokenAuth(settings, on_login=self._mask)
+        # masked in logs before the next request, because the masker may block
+        self._to_mask = list(settings.secrets)
+        self._auth = TokenAuth(settings, on_login=self._to_mask.append)
         self._network: asyncio.Task[tuple[str | None, ssl.SSLContext | bool]] | None = None
         self._session: aiohttp.ClientSession | None = None
         # The login in progress: waits whose token expired together all get the response to one login. It is kept until
         # the first of them has the token; later ones find the token itself.
         self._login: asyncio.Task[ApiResponse] | None = None
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._to_mask = list(settings.secrets)
-        self._masked: set[str] = set(self._to_mask)
 
     async def leave(self) -> None:
         """End one wait; the last one closes the session."""
@@ -191,12 +182,6 @@ class _AsyncClient:
         """See :meth:`CruxAsyncHook.get_export`."""
         response = await self._run_flow(self._auth.auth_flow(get_export_request(export_uuid)))
         return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
-
-    def _mask(self, secret: str) -> None:
-        """Schedule a secret to be masked in logs before the next request; the masker may block."""
-        if secret not in self._masked:
-            self._masked.add(secret)
-            self._to_mask.append(secret)
 
     async def _run_flow(self, flow: Generator[ApiRequest, ApiResponse, T]) -> T:
         """Send what the flow yields, send it the responses, and return what it returns."""
@@ -217,34 +202,21 @@ class _AsyncClient:
 
     async def _send(self, request: ApiRequest) -> ApiResponse:
         """Send a request, and send it again as ``send_with_retries`` does for workers."""
-        if self._to_mask:
-            await self._mask_pending()
-        started = time.monotonic()
-        outcome: Outcome
-        for attempt in count(1):
-            try:
-                outcome = await self._exchange(request)
-            except CruxTransientError as error:
-                outcome = error
-            delay = retry_delay(
-                request.action,
-                outcome,
-                peer=self._peer,
-                attempt=attempt,
-                elapsed=time.monotonic() - started,
-                max_retries=self._settings.max_retries,
-                now=datetime.now(UTC),
-            )
-            if delay is None:
-                break
-            await asyncio.sleep(delay)
-        return unwrap(outcome)
-
-    async def _mask_pending(self) -> None:
         while self._to_mask:
             # Not asyncio.to_thread: before Airflow 3.2 the masker talks to the triggerer's supervisor through asgiref,
             # which would open another event loop there, and the triggerer would end at the stray response.
             await sync_to_async(mask_secret)(self._to_mask.pop())
+        retries = Retries(request.action, self._settings.peer, self._settings.max_retries)
+        outcome: Outcome
+        while True:
+            try:
+                outcome = await self._exchange(request)
+            except CruxTransientError as error:
+                outcome = error
+            delay = retries.delay_after(outcome)
+            if delay is None:
+                return unwrap(outcome)
+            await asyncio.sleep(delay)
 
     async def _exchange(self, request: ApiRequest) -> ApiResponse:
         """Send one request and read its response; errors say only whether it can have been processed."""
@@ -272,19 +244,14 @@ class _AsyncClient:
                     ),
                     trace_request_ctx=exchange,
                 ) as response:
-                    return ApiResponse(
-                        status=response.status,
-                        headers={name.lower(): value for name, value in response.headers.items()},
-                        body=await _read_body(response),
-                        sent_at=sent_at,
-                    )
+                    return ApiResponse(response.status, response.headers, await _read_body(response), sent_at=sent_at)
         except (aiohttp.ClientError, TimeoutError) as error:
             factory = _error_factory(error, exchange.connected)
             # aiohttp's ClientErrors include timeouts with texts of their own
             timed_out = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError)
             late = f"{'response incomplete' if exchange.connected else 'no connection'} after {total:g} s"
             reason = late if timed_out else f"{type(error).__name__}: {error}"
-            raise factory(request.action, reason, peer=self._peer, secrets=self._auth.secrets()) from None
+            raise factory(request.action, reason, peer=settings.peer, secrets=self._auth.secrets()) from None
 
     async def _proxy_and_certificates(self) -> tuple[str | None, ssl.SSLContext | bool]:
         """Read files and the environment once, in a thread."""
@@ -338,9 +305,7 @@ def _connection_trace() -> aiohttp.TraceConfig:
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     """Read at most one byte more than a response of the API can have."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(64 * 1024):
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            return bytes(body[: MAX_RESPONSE_BYTES + 1])
-    return bytes(body)
+    try:
+        return await response.content.readexactly(MAX_RESPONSE_BYTES + 1)
+    except asyncio.IncompleteReadError as end:
+        return end.partial

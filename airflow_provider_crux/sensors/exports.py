@@ -119,12 +119,8 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         """Apply ``soft_fail`` and ``never_fail`` as Airflow does while it pokes."""
         try:
             yield
-        except (AirflowFailException, AirflowSensorTimeout) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-        except CruxError as error:
-            if self.never_fail:
+        except (AirflowFailException, AirflowSensorTimeout, CruxError) as error:
+            if self.never_fail or (self.soft_fail and not isinstance(error, CruxError)):
                 raise AirflowSkipException(str(error)) from error
             raise
 

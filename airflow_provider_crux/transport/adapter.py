@@ -31,9 +31,9 @@ _BYTES_PER_TIMEOUT: Final = 64 * 1024
 
 class NothingSentError(requests.ConnectionError):
     """
-    A request failed before anything of it was sent. Every other error means that it may have been processed.
+    A request failed before anything of it was sent: at its URL, the proxy, the connection or its TLS handshake.
 
-    :param cause: what failed: the URL, the proxy, the connection or its TLS handshake.
+    Every other error means that it may have been processed.
     """
 
     def __init__(self, cause: Exception) -> None:
@@ -72,11 +72,7 @@ class Adapter(HTTPAdapter):
         self._response_timeout = response_timeout
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """
-        Send a request, and return its response, whose body is not read yet.
-
-        :raises NothingSentError: if nothing was sent.
-        """
+        """Send a request, and return its response, whose body is not read yet."""
         try:
             return super().send(*args, **kwargs)
         except _BeforeSendingError as error:

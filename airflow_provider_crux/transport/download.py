@@ -20,10 +20,10 @@ from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
+from airflow_provider_crux.api.retries import Retries
 from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.files.records import has_csv_header
 from airflow_provider_crux.transport.http import (
-    lower_case_headers,
     new_session,
     send_once,
     send_with_retries,
@@ -52,16 +52,14 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
 
     Until the first bytes arrive, transient failures are retried as for every other request; after that nothing is
     repeated, because the caller already has the bytes. No token, no cookie and nothing from ``~/.netrc`` is sent:
-    storage rejects a second authentication beside the one in the URL. Redirects are not followed.
+    storage rejects a second authentication beside the one in the URL. Redirects are not followed. The secret parts of
+    the URL are masked in Airflow's logs from here on; no error shows the URL.
 
-    :param export: the export. The secret parts of its presigned URL are masked in Airflow's logs from here on.
-    :param settings: the connection; its timeouts, retries, CA bundle and proxy are used, its token is not.
     :return: the bytes as served, in chunks of at most 256 KiB. If they end without an error, they are the whole file.
     :raises CruxInvalidResponseError: if the export has a URL that must not be opened; nothing was sent to it.
     :raises CruxUrlExpiredError: if the URL has expired.
     :raises CruxUnavailableError: if the export has no URL, or storage does not return the file; while reading, if the
         connection was cut.
-    :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`. No message shows the URL.
     """
     file = _PresignedFile(file_url(export, base_url=settings.base_url), settings)
     with redact_urllib3_logs(file.url_secrets), new_session(settings) as session:
@@ -75,14 +73,14 @@ def open_file(export: Export, settings: ConnectionSettings) -> Iterator[Iterator
                 if response.status_code != 200:
                     with response:
                         body = next(response.iter_content(_ERROR_BYTES), b"")
-                return _OpenResponse(response.status_code, lower_case_headers(response), body, response)
+                return _OpenResponse(response.status_code, response.headers, body, response)
 
-        opened = send_with_retries(exchange, DOWNLOAD, peer=file.peer, max_retries=settings.max_retries, log=log)
+        opened = send_with_retries(exchange, Retries(DOWNLOAD, file.peer, settings.max_retries), log)
         if opened.status != 200:
             raise errors.error_for_status(DOWNLOAD, opened, peer=file.peer, secrets=file.secrets)
         with opened.response as response:
             _check_completeness_is_known(response, file.peer)
-            yield _checked_header(_chunks(response, file), file.peer)
+            yield _chunks(response, file)
 
 
 @dataclass(frozen=True)
@@ -153,21 +151,18 @@ def _check_completeness_is_known(response: requests.Response, peer: Peer) -> Non
         )
 
 
-def _checked_header(chunks: Iterator[bytes], peer: Peer) -> Iterator[bytes]:
-    """Yield the chunks of a file; reject what does not begin like an export before the caller gets any of it."""
-    beginning = b""
-    for chunk in chunks:
-        beginning += chunk
-        if b"\n" in beginning or b"\r" in beginning or len(beginning) > _MAX_HEADER_BYTES:
-            break
-    if not has_csv_header(beginning):
-        problem = "an empty file" if not beginning else "a file that does not begin with a CSV header"
-        raise errors.unverifiable_file(f"with {problem}", peer=peer)
-    yield beginning
-    yield from chunks
-
-
 def _chunks(response: requests.Response, file: _PresignedFile) -> Iterator[bytes]:
+    """Yield the chunks of a file; reject what does not begin like an export before the caller gets any of it."""
     # urllib3 compares the bytes with Content-Length, and notices if a chunked body lacks its last chunk
     with file.translated_errors():
-        yield from response.iter_content(CHUNK_BYTES)
+        chunks = response.iter_content(CHUNK_BYTES)
+        beginning = b""
+        for chunk in chunks:
+            beginning += chunk
+            if b"\n" in beginning or b"\r" in beginning or len(beginning) > _MAX_HEADER_BYTES:
+                break
+        if not has_csv_header(beginning):
+            problem = "an empty file" if not beginning else "a file that does not begin with a CSV header"
+            raise errors.unverifiable_file(f"with {problem}", peer=file.peer)
+        yield beginning
+        yield from chunks

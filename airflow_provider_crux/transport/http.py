@@ -13,7 +13,6 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from itertools import count
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,8 +29,8 @@ from airflow_provider_crux import __version__
 from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, Action, ApiRequest, ApiResponse
-from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
-from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxTransientError
+from airflow_provider_crux.api.retries import Retries, unwrap
+from airflow_provider_crux.exceptions import CruxError, CruxTransientError
 from airflow_provider_crux.transport.adapter import Adapter, NothingSentError
 
 if TYPE_CHECKING:
@@ -45,85 +44,58 @@ USER_AGENT: Final = f"airflow-provider-crux/{__version__} apache-airflow/{airflo
 
 
 class HttpClient:
-    """
-    Send requests to the API of one connection.
-
-    :param settings: the connection.
-    :param log: receives a line before each retry.
-    :raises CruxInvalidConnectionError: if the CA bundle is unusable on this machine.
-    """
+    """Send requests to the API of one connection, and log a line before each retry."""
 
     def __init__(self, settings: ConnectionSettings, log: Any) -> None:
-        _check_ca_bundle(settings)
+        if settings.ca_bundle is not None:
+            _tls_context(settings, settings.ca_bundle)  # an error here is clearer than one of a request
         self.session = new_session(settings)
         self._settings = settings
-        self._peer = Peer(settings.name, proxied=settings.proxy is not None)
         self._log = log
 
     def send(
-        self,
-        request: ApiRequest,
-        *,
-        secrets: Collection[str],
-        max_retries: int,
-        before_sending: Callable[[], object] | None = None,
+        self, request: ApiRequest, *, secrets: Collection[str], before_sending: Callable[[], object] | None = None
     ) -> ApiResponse:
-        """Send a request and read its response, with retries; ``before_sending`` is called before each attempt."""
+        """
+        Send a request and read its response, with retries.
+
+        ``before_sending`` is called before each attempt at a request that is not idempotent.
+        """
+        settings = self._settings
+        url = f"{settings.base_url}{request.path}"
+        body = None if request.body is None else json.dumps(request.body).encode()
 
         def exchange() -> ApiResponse:
-            body = None if request.body is None else json.dumps(request.body).encode()
             if not request.action.idempotent:
                 # On a connection of its own: one of an earlier request may be closed just now, and nobody could know
                 # whether the server has read this one.
                 self.session.close()
-            if before_sending is not None:
-                before_sending()
+                if before_sending is not None:
+                    before_sending()
             sent_at = datetime.now(UTC)
+            http_request = requests.Request(request.method, url, data=body, headers=request.headers)
             with (
-                translated_errors(request.action, peer=self._peer, secrets=secrets),
-                send_once(
-                    self.session,
-                    self._settings,
-                    requests.Request(
-                        request.method, f"{self._settings.base_url}{request.path}", data=body, headers=request.headers
-                    ),
-                ) as response,
+                translated_errors(request.action, peer=settings.peer, secrets=secrets),
+                send_once(self.session, settings, http_request) as response,
             ):
-                return ApiResponse(
-                    response.status_code, lower_case_headers(response), _read_body(response), sent_at=sent_at
-                )
+                return ApiResponse(response.status_code, response.headers, _read_body(response), sent_at=sent_at)
 
-        return send_with_retries(exchange, request.action, peer=self._peer, max_retries=max_retries, log=self._log)
+        return send_with_retries(exchange, Retries(request.action, settings.peer, settings.max_retries), self._log)
 
 
-def send_with_retries(exchange: Callable[[], R], action: Action, *, peer: Peer, max_retries: int, log: Any) -> R:
-    """
-    Make attempts until :func:`~airflow_provider_crux.api.retries.retry_delay` says that one is final.
-
-    :return: the last response.
-    :raises CruxError: the last error.
-    """
-    started = time.monotonic()
+def send_with_retries(exchange: Callable[[], R], retries: Retries, log: Any) -> R:
+    """Make attempts until one is final, and return its response or raise its error."""
     outcome: R | CruxTransientError
-    for attempt in count(1):
+    while True:
         try:
             outcome = exchange()
         except CruxTransientError as error:
             outcome = error
-        delay = retry_delay(
-            action,
-            outcome,
-            peer=peer,
-            attempt=attempt,
-            elapsed=time.monotonic() - started,
-            max_retries=max_retries,
-            now=datetime.now(UTC),
-        )
+        delay = retries.delay_after(outcome)
         if delay is None:
-            break
-        log.info(retry_message(action, outcome, peer=peer, delay=delay))
+            return unwrap(outcome)
+        log.info(retries.message(outcome, delay))
         time.sleep(delay)
-    return unwrap(outcome)
 
 
 def new_session(settings: ConnectionSettings) -> requests.Session:
@@ -176,27 +148,18 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def lower_case_headers(response: requests.Response) -> dict[str, str]:
-    """Return the headers of a response with their names in lower case."""
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
-def ca_bundle_error(settings: ConnectionSettings, path: str) -> CruxInvalidConnectionError:
-    """Return the error for a CA bundle that this machine cannot load."""
-    return unusable_connection(
-        settings.name,
-        f"extra ca_bundle: {path!r} contains no CA certificates on this machine; use a file that exists on every "
-        "machine of Airflow",
-    )
-
-
-def _check_ca_bundle(settings: ConnectionSettings) -> None:
-    path = settings.ca_bundle
+def _tls_context(settings: ConnectionSettings, path: str) -> ssl.SSLContext:
+    """Return a TLS context that trusts the certificates in a file or a folder."""
     try:
-        if path is not None and not Path(path).is_dir():
-            ssl.create_default_context(cafile=path)
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
     except OSError:  # no such file, no permission, or (an SSLError is an OSError) no certificates in it
-        raise ca_bundle_error(settings, str(path)) from None
+        raise unusable_connection(
+            settings.name,
+            f"extra ca_bundle: {path!r} contains no CA certificates on this machine; use a file that exists on every "
+            "machine of Airflow",
+        ) from None
 
 
 def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl.SSLContext | bool]:
@@ -214,21 +177,15 @@ def proxy_and_tls_context(settings: ConnectionSettings) -> tuple[str | None, ssl
     if proxy is not None:
         # as requests does it for a worker
         proxy = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
-    if proxy is not None and not proxy.startswith(("http://", "https://")):
-        raise CruxInvalidConnectionError(
-            f"Cannot use {settings.name} in the triggerer: its proxy is not an HTTP proxy; set the extra proxy to the "
-            "URL of one, or wait with deferrable=False"
-        )
+        if not proxy.startswith(("http://", "https://")):
+            raise unusable_connection(
+                f"{settings.name} in the triggerer",
+                "its proxy is not an HTTP proxy; set the extra proxy to the URL of one, or wait with deferrable=False",
+            )
     if not url.startswith("https://"):
         return proxy, True
-    bundle = DEFAULT_CA_BUNDLE_PATH if environment["verify"] is True else str(environment["verify"])
-    is_folder = Path(bundle).is_dir()
-    try:
-        return proxy, ssl.create_default_context(
-            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-        )
-    except (OSError, ssl.SSLError):
-        raise ca_bundle_error(settings, bundle) from None
+    bundle = environment["verify"]
+    return proxy, _tls_context(settings, DEFAULT_CA_BUNDLE_PATH if bundle is True else str(bundle))
 
 
 @contextmanager
@@ -265,9 +222,8 @@ def _translated(error: Exception, action: Action, peer: Peer, secrets: Collectio
 def _read_body(response: requests.Response) -> bytes:
     """Read at most one byte more than a response of the API can have."""
     body = b""
-    chunk: bytes
     for chunk in response.iter_content(64 * 1024):
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
-            return body[: MAX_RESPONSE_BYTES + 1]
-    return body
+            break
+    return body[: MAX_RESPONSE_BYTES + 1]

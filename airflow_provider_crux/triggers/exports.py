@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.responses import Export
 
+_OUTCOMES = {CruxExportFailedError: WaitOutcome.FAILED, CruxExportTimeoutError: WaitOutcome.TIMED_OUT}
+
 
 class CruxExportTrigger(BaseTrigger):
     """
@@ -77,13 +79,7 @@ class CruxExportTrigger(BaseTrigger):
             outcome = WaitOutcome.DONE
         except CruxError as error:
             self.log.error(str(error))  # noqa: TRY400 - Crux Connect's fault or the connection's, not this program's
-            match error:
-                case CruxExportFailedError():
-                    outcome = WaitOutcome.FAILED
-                case CruxExportTimeoutError():
-                    outcome = WaitOutcome.TIMED_OUT
-                case _:
-                    outcome = WaitOutcome.UNKNOWN
+            outcome = _OUTCOMES.get(type(error), WaitOutcome.UNKNOWN)
         yield TriggerEvent(event_payload(self.export_uuid, outcome))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:

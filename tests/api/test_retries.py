@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from airflow_provider_crux.api import errors
@@ -15,11 +13,10 @@ from airflow_provider_crux.api.requests import (
     Action,
     ApiResponse,
 )
-from airflow_provider_crux.api.retries import retry_delay, retry_message, unwrap
+from airflow_provider_crux.api.retries import Retries, unwrap
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
 PEER = Peer("connection 'crux_default'")
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def response(status: int, **headers: str) -> ApiResponse:
@@ -47,20 +44,13 @@ class Server:
     def send(self, action: Action, max_retries: int = 3) -> ApiResponse:
         """Send a request as every transport does, but without waiting."""
         outcome: ApiResponse | CruxTransientError
+        retries = Retries(action, PEER, max_retries, clock=lambda: sum(self.delays))
         while True:
             try:
                 outcome = self(action)
             except CruxTransientError as error:
                 outcome = error
-            delay = retry_delay(
-                action,
-                outcome,
-                peer=PEER,
-                attempt=self.attempts,
-                elapsed=sum(self.delays),
-                max_retries=max_retries,
-                now=NOW,
-            )
+            delay = retries.delay_after(outcome)
             if delay is None:
                 return unwrap(outcome)
             self.delays.append(delay)
@@ -122,20 +112,17 @@ def test_the_budget_ends_the_retries_before_a_delay_that_exceeds_it() -> None:
 
 def test_the_budget_counts_what_slow_attempts_used_of_it() -> None:
     def delay(elapsed: float) -> float | None:
-        return retry_delay(
-            REQUEST_EXPORT, response(429), peer=PEER, attempt=1, elapsed=elapsed, max_retries=99, now=NOW
-        )
+        clock = iter([1000, 1000 + elapsed])
+        return Retries(REQUEST_EXPORT, PEER, max_retries=99, clock=lambda: next(clock)).delay_after(response(429))
 
     assert delay(297) is not None
     assert delay(299) is None
 
 
 def test_our_own_delay_grows_to_half_a_minute() -> None:
-    delays = [
-        retry_delay(GET_EXPORT, response(500), peer=PEER, attempt=attempt, elapsed=0, max_retries=999, now=NOW)
-        for attempt in (1, 2, 3, 4, 5, 6, 999)
-    ]
-    bases = [1, 2, 4, 8, 16, 30, 30]
+    retries = Retries(GET_EXPORT, PEER, max_retries=999)
+    delays = [retries.delay_after(response(500)) for _ in range(999)]
+    bases = [1, 2, 4, 8, 16, *[30] * 994]
     assert all(base <= delay <= base + 1 for base, delay in zip(bases, delays, strict=True) if delay is not None)
     assert None not in delays
 
@@ -155,26 +142,25 @@ def test_our_own_delay_grows_to_half_a_minute() -> None:
 )
 def test_which_outcomes_are_retried(outcome, post: bool, get: bool) -> None:
     for action, retried in ((REQUEST_EXPORT, post), (GET_EXPORT, get)):
-        delay = retry_delay(action, outcome, peer=PEER, attempt=1, elapsed=0, max_retries=3, now=NOW)
+        delay = Retries(action, PEER, max_retries=3).delay_after(outcome)
         assert (delay is not None) is retried
 
 
 def test_a_file_is_requested_again_after_every_status_but_those_that_stay() -> None:
     storage = Peer("connection 'crux_default'", file_host="files.example:443")
     for status in (204, 302, 400, 404, 410, 500):
-        delay = retry_delay(DOWNLOAD, response(status), peer=storage, attempt=1, elapsed=0, max_retries=3, now=NOW)
-        assert delay is not None
+        assert Retries(DOWNLOAD, storage, max_retries=3).delay_after(response(status)) is not None
     for status in (200, 403, 407):
-        delay = retry_delay(DOWNLOAD, response(status), peer=storage, attempt=1, elapsed=0, max_retries=3, now=NOW)
-        assert delay is None
+        assert Retries(DOWNLOAD, storage, max_retries=3).delay_after(response(status)) is None
 
 
 def test_the_log_says_why_and_when_a_request_is_sent_again() -> None:
-    assert retry_message(GET_EXPORT, response(503), peer=PEER, delay=2.04) == (
+    retries = Retries(GET_EXPORT, PEER, max_retries=3)
+    assert retries.message(response(503), 2.04) == (
         "Could not get the status of the export: Crux Connect returned HTTP 503. Retrying in 2.0 s"
     )
     error = CruxUnavailableError("Could not log in: cannot connect")
-    assert retry_message(GET_EXPORT, error, peer=PEER, delay=2) == "Could not log in: cannot connect. Retrying in 2.0 s"
+    assert retries.message(error, 2) == "Could not log in: cannot connect. Retrying in 2.0 s"
 
 
 def test_an_outcome_is_the_response_or_raises_its_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from airflow_provider_crux.api.redaction import secrets_in_proxy
@@ -11,8 +13,10 @@ from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 TOKEN = "d7bb2fbb0c666dee5a5a36634baac3114e08ba9c"
 
 
-def read(**fields) -> ConnectionSettings:
-    return read_settings(name=connection_name("crux_eu"), **{"password": TOKEN, **fields})
+def read(extra=None, **fields) -> ConnectionSettings:
+    unset = dict.fromkeys(("host", "schema", "port", "login"))
+    connection = SimpleNamespace(**{**unset, "password": TOKEN, **fields})
+    return read_settings(connection, extra or {}, connection_name("crux_eu"))
 
 
 def test_a_password_alone_is_a_token_for_production() -> None:

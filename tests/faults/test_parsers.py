@@ -28,7 +28,7 @@ from airflow_provider_crux.api.responses import (
     parse_export,
     parse_export_uuid,
 )
-from airflow_provider_crux.api.retries import retry_delay
+from airflow_provider_crux.api.retries import Retries
 from airflow_provider_crux.api.statuses import retry_after
 from airflow_provider_crux.api.urls import file_url
 from airflow_provider_crux.exceptions import CruxError, CruxInvalidResponseError, CruxUnavailableError
@@ -93,7 +93,7 @@ def test_any_url_is_valid_or_rejected(text: str) -> None:
 
 
 def is_sent_again(request: ApiRequest, response: ApiResponse) -> bool:
-    delay = retry_delay(request.action, response, peer=API, attempt=1, elapsed=0, max_retries=1, now=NOW)
+    delay = Retries(request.action, API, max_retries=1).delay_after(response)
     assert delay is None or 0 <= delay <= 121
     return delay is not None
 

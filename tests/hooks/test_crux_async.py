@@ -405,6 +405,17 @@ def test_token_is_masked_before_it_is_used(sandbox: Sandbox, uuid: str, login, m
     assert after_login == before + 1
 
 
+def test_token_of_a_shared_login_is_masked_once(sandbox: Sandbox, uuid: str, login, monkeypatch) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(MASK_SECRET, masked.append)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(poll(uuid) for _ in range(20)))
+
+    asyncio.run(scenario())
+    assert len(masked) == len(set(masked)) == 2
+
+
 def test_masker_runs_in_the_event_loop_of_the_triggerer(sandbox: Sandbox, uuid: str, monkeypatch) -> None:
     """In Airflow 3.0 and 3.1 it talks to the supervisor over streams that belong to this event loop."""
     loops: list[asyncio.AbstractEventLoop] = []

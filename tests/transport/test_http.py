@@ -58,8 +58,10 @@ def test_steady_response_without_end_is_lost(pieces: list[bytes]) -> None:
         assert not server.gave_up
 
 
-def client_of(url: str) -> HttpClient:
-    settings = ConnectionSettings(name="connection 'crux_default'", base_url=url, username=None, secret=TOKEN)
+def client_of(url: str, max_retries: int) -> HttpClient:
+    settings = ConnectionSettings(
+        name="connection 'crux_default'", base_url=url, username=None, secret=TOKEN, max_retries=max_retries
+    )
     return HttpClient(settings, logging.getLogger(__name__))
 
 
@@ -75,9 +77,9 @@ def test_response_says_when_its_request_was_sent_the_last_time() -> None:
         connection.send(connection.normal_response())
 
     with raw_server(fault) as server:
-        client = client_of(server.url)
+        client = client_of(server.url, max_retries=1)
         with client.session:
-            response = client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=1)
+            response = client.send(get_export_request(UUID), secrets=[TOKEN])
     first, second = received
     assert response.sent_at is not None
     assert first < response.sent_at.timestamp() < second
@@ -88,10 +90,10 @@ def test_client_says_that_the_response_is_incomplete() -> None:
         connection.send_forever(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", b" ", pause=0.005)
 
     with raw_server(fault) as server:
-        client = client_of(server.url)
+        client = client_of(server.url, max_retries=0)
         client.session.mount("http://", Adapter(0.1))
         with client.session, pytest.raises(CruxUnavailableError) as caught:
-            client.send(get_export_request(UUID), secrets=[TOKEN], max_retries=0)
+            client.send(get_export_request(UUID), secrets=[TOKEN])
         assert re.search(r"the response was lost \(.*response incomplete after 0\.1 s", str(caught.value))
         assert not server.gave_up
 
