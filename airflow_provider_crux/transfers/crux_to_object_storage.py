@@ -33,7 +33,6 @@ from airflow_provider_crux.task.paths import (
     open_path,
     path_errors,
     placeholder_problems,
-    uses_interval,
 )
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -172,7 +171,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             "dag_id": context["ti"].dag_id,
             "run_id": context["ti"].run_id,
         }
-        if not placeholder_problems(path) and uses_interval(path):
+        if "{interval_" in path:
             submitted = self._submitted_export(context)
             values |= {name: getattr(submitted, name) for name in INSTANTS}
         return values
