@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # protocols of stores in which an object exists only when its upload is complete
-_OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az"})
-_LOCAL: Final = frozenset({"", "file", "local"})
+OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+LOCAL: Final = frozenset({"", "file", "local"})
 
 # S3 accepts 10,000 parts: 80 GB. The file systems' own 50 MiB would be in memory several times.
 _PART_BYTES: Final = 8 * 1024 * 1024
@@ -47,9 +47,9 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
     :return: a context manager; its value accepts bytes with ``write``.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
-    if path.protocol in _LOCAL:
+    if path.protocol in LOCAL:
         return _write_then_rename(path, overwrite)
-    write = _multipart_upload if path.protocol in _OBJECT_STORES else _write_then_move
+    write = _multipart_upload if path.protocol in OBJECT_STORES else _write_then_move
     return write(path, overwrite)
 
 
@@ -59,10 +59,10 @@ def check_name_length(path: ObjectStoragePath) -> None:
 
     :raises CruxInvalidRequestError: if a name in it is too long; in an object store, if its key is.
     """
-    if path.protocol in _OBJECT_STORES:
+    if path.protocol in OBJECT_STORES:
         what, names, limit = "key", [path.path.partition("/")[2]], _MAX_KEY_BYTES
     else:
-        limit = _max_name_bytes(Path(path.path)) if path.protocol in _LOCAL else _MAX_NAME_BYTES
+        limit = _max_name_bytes(Path(path.path)) if path.protocol in LOCAL else _MAX_NAME_BYTES
         what, names = "name", path.path.split("/")
     length = max(len(os.fsencode(name)) for name in names)
     if length > limit:

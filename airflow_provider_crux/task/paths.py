@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.files.atomic_write import LOCAL, OBJECT_STORES
 from airflow_provider_crux.task.arguments import none_if_unset
 
 if TYPE_CHECKING:
@@ -35,11 +36,6 @@ _UNSAFE: Final = re.compile(r"^\.+|[^A-Za-z0-9_.=-]", re.ASCII)
 def placeholder_problems(path: object) -> list[str]:
     """Return a sentence for each invalid placeholder of a path; its Jinja templates are ignored."""
     return list(_problems(_JINJA.sub("", path))) if isinstance(path, str) else []
-
-
-def uses_interval(path: object) -> bool:
-    """Tell whether a path without faults has a placeholder for an end of the interval."""
-    return isinstance(path, str) and any(name in INSTANTS for _, name, _, _ in Formatter().parse(path))
 
 
 def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
@@ -140,68 +136,60 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
     fs, root = folder.fs, folder.path.rstrip("/") or "/"
     fs.invalidate_cache()
     with path_errors(folder):
-        entries = list(fs.find(root, detail=True).values() if _has_own_find(fs) else _walk(fs, root))
-    if any(entry["name"] == root and entry["type"] == "file" for entry in entries):
+        if folder.protocol in LOCAL:
+            sizes = dict(_walk_local_disk(root))
+        elif folder.protocol in OBJECT_STORES:
+            sizes = {name: entry["size"] for name, entry in fs.find(root, detail=True).items()}
+        else:
+            sizes = dict(_walk(fs, root))
+    if root in sizes:
         raise CruxInvalidRequestError(f"path: {str(folder)!r} is a file; use the folder that holds the files")
-    return {entry["name"]: entry["size"] for entry in entries}
+    return sizes
 
 
-def _has_own_find(fs: Any) -> bool:
-    """Tell whether a file system lists everything below a folder itself, as an object store's does."""
-    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
-    from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
-
-    if isinstance(fs, AsyncFileSystem):
-        return type(fs)._find is not AsyncFileSystem._find  # noqa: SLF001 - what its classes override
-    return type(fs).find is not AbstractFileSystem.find
-
-
-def _walk(fs: Any, root: str) -> Iterator[dict[str, Any]]:
-    """Yield what fsspec's ``find`` returns, and what it leaves out: linked folders, and errors of listing one."""
-    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
-
-    is_local = isinstance(fs, LocalFileSystem)
-    folders, listed = [root], set()
-    while folders:
-        folder = folders.pop()
-        # links can lead to the same folder twice, or back to one above
-        identity = os.path.realpath(folder) if is_local else folder
-        if identity in listed:
-            continue
-        listed.add(identity)
-        try:
-            entries = fs.ls(folder, detail=True)
-        except FileNotFoundError:  # or it was removed meanwhile
-            if is_local:
-                _check_link(folder)
-            continue
-        for entry in entries:
-            if entry["type"] != "directory" and not (entry.get("islink") and _is_linked_folder(entry["name"])):
-                yield entry
+def _walk(fs: Any, folder: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the length of every file. fsspec's ``find`` ignores folders that cannot be listed."""
+    with suppress(FileNotFoundError):  # or it was removed meanwhile
+        for entry in fs.ls(folder, detail=True):
+            if entry["type"] != "directory":
+                yield entry["name"], entry["size"]
             elif entry["name"].rstrip("/") != folder.rstrip("/"):
-                folders.append(entry["name"])
+                yield from _walk(fs, entry["name"])
 
 
-def _is_linked_folder(link: str) -> bool:
-    # not os.path.isdir, for which a folder that cannot be reached is none
-    try:
-        return stat.S_ISDIR(os.stat(link).st_mode)  # noqa: PTH116 - as fsspec does it
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.ELOOP}:
-            raise
-        _check_link(link)
-        return False
+def _walk_local_disk(root: str) -> Iterator[tuple[str, int]]:
+    """Yield the same, also through symbolic links, which can lead to a folder twice or back to one above."""
+    if os.path.isfile(root):  # noqa: PTH113 - texts, as the other file systems return them
+        yield root, 0
+        return
+    listed = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise_unless_removed):
+        real_folder = os.path.realpath(folder)
+        if real_folder in listed:
+            subfolders.clear()
+            continue
+        listed.add(real_folder)
+        for path in (os.path.join(folder, name) for name in names):  # noqa: PTH118 - as above
+            try:
+                yield path, os.stat(path).st_size  # noqa: PTH116 - as above
+            except OSError as error:
+                _raise_unless_removed(error)
 
 
-def _check_link(path: str) -> None:
+def _raise_unless_removed(error: OSError) -> None:
     """
-    Reject a symbolic link that leads nowhere, for example to a disk that is not mounted: its files are not missing.
+    Raise an error of listing a local disk, unless the file or folder was removed meanwhile.
 
-    Hidden links are ignored, because editors lock files with them.
+    A symbolic link that leads nowhere is an error, for example one to a disk that is not mounted: its files are not
+    missing. Hidden links are ignored, because editors lock files with them.
     """
-    if os.path.islink(path) and not os.path.basename(path).startswith("."):  # noqa: PTH114, PTH119 - as above
-        message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
-        raise FileNotFoundError(errno.ENOENT, message, path)
+    path = Path(error.filename)
+    if path.is_symlink() and error.errno in {errno.ENOENT, errno.ELOOP}:
+        if not path.name.startswith("."):
+            message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
+            raise FileNotFoundError(errno.ENOENT, message, error.filename)
+    elif error.errno != errno.ENOENT:
+        raise error
 
 
 @contextmanager

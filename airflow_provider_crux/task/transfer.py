@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOpe
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, wait_problems
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
-from airflow_provider_crux.files.columns import UnusableFileError
-from airflow_provider_crux.task.failing import fail_without_retry
+from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA, UnusableFileError
+from airflow_provider_crux.task.arguments import choice_problems
+from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
@@ -48,6 +49,17 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self.timeout = timeout
         self.crux_conn_id = crux_conn_id
         self._killed = False
+
+    def _check_arguments(self, choices: Mapping[str, Sequence[Any]], problems: Sequence[str]) -> None:
+        """Reject what is invalid when the DAG is parsed: what both have, ``choices``, and more ``problems``."""
+        problems = [
+            *wait_problems(self.poll_interval, self.timeout),
+            *choice_problems(vars(self), {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN}),
+            *choice_problems(vars(self), choices),
+            *problems,
+        ]
+        if problems:
+            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
 
     @abstractmethod
     def _check_target(self, context: Context) -> Any:
@@ -127,10 +139,14 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             upstream=self.upstream_task_ids,
         )
 
-    def _emit_asset_metadata(self, context: Context, submitted: SubmittedExport, **metadata: Any) -> None:
-        """Add to the assets' events what was transferred, for the DAGs that are scheduled on them."""
+    def _publish(
+        self, context: Context, submitted: SubmittedExport, key: str, result: Mapping[str, Any], metadata: Sequence[str]
+    ) -> None:
+        """Push what was transferred as an XCom, and add ``metadata`` of it to the events of assets."""
         record = submitted.as_xcom()
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key=key, value=result)
         known = {name: record[name] for name in ("export_uuid", "interval_start", "interval_end")}
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {**known, **metadata}
+                context["outlet_events"][asset].extra |= {**known, **{name: result[name] for name in metadata}}

@@ -11,10 +11,8 @@ from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_crux import __version__
 from airflow_provider_crux.api.exports import SubmittedExport
-from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import already_exists, atomic_write, check_name_length
-from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA
 from airflow_provider_crux.files.manifest import Manifest, api_host, manifest_path
 from airflow_provider_crux.files.store import (
     CSV,
@@ -25,15 +23,12 @@ from airflow_provider_crux.files.store import (
     check_pyarrow_is_installed,
     store,
 )
-from airflow_provider_crux.task.arguments import choice_problems
-from airflow_provider_crux.task.failing import InvalidArgumentsError
 from airflow_provider_crux.task.paths import (
     INSTANTS,
     fill_placeholders,
     open_path,
     path_errors,
     placeholder_problems,
-    uses_interval,
 )
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -46,8 +41,6 @@ if TYPE_CHECKING:
 _CHOICES = {
     "file_format": (CSV, PARQUET),
     "compression": (None, GZIP),
-    "personal_data": PERSONAL_DATA,
-    "on_unknown_column": ON_UNKNOWN_COLUMN,
     "add_export_columns": (False, True),
     "manifest": (False, True),
 }
@@ -135,15 +128,10 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self.add_export_columns = add_export_columns
         self.manifest = manifest
         self._stored: StoredFile | None = None
-        problems = [
-            *wait_problems(self.poll_interval, self.timeout),
-            *choice_problems(vars(self), _CHOICES),
-            *placeholder_problems(path),
-        ]
+        problems = placeholder_problems(path)
         if file_format == PARQUET and compression == GZIP:
             problems.append("compression: 'gzip' is for CSV; leave it out, because Parquet is compressed with zstd")
-        if problems:
-            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
+        self._check_arguments(_CHOICES, problems)
 
     @property
     def _options(self) -> FileOptions:
@@ -172,7 +160,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             "dag_id": context["ti"].dag_id,
             "run_id": context["ti"].run_id,
         }
-        if not placeholder_problems(path) and uses_interval(path):
+        if "{interval_" in path:
             submitted = self._submitted_export(context)
             values |= {name: getattr(submitted, name) for name in INSTANTS}
         return values
@@ -195,11 +183,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
         if self.manifest:
             self._store_manifest(target, submitted, stored)
-        if self.do_xcom_push:
-            names = ("path", "bytes", "rows", "sha256", "format")
-            file = {name: getattr(stored, name) for name in names}
-            context["ti"].xcom_push(key="export_file", value={**file, "export_uuid": export.uuid})
-        self._emit_asset_metadata(context, submitted, rows=stored.rows, bytes=stored.bytes, sha256=stored.sha256)
+        file = {name: getattr(stored, name) for name in ("path", "bytes", "rows", "sha256", "format")}
+        result = {**file, "export_uuid": export.uuid}
+        self._publish(context, submitted, "export_file", result, metadata=("rows", "bytes", "sha256"))
         self._stored = stored
         return stored.path
 

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_crux.api.polling import wait_problems
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ON_UNKNOWN_COLUMN, PERSONAL_DATA, REQUESTED_AT
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import table_problems
-from airflow_provider_crux.task.arguments import choice_problems, is_template
-from airflow_provider_crux.task.failing import InvalidArgumentsError
+from airflow_provider_crux.task.arguments import is_template
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
@@ -23,9 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.tables.base import LoadedTable
-
-_CHOICES = {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN, "create_table": (False, True)}
+    from airflow_provider_crux.tables.base import LoadedTable, SqlTable
 
 
 class CruxExportToSqlOperator(ExportTransferOperator):
@@ -96,36 +92,34 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self.create_table = create_table
         self.on_unknown_column = on_unknown_column
         self._loaded: LoadedTable | None = None
-        problems = [
-            *wait_problems(self.poll_interval, self.timeout),
-            *choice_problems(vars(self), _CHOICES),
-            *table_problems("orders" if is_template(table) else table, key),
-        ]
-        if problems:
-            raise InvalidArgumentsError(f"Task {self.task_id!r}: {'; '.join(problems)}")
+        problems = table_problems("orders" if is_template(table) else table, key)
+        self._check_arguments({"create_table": (False, True)}, problems)
 
-    def _check_target(self, context: Context) -> SubmittedExport:
-        """Reject what cannot succeed before anything is downloaded, and return what is known of the export."""
+    def _check_target(self, context: Context) -> tuple[SubmittedExport, DbApiHook, type[SqlTable]]:
+        """Reject what cannot succeed before anything is downloaded."""
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
         check_pyarrow_is_installed("CruxExportToSqlOperator", "sql")
         from airflow_provider_crux.tables.base import table_class
 
-        table_class(self._sql_hook(), self.conn_id)
+        sql_hook = self._sql_hook()
+        sql_table = table_class(sql_hook, self.conn_id)
         submitted = self._submitted_export(context)
         if submitted.requested_at is None:
             raise CruxInvalidRequestError(
                 f"export_uuid: it is unknown when export {self.export_uuid} was requested; pass "
                 "export.output of the CruxOrdersExportOperator that requests it, and let that push XComs"
             )
-        return submitted
+        return submitted, sql_hook, sql_table
 
-    def _transfer(self, context: Context, export: Export, target: SubmittedExport) -> str:
+    def _transfer(
+        self, context: Context, export: Export, target: tuple[SubmittedExport, DbApiHook, type[SqlTable]]
+    ) -> str:
         # here, so that parsing a DAG file does not import pyarrow
         from airflow_provider_crux.files.rows import TypedRows
-        from airflow_provider_crux.tables.base import table_class
 
-        values = (export.uuid, target.interval_start, target.interval_end, target.requested_at)
+        submitted, sql_hook, sql_table = target
+        values = (export.uuid, submitted.interval_start, submitted.interval_end, submitted.requested_at)
         with self.hook.open_file(export) as chunks:
             stream, plan = plan_file(
                 self._stop_when_killed(chunks, self.table),
@@ -138,35 +132,23 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
             )
-            sql_hook = self._sql_hook()
-            table = table_class(sql_hook, self.conn_id)(
-                sql_hook,
-                self.table,
-                columns=rows.columns,
-                key=self.key,
-                create=self.create_table,
-            )
+            table = sql_table(sql_hook, self.table, columns=rows.columns, key=self.key, create=self.create_table)
             loaded = table.load(rows)
-        self._report(context, target, loaded)
-        return self.table
-
-    def _advice(self) -> str:
-        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
-
-    def _report(self, context: Context, submitted: SubmittedExport, loaded: LoadedTable) -> None:
         names = ("rows", "inserted", "updated", "unchanged")
         counts = {name: getattr(loaded, name) for name in names}
         self.log.info(
             "Loaded export %s into table %s: %d rows, %d inserted, %d updated, %d unchanged",
-            submitted.export_uuid,
+            export.uuid,
             loaded.table,
             *counts.values(),
         )
-        if self.do_xcom_push:
-            value = {"table": loaded.table, **counts, "export_uuid": submitted.export_uuid}
-            context["ti"].xcom_push(key="export_table", value=value)
-        self._emit_asset_metadata(context, submitted, **counts)
+        result = {"table": loaded.table, **counts, "export_uuid": export.uuid}
+        self._publish(context, submitted, "export_table", result, metadata=names)
         self._loaded = loaded
+        return self.table
+
+    def _advice(self) -> str:
+        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
 
     def _sql_hook(self) -> DbApiHook:
         connection = BaseHook.get_connection(self.conn_id)

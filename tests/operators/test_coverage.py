@@ -133,9 +133,10 @@ def test_a_linked_folder_that_cannot_be_reached_is_an_error(folder: Lake, find_g
         find_gaps(folder.url)
 
 
-def test_the_lock_file_of_an_editor_is_not_an_error(folder: Lake, find_gaps, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["orders.csv", "orders.csv.manifest.json"])
+def test_the_lock_file_of_an_editor_is_not_an_error(folder: Lake, find_gaps, tmp_path: Path, name: str) -> None:
     folder.store(DAYS[0], DAYS[30])
-    (tmp_path / "lake" / ".#orders.csv").symlink_to("ada@host.1234")
+    (tmp_path / "lake" / f".#{name}").symlink_to("ada@host.1234")
     assert find_gaps(folder.url)[0] == []
 
 
