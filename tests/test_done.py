@@ -35,24 +35,24 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ORDERS = "may hold no orders"
 
 
-def export_operator(folder: Path, poll_interval: float, **arguments: Any) -> CruxOrdersExportOperator:
+def export_operator(folder: Path, **arguments: Any) -> CruxOrdersExportOperator:
     return CruxOrdersExportOperator(
         task_id="export",
         interval_start="2026-01-01",
         interval_end="2026-01-02",
         wait_for_completion=True,
-        poll_interval=poll_interval,
+        poll_interval=0.02,
         **arguments,
     )
 
 
-def sensor(folder: Path, poll_interval: float, **arguments: Any) -> CruxExportSensor:
-    return CruxExportSensor(task_id="wait", export_uuid=UUID, poke_interval=poll_interval, **arguments)
+def sensor(folder: Path, **arguments: Any) -> CruxExportSensor:
+    return CruxExportSensor(task_id="wait", export_uuid=UUID, poke_interval=0.02, **arguments)
 
 
-def transfer(folder: Path, poll_interval: float, **arguments: Any) -> CruxExportToObjectStorageOperator:
+def transfer(folder: Path, **arguments: Any) -> CruxExportToObjectStorageOperator:
     return CruxExportToObjectStorageOperator(
-        task_id="store", export_uuid=UUID, path=f"file://{folder}/orders.csv", poll_interval=poll_interval, **arguments
+        task_id="store", export_uuid=UUID, path=f"file://{folder}/orders.csv", poll_interval=0.02, **arguments
     )
 
 
@@ -79,18 +79,14 @@ def run(connect, make_context, monkeypatch, tmp_path: Path):
     monkeypatch.setattr(deferral, "MIN_RESUME_DELAY", 0.0)
 
     def run_task(
-        make_task: Callable[..., Any],
-        *polls: tuple[str, bool],
-        deferrable: bool,
-        timeout: float = 20,
-        poll_interval: float = 0.02,
+        make_task: Callable[..., Any], *polls: tuple[str, bool], deferrable: bool, timeout: float = 20
     ) -> RawServer:
         context = make_context(
             dag=DAG("waiting", schedule=None, start_date=START),
             dag_run=SimpleNamespace(run_type="manual", run_after=START),
             params={},
         )
-        task = make_task(tmp_path, poll_interval, deferrable=deferrable, timeout=timeout)
+        task = make_task(tmp_path, deferrable=deferrable, timeout=timeout)
         with raw_server(respond_to_polls(*polls), POLL_PATH) as server:
             connect(host=server.url, password=TOKEN, extra={"max_retries": 0})
             try:
@@ -158,6 +154,4 @@ def test_export_that_is_done_when_the_task_resumes_after_the_timeout_is_done(run
     """The worker polls once more to say what is wrong, and nothing is."""
     # the operator does not poll before it defers
     polls_until_the_timeout = 1 if make_task is export_operator else 2
-    polls = [*[("pending", False)] * polls_until_the_timeout, ("COMPLETED", True)]
-    # the trigger polls once, at the timeout
-    run(make_task, *polls, deferrable=True, timeout=0.5, poll_interval=600)
+    run(make_task, *[("pending", False)] * polls_until_the_timeout, ("COMPLETED", True), deferrable=True, timeout=1e-5)

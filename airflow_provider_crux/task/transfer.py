@@ -94,7 +94,9 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             self._check_hash_key()
             target = self._check_target(context)
             now = datetime.now(UTC)
-            poller = ExportPoller(self.export_uuid, now, now + timedelta(seconds=self.timeout), self.poll_interval)
+            # a deferred wait has the whole timeout, however long this poll takes
+            deadline = None if self.deferrable else now + timedelta(seconds=self.timeout)
+            poller = ExportPoller(self.export_uuid, now, deadline, self.poll_interval)
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
                 self.defer_until_done(poller, accepted_at=now.timestamp())

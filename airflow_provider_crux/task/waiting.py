@@ -52,7 +52,7 @@ class ExportWaitMixin(_Operator):
         """
         Let the triggerer wait. Airflow calls ``execute_complete`` with the event and with these arguments.
 
-        :param poller: the wait. Without a deadline, as in a sensor, the task's ``timeout`` begins now.
+        :param poller: the wait. Without a deadline, the task's ``timeout`` begins now.
         :param resume_kwargs: what ``execute_complete`` receives besides the event. ``dag.test()`` passes the event
             alone.
         """

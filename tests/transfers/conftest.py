@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.files.places import in_s3, on_disk, place
 from tests.object_store import running_s3, s3
 from tests.transfers.table import Database, Loading, Sqlite, batches_of, recorded_connections
 from tests.transfers.transfer import context, context_with, done_uuid, target, transfer
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
-__all__ = ["batches_of", "context", "context_with", "done_uuid", "running_s3", "s3", "target", "transfer"]
+__all__ = [
+    "batches_of",
+    "context",
+    "context_with",
+    "done_uuid",
+    "in_s3",
+    "on_disk",
+    "place",
+    "running_s3",
+    "s3",
+    "target",
+    "transfer",
+]
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_csv_needs_no_pyarrow(transfer: Transfer) -> None:
         operator = CruxExportToObjectStorageOperator(
             task_id="store", export_uuid=uuid, path=path, manifest=True, compression="gzip", personal_data="drop"
         )
-        ti = SimpleNamespace(dag_id="d", run_id="r", xcom_push=lambda key, value: None)
+        ti = SimpleNamespace(dag_id="d", run_id="r", map_index=-1, xcom_push=lambda key, value: None)
         operator.execute({"ti": ti})
         assert not [name for name in sys.modules if name.startswith("pyarrow.")]
     """
