@@ -41,10 +41,8 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
     replaced file keeps its mode, and a symbolic link stays: the file that it leads to is replaced.
 
     :param path: the target. Folders are created as needed.
-    :param overwrite: whether to replace an existing file; default True. With False, a file that another writer stores
-        before the block ends is kept: always on a local disk with hard links, elsewhere unless both blocks end at the
-        same moment.
-    :return: a context manager; its value accepts bytes with ``write``.
+    :param overwrite: with False, a file that another writer stores before the block ends is kept: always on a local
+        disk with hard links, elsewhere unless both blocks end at the same moment.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
     if path.protocol in LOCAL:
@@ -54,11 +52,7 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
 
 
 def check_name_length(path: ObjectStoragePath) -> None:
-    """
-    Check that a file can have this path, before its content is downloaded.
-
-    :raises CruxInvalidRequestError: if a name in it is too long; in an object store, if its key is.
-    """
+    """Raise CruxInvalidRequestError if a name in a path is too long; in an object store, if the key is."""
     if path.protocol in OBJECT_STORES:
         what, names, limit = "key", [path.path.partition("/")[2]], _MAX_KEY_BYTES
     else:

@@ -36,13 +36,10 @@ class ColumnType(StrEnum):
 @dataclass(frozen=True)
 class Column:
     """
-    One column.
+    One column. Empty money and numbers are missing values; empty text stays empty text.
 
-    :param name: its name in the header.
-    :param meaning: what its values are, in one line.
-    :param type: the type of its values; empty money and numbers are missing values, and empty text stays empty text.
-    :param personal: whether its values identify a person, directly or indirectly, or are free text in which people
-        write names.
+    It is ``personal`` if its values identify a person, directly or indirectly, or are free text in which people write
+    names.
     """
 
     name: str
@@ -112,13 +109,7 @@ MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 
 @dataclass(frozen=True)
 class PlannedColumn:
-    """
-    A column of the file that is stored.
-
-    :param column: the column; a hashed one is text.
-    :param index: its position in the file, from 0.
-    :param hashed: whether its values are replaced by their hash.
-    """
+    """A column that is stored: its position in the file, from 0, and whether the hashes of its values are stored."""
 
     column: Column
     index: int
@@ -127,13 +118,7 @@ class PlannedColumn:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """
-    What is stored of a file's columns.
-
-    :param header: the names of the file's columns.
-    :param columns: those that are stored, in the order of the file.
-    :param warnings: what a person should know about columns that are not published.
-    """
+    """The names of all columns of a file, those that are stored, and warnings about columns that are not published."""
 
     header: tuple[str, ...]
     columns: tuple[PlannedColumn, ...]
@@ -146,9 +131,6 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 
     A column that is not published may contain anything, so it is only kept, as text, where personal data is kept.
 
-    :param header: the names of the file's columns.
-    :param personal_data: ``keep``; ``drop`` or ``hash`` the personal columns, and drop those that are not published.
-    :param on_unknown_column: ``keep`` (as text, with a warning) or ``fail``.
     :raises UnusableFileError: if a published column is missing, a column occurs twice, or one is not published
         and must not be.
     """
@@ -158,13 +140,10 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
     keep = personal_data == "keep"
     columns = []
     for index, name in enumerate(header):
-        column = published.get(name)
-        if column is None:
-            if keep:
-                columns.append(PlannedColumn(Column(name, "A column that is not published"), index))
-        elif keep or not column.personal:
+        column = published.get(name, Column(name, "A column that is not published", personal=True))
+        if keep or not column.personal:
             columns.append(PlannedColumn(column, index))
-        elif personal_data == "hash":
+        elif personal_data == "hash" and name in published:
             columns.append(PlannedColumn(column, index, hashed=True))
     outcome = "stored as text" if keep else "not stored, because it may contain personal data"
     warnings = tuple(f"Column {describe_name(name)} of the file is not published: it is {outcome}" for name in unknown)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_BUFFER_CHARACTERS: Final = 256 * 1024
 _UNCOUNTABLE: Final = (UnusableFileError, csv.Error, IndexError, ValueError)
 
 
@@ -117,42 +116,30 @@ def convert_csv(
     :param added: names and values of columns to add at the end.
     :raises UnusableFileError: if a row does not have as many values as the header, or is too long.
     """
-    rows = 0
-    orders: set[int] = set()
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-
-    def flush() -> None:
-        sink.write(buffer.getvalue().encode(errors="surrogateescape"))
-        buffer.seek(0)
-        buffer.truncate()
-
-    sink.write(_BYTE_ORDER_MARK)
-    writer.writerow([*(planned.column.name for planned in plan.columns), *(name for name, _ in added)])
+    names = [*(planned.column.name for planned in plan.columns), *(name for name, _ in added)]
     constants = [value for _, value in added]
     order_index = plan.header.index("order_uuid")
+    orders: set[int] = set()
+    rows = -1  # the first record is the header
     blocks = RecordBlocks()
+    sink.write(_BYTE_ORDER_MARK)
     with _fields_of_any_length():
-        for row in _complete_rows(blocks.split(chunks), plan):
-            rows += 1
-            orders.add(hash(row[order_index]))
-            values = [
-                hash_value(row[planned.index], hash_key) if planned.hashed else row[planned.index]
-                for planned in plan.columns
-            ]
-            writer.writerow(values + constants)
-            if buffer.tell() > _BUFFER_CHARACTERS:
-                flush()
+        for block in blocks.split(chunks):
+            converted = io.StringIO(newline="")
+            writer = csv.writer(converted)
+            for row in _parse(block, is_first=rows < 0):
+                rows += 1
+                if len(row) != len(plan.header):
+                    raise UnusableFileError(f"row {rows} has {len(row)} values instead of {len(plan.header)}")
+                if rows == 0:
+                    writer.writerow(names)
+                    continue
+                orders.add(hash(row[order_index]))
+                values = [
+                    hash_value(row[planned.index], hash_key) if planned.hashed else row[planned.index]
+                    for planned in plan.columns
+                ]
+                writer.writerow(values + constants)
+            sink.write(converted.getvalue().encode(errors="surrogateescape"))
     blocks.check_rows(rows)
-    flush()
     return FileCounts(rows, len(orders))
-
-
-def _complete_rows(blocks: Iterable[bytes], plan: ColumnPlan) -> Iterator[list[str]]:
-    """Yield the rows without the header."""
-    records = (record for number, block in enumerate(blocks) for record in _parse(block, is_first=number == 0))
-    for number, row in enumerate(records):
-        if len(row) != len(plan.header):
-            raise UnusableFileError(f"row {number} has {len(row)} values instead of {len(plan.header)}")
-        if number > 0:
-            yield row

@@ -70,10 +70,6 @@ class RecordCounter:
         else:
             self._carry = bare[-1:] if bare[-1:] in (b"", b",", b"\r", b"\n") else b"."
 
-    def copy(self) -> RecordCounter:
-        """Return a counter that has read the same bytes."""
-        return copy(self)
-
     @property
     def is_between_records(self) -> bool:
         """Whether the last byte was a line end that is not quoted."""
@@ -154,7 +150,7 @@ class RecordBlocks:
         """Count the records in a chunk, and return where the last one ends; 0 if none does."""
         # records are short: the last one to end does so near the end of the chunk, where lines are fed one by one
         for tail in (*_TAILS, len(chunk)):
-            counter, end = self._counter.copy(), 0
+            counter, end = copy(self._counter), 0
             position = max(len(chunk) - tail, 0)
             counter.feed(chunk[:position])
             for line in chunk[position:].splitlines(keepends=True):

@@ -9,7 +9,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -186,12 +185,11 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
     """Return the values of a column with their type, or hashed."""
     column = planned.column
     text = _as_text(values, column, rows_before)
-    if planned.hashed:
-        return each_once(text, partial(_hashes, key=hash_key))
-    if column.type is ColumnType.TEXT:
-        return text
 
-    def number(distinct: Any) -> Any:
+    def hashes(distinct: Any) -> Any:
+        return pa.array([hash_value(value, hash_key) for value in distinct.to_pylist()], pa.string())
+
+    def numbers(distinct: Any) -> Any:
         trimmed = pc.utf8_trim_whitespace(distinct)
         valid = pc.match_substring_regex(trimmed, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
         if (first := pc.index(valid, value=False).as_py()) >= 0:
@@ -200,7 +198,9 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
             trimmed = pc.replace_substring_regex(trimmed, MONEY_DECORATION_PATTERN, "")
         return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
 
-    return each_once(text, number)
+    if planned.hashed:
+        return each_once(text, hashes)
+    return text if column.type is ColumnType.TEXT else each_once(text, numbers)
 
 
 def each_once(values: Any, function: Callable[[Any], Any]) -> Any:
@@ -209,24 +209,12 @@ def each_once(values: Any, function: Callable[[Any], Any]) -> Any:
     return function(distinct).take(pc.index_in(values, value_set=distinct))
 
 
-def _hashes(texts: Any, key: str) -> Any:
-    return pa.array([hash_value(text, key) for text in texts.to_pylist()], pa.string())
-
-
 def _as_text(values: Any, column: Column, rows_before: int) -> Any:
     with suppress(pa.ArrowInvalid):
         return values.cast(pa.string())
     # not in an except block, where the error of the failed decoding would be the context
-    row = [_is_utf8(value) for value in values.to_pylist()].index(False)
+    row = [value.decode(errors="ignore").encode() == value for value in values.to_pylist()].index(False)
     raise unreadable_value(column, rows_before + row + 1)
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def convert_to_parquet(
@@ -241,7 +229,7 @@ def convert_to_parquet(
     """
     Write the rows of a CSV file as Parquet, compressed with zstd, with the columns that say where a row comes from.
 
-        :raises UnusableFileError: as :class:`TypedRows` does.
+    :raises UnusableFileError: as :class:`TypedRows` does.
     """
     values = (submitted.export_uuid, submitted.interval_start, submitted.interval_end)
     constants = zip(EXPORT_COLUMNS, values, strict=True)

@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
-from airflow_provider_crux.files.columns import (
-    EXPORT_COLUMNS,
-    ColumnPlan,
-    plan_columns,
-)
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ColumnPlan, plan_columns
 from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv, parse_header
 from airflow_provider_crux.files.manifest import manifest_path
 
@@ -38,15 +34,7 @@ GZIP: Final = "gzip"
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
-    """
-    How a file is stored. By default it is stored byte for byte.
-
-    :param file_format: ``csv`` or ``parquet``.
-    :param compression: ``gzip``, or ``None``; Parquet is always compressed with zstd.
-    :param personal_data: ``keep``, ``drop`` or ``hash``, see :func:`airflow_provider_crux.files.columns.plan_columns`.
-    :param on_unknown_column: ``keep`` or ``fail``, likewise.
-    :param add_export_columns: whether to add the columns that say which export a row comes from. Parquet has them.
-    """
+    """How a file is stored, by default byte for byte: the arguments of ``CruxExportToObjectStorageOperator``."""
 
     file_format: str = CSV
     compression: str | None = None
@@ -67,16 +55,7 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """
-    A file that was stored.
-
-    :param path: its path.
-    :param bytes: its length.
-    :param rows: its rows without the header.
-    :param sha256: of its bytes, in hexadecimal digits.
-    :param format: ``csv`` or ``parquet``.
-    :param orders: its distinct orders; ``None`` if they were not counted.
-    """
+    """A stored file: its length, its rows without the header, and its distinct orders, ``None`` if not counted."""
 
     path: str
     bytes: int
@@ -121,11 +100,6 @@ def store(
     Store a file. An older manifest beside it is removed before the file is replaced.
 
     :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
-    :param path: the target.
-    :param options: how to store it.
-    :param submitted: the export.
-    :param hash_key: key of the hashes; only needed if personal data is hashed.
-    :param overwrite: whether to replace an existing file.
     :param count_orders: whether to count the distinct orders, which needs a parser.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     :raises UnusableFileError: if the file cannot be converted.
@@ -146,7 +120,11 @@ def store(
             return convert_to_parquet(
                 stream, sink, plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
             )
-        added = _export_values(submitted) if options.add_export_columns else ()
+        added: list[tuple[str, str]] = []
+        if options.add_export_columns:
+            record = submitted.as_xcom()
+            values = (record["export_uuid"], record["interval_start"] or "", record["interval_end"] or "")
+            added = [(column.name, value) for column, value in zip(EXPORT_COLUMNS, values, strict=True)]
         return convert_csv(stream, sink, plan, hash_key=hash_key, added=added)
 
     with atomic_write(path, overwrite=overwrite) as file:
@@ -186,11 +164,7 @@ def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
 def plan_file(
     chunks: Iterator[bytes], *, personal_data: str, on_unknown_column: str
 ) -> tuple[Iterator[bytes], ColumnPlan]:
-    """
-    Read the header of a file, and decide what is stored of its columns; see :func:`plan_columns`.
-
-    :return: all chunks, and the columns.
-    """
+    """Read the header of a file; return all chunks, and what :func:`plan_columns` stores of its columns."""
     beginning = next(chunks, b"")
     plan = plan_columns(parse_header(beginning), personal_data=personal_data, on_unknown_column=on_unknown_column)
     for warning in plan.warnings:
@@ -198,20 +172,8 @@ def plan_file(
     return chain([beginning], chunks), plan
 
 
-def _export_values(submitted: SubmittedExport) -> tuple[tuple[str, str], ...]:
-    record = submitted.as_xcom()
-    values = (record["export_uuid"], record["interval_start"], record["interval_end"])
-    return tuple((column.name, value or "") for column, value in zip(EXPORT_COLUMNS, values, strict=True))
-
-
 def check_pyarrow_is_installed(purpose: str, extra: str) -> None:
-    """
-    Fail before anything is downloaded if pyarrow is missing.
-
-    :param purpose: what needs it, for the message.
-    :param extra: the extra of this package that installs it.
-    :raises CruxInvalidRequestError: if it is missing.
-    """
+    """Raise CruxInvalidRequestError, before anything is downloaded, if pyarrow is missing."""
     if find_spec("pyarrow") is None:
         raise CruxInvalidRequestError(
             f"{purpose} needs pyarrow; run pip install 'airflow-provider-crux[{extra}]' on every worker"

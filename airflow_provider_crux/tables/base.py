@@ -31,21 +31,13 @@ if TYPE_CHECKING:
 _LATER: Final = ("crux_requested_at", "crux_export_uuid")
 """What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
 
-
 BATCH_ROWS: Final = 10_000
 """Rows that are converted for the database at once."""
 
 
 @dataclass(frozen=True)
 class LoadedTable:
-    """
-    What became of the rows of an export.
-
-    :param table: the table.
-    :param rows: rows of the export.
-    :param inserted: rows whose key was new.
-    :param updated: rows that replaced an earlier state.
-    """
+    """What became of the rows of an export: the key of some was new, and others replaced an earlier state."""
 
     table: str
     rows: int
@@ -60,29 +52,19 @@ class LoadedTable:
 
 class SqlTable(ABC):
     """
-    A table that receives exports.
+    A table that receives exports. ``key`` identifies a row; ``create`` creates the table and adds missing columns.
 
-    :param hook: the database's hook.
-    :param table: name, with a schema or without.
-    :param columns: its columns.
-    :param key: the columns that identify a row.
-    :param create: whether to create the table and add missing columns.
-    :raises CruxInvalidRequestError: if a name is invalid.
+    :raises CruxInvalidRequestError: if the key is not among the columns.
+    :raises UnusableFileError: if a table cannot have a column of this name.
     """
 
     types: ClassVar[Mapping[ColumnType, str]]
 
     def __init__(
-        self,
-        hook: DbApiHook,
-        table: str,
-        *,
-        columns: Sequence[Column],
-        key: Sequence[str],
-        create: bool,
+        self, hook: DbApiHook, table: str, *, columns: Sequence[Column], key: Sequence[str], create: bool
     ) -> None:
         check_columns(columns, key)
-        quote = partial(_quoted, hook)
+        quote = partial(_quote, hook)
         self.name = table
         self._hook = hook
         self._columns = columns
@@ -91,17 +73,12 @@ class SqlTable(ABC):
         self._names = {column.name: quote(column.name) for column in columns}
         self._key_columns = key
         self._key = [self._names[name] for name in key]
-        # a text is never missing
-        self._nullable_key = [
-            column.name for column in columns if column.name in key and column.type is not ColumnType.TEXT
-        ]
         self._create = create
 
     def load(self, rows: TypedRows) -> LoadedTable:
         """
-        Merge rows into the table, all or none.
+        Merge rows into the table, all or none. If reading the rows raises, the table stays as it was.
 
-        :param rows: the rows. If they raise, the table stays as it was.
         :raises AirflowException: if the database rejects something. The message shows no value of a row.
         :raises CruxInvalidRequestError: if the table does not fit.
         """
@@ -110,9 +87,11 @@ class SqlTable(ABC):
                 with self._transaction(connection) as cursor:
                     return self._load(cursor, rows)
             except database_error(connection) as error:
-                problem = self._describe_error(error)
+                problem = self._error_text(error)
         # here, because the database's own error may show values: it must not be the context of this one
-        raise AirflowException(problem)
+        raise AirflowException(
+            f"Could not load the export into table {self.name!r}; the table is as it was. The database says: {problem}"
+        )
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
         if self._create and self._load_new_table(cursor, rows):
@@ -132,7 +111,8 @@ class SqlTable(ABC):
 
     def _merge(self, cursor: Any) -> tuple[int, int]:
         """Merge the staged rows, and return how many were inserted, and inserted or updated."""
-        existing = f"SELECT 1 FROM {self._table} AS t WHERE {self._same_key('t', 's')}"  # noqa: S608 - quoted names
+        same_key = " AND ".join(f"t.{name} = s.{name}" for name in self._key)
+        existing = f"SELECT 1 FROM {self._table} AS t WHERE {same_key}"  # noqa: S608 - quoted names
         cursor.execute(f"SELECT count(*) FROM {self._staging} AS s WHERE NOT EXISTS ({existing})")  # noqa: S608
         inserted = scalar(cursor)
         cursor.execute(self._merge_statement())
@@ -162,25 +142,20 @@ class SqlTable(ABC):
                 connection.rollback()
             raise
 
-    def _describe_error(self, error: Exception) -> str:
-        """Return what a database's error says without its values."""
-        return (
-            f"Could not load the export into table {self.name!r}; the table is as it was. "
-            f"The database says: {self._error_text(error)}"
-        )
-
     @abstractmethod
     def _error_text(self, error: Exception) -> str:
-        """Return the safe part of a database's error."""
+        """Return what a database's error says without its values."""
 
-    def _definitions(self, key: str = "") -> str:
-        columns = (f"{self._names[column.name]} {self.types[column.type]}" for column in self._columns)
-        return ", ".join([*columns, *([key] if key else [])])
+    def _definition(self, column: Column) -> str:
+        return f"{self._names[column.name]} {self.types[column.type]}"
+
+    def _definitions(self) -> str:
+        return ", ".join(map(self._definition, self._columns))
 
     def _prepare_table(self, cursor: Any) -> None:
         if self._create:
             key = f"PRIMARY KEY ({', '.join(self._key)})"
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({self._definitions(key)})")
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({self._definitions()}, {key})")
         cursor.execute(f"SELECT * FROM {self._table} WHERE 1 = 0")  # noqa: S608 - a quoted name
         present = {entry[0].lower() for entry in cursor.description}
         missing = [column for column in self._columns if column.name.lower() not in present]
@@ -190,16 +165,17 @@ class SqlTable(ABC):
                 f"table: {self.name!r} lacks the columns {names}; add them, or set create_table=True"
             )
         for column in missing:
-            definition = f"{self._names[column.name]} {self.types[column.type]}"
-            cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
+            cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {self._definition(column)}")
 
     def _check_keys(self, cursor: Any) -> None:
-        if self._nullable_key:
-            missing = " OR ".join(f"{self._names[name]} IS NULL" for name in self._nullable_key)
+        # a text is never missing
+        nullable = [c.name for c in self._columns if c.name in self._key_columns and c.type is not ColumnType.TEXT]
+        if nullable:
+            missing = " OR ".join(f"{self._names[name]} IS NULL" for name in nullable)
             cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
             if count := scalar(cursor):
                 raise UnusableFileError(
-                    f"{count} rows have no value in the key {', '.join(self._nullable_key)}; use other columns"
+                    f"{count} rows have no value in the key {', '.join(nullable)}; use other columns"
                 )
         keys = ", ".join(self._key)
         repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
@@ -209,9 +185,6 @@ class SqlTable(ABC):
                 f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
                 "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
             )
-
-    def _same_key(self, one: str, other: str) -> str:
-        return " AND ".join(f"{one}.{name} = {other}.{name}" for name in self._key)
 
     def _merge_statement(self) -> str:
         names = ", ".join(self._names.values())
@@ -240,7 +213,7 @@ class Batches:
             raise
 
 
-def _quoted(hook: DbApiHook, name: str) -> str:
+def _quote(hook: DbApiHook, name: str) -> str:
     """
     Quote a name that was validated as the hook does, but always: the hook does not know every reserved word.
 
