@@ -79,6 +79,12 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         False. If the list cannot be read, the export is requested.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
+    :raises AirflowFailException: in a run, for every error that a retry cannot fix.
+    :raises AirflowSkipException: with ``skip_if_no_orders``, if there is no order.
+    :raises CruxTransientError: if nothing was processed; a retry may help.
+    :raises CruxAmbiguousError: if the export may have been started, and ``on_ambiguous`` is ``retry``.
+    :raises CruxExportFailedError: while it waits, if the export failed, and ``on_ambiguous`` is ``retry``.
+    :raises CruxExportTimeoutError: while it waits, if the export is not done within ``timeout``.
     """
 
     template_fields: Sequence[str] = (*_ORDERS, "crux_conn_id")
