@@ -277,3 +277,11 @@ def test_sandbox_exports_nothing(connect, sandbox: Sandbox) -> None:
         assert message.startswith(beginning)
         assert len(sandbox.requests) == before + 1
     assert not [entry for entry in sandbox.requests if "orders/export" in entry["path"]]
+
+
+def test_hook_works_as_before_after_it_has_tested_its_connection(connect, requests_mock) -> None:
+    connect(password=TOKEN, extra={"max_retries": 2})
+    requests_mock.get(POLL, status_code=404, json={})
+    hook = CruxHook()
+    assert hook.test_connection()[0]
+    assert (hook.settings.name, hook.settings.max_retries) == ("connection 'crux_default'", 2)
