@@ -71,9 +71,10 @@ class PollAgain:
     """Seconds until an export that was not found is an error; 0 if it was found."""
 
 
-def within_not_found_grace(outcome: Export | CruxError, *, accepted_at: datetime, now: datetime) -> bool:
+def within_not_found_grace(outcome: Export | CruxError, *, accepted_at: datetime | None, now: datetime) -> bool:
     """Tell whether Crux Connect does not know the export *yet*, because it was requested a moment ago."""
-    return isinstance(outcome, CruxNotFoundError) and now - accepted_at < NOT_FOUND_GRACE
+    is_recent = accepted_at is not None and now - accepted_at < NOT_FOUND_GRACE
+    return is_recent and isinstance(outcome, CruxNotFoundError)
 
 
 @dataclass

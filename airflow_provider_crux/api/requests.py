@@ -69,6 +69,11 @@ class ApiResponse:
     """Just before its request was sent, the last time if it was sent again; ``None`` if unknown."""
 
 
+def is_valid_token(text: object) -> bool:
+    """Tell whether a text can be an API token: visible ASCII, which a header can carry, without a space."""
+    return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
 def canonical_uuid(text: object) -> str | None:
     """Return a UUID in its canonical form, or ``None`` if ``text`` is not one (8-4-4-4-12 hex digits)."""
     # UUID() also accepts braces, a urn: prefix and missing dashes: in a path and in a response these are errors

@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from airflow_provider_crux.api import errors
-from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid
-from airflow_provider_crux.api.settings import is_valid_token
+from airflow_provider_crux.api.requests import MAX_RESPONSE_BYTES, ApiResponse, canonical_uuid, is_valid_token
 
 
 class ExportState(StrEnum):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_crux.api.errors import Peer, unusable_connection
 from airflow_provider_crux.api.redaction import secrets_in_proxy
+from airflow_provider_crux.api.requests import is_valid_token
 from airflow_provider_crux.api.retries import MAX_RETRIES
 from airflow_provider_crux.api.urls import PRODUCTION, base_url
 
@@ -204,11 +205,6 @@ class ConnectionSettings:
     def secrets(self) -> tuple[str, ...]:
         """What no text may show."""
         return (self.secret, *secrets_in_proxy(self.proxy), *filter(None, [self.hash_key]))
-
-
-def is_valid_token(text: object) -> bool:
-    """Tell whether a text can be an API token: visible ASCII, which a header can carry, without a space."""
-    return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def connection_name(conn_id: str) -> str:

@@ -173,9 +173,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
             else:
                 submitted = SubmittedExport.from_xcom(export)
             self._export_uuid = submitted.export_uuid
-            accepted_at = submitted.accepted_at or datetime.min.replace(tzinfo=UTC)
             with self._before_failing(submitted, store):
-                self.raise_unless_done(event, export_uuid=submitted.export_uuid, accepted_at=accepted_at)
+                self.raise_unless_done(event, export_uuid=submitted.export_uuid, accepted_at=submitted.accepted_at)
             if submitted.request is not None:
                 self._update_rendered_fields(submitted.request)
             return self._finish(context, submitted, store)

@@ -233,17 +233,3 @@ def database_error(connection: Any, name: str = "Error") -> type[Exception]:
     driver = import_module(type(connection).__module__.partition(".")[0])
     error: type[Exception] = getattr(driver, name)
     return error
-
-
-def table_class(hook: object, conn_id: str) -> type[SqlTable]:
-    """Return the class of tables for a hook; raise CruxInvalidRequestError if there is none."""
-    from airflow_provider_crux.tables.postgres import PostgresTable
-    from airflow_provider_crux.tables.sqlite import SqliteTable
-
-    classes: dict[str, type[SqlTable]] = {"postgresql": PostgresTable, "sqlite": SqliteTable}
-    name = getattr(hook, "dialect_name", "")
-    if name not in classes:
-        raise CruxInvalidRequestError(
-            f"conn_id: connection {conn_id!r} is of the type {type(hook).__name__}; use one to PostgreSQL or SQLite"
-        )
-    return classes[name]

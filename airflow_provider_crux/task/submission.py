@@ -141,8 +141,7 @@ class ExportSubmission:
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)
         if isinstance(outcome, CruxError):
-            accepted_at = export.accepted_at or datetime.min.replace(tzinfo=UTC)
-            if within_not_found_grace(outcome, accepted_at=accepted_at, now=datetime.now(UTC)):
+            if within_not_found_grace(outcome, accepted_at=export.accepted_at, now=datetime.now(UTC)):
                 return None
             if not isinstance(outcome, CruxNotFoundError):
                 raise outcome

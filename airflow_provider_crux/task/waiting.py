@@ -70,7 +70,7 @@ class ExportWaitMixin(_Operator):
             timeout=min(backstop, self.execution_timeout or backstop),
         )
 
-    def raise_unless_done(self, event: object, *, export_uuid: str, accepted_at: datetime) -> Export | None:
+    def raise_unless_done(self, event: object, *, export_uuid: str, accepted_at: datetime | None) -> Export | None:
         """
         Return if the trigger reports that the export is done; raise what it reports otherwise.
 
@@ -83,7 +83,8 @@ class ExportWaitMixin(_Operator):
         if outcome is WaitOutcome.FAILED:
             raise export_failed(export_uuid)
         # the deadline is over: this poll is the only one
-        poller = ExportPoller(export_uuid, accepted_at, datetime.now(UTC), POLL_INTERVAL)
+        long_ago = datetime.min.replace(tzinfo=UTC)
+        poller = ExportPoller(export_uuid, accepted_at or long_ago, datetime.now(UTC), POLL_INTERVAL)
         try:
             return self.hook.finish_polling(poller)
         except CruxExportTimeoutError:

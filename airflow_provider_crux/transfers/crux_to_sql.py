@@ -100,7 +100,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if problems := table_problems(self.table, self.key):
             raise CruxInvalidRequestError("; ".join(problems))
         check_pyarrow_is_installed("CruxExportToSqlOperator", "sql")
-        from airflow_provider_crux.tables.base import table_class
+        from airflow_provider_crux.tables import table_class
 
         sql_hook = self._sql_hook()
         sql_table = table_class(sql_hook, self.conn_id)
