@@ -42,6 +42,11 @@ MAX_POLL_FAILURES: Final = 5
 _JITTER: Final = 0.1
 
 
+def longest_wait(seconds: float) -> timedelta:
+    """Return a length of time, cut to a year: Airflow and Python accept longer ones, but no instant after them."""
+    return timedelta(seconds=min(seconds, MAX_WAIT))
+
+
 def wait_problems(poll_interval: object, timeout: object) -> list[str]:
     """Return what is wrong with the arguments of a wait: sentences that name field, value and remedy."""
     return [

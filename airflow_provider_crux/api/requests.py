@@ -32,7 +32,6 @@ class Action:
 LOG_IN: Final = Action("log in")
 LIST_ORDERS: Final = Action("list orders")
 REQUEST_EXPORT: Final = Action("request an export of orders", idempotent=False)
-GET_EXPORT: Final = Action("get the status of the export")
 DOWNLOAD: Final = Action("download the export's file")
 """Has no :class:`ApiRequest`: the path of a file stays with the transport, because it is half a secret."""
 
@@ -103,4 +102,4 @@ def get_export_request(export_uuid: str) -> ApiRequest:
         raise CruxInvalidRequestError(
             f"export_uuid: {export_uuid!r} is not a UUID; use the one that the export operator returned"
         )
-    return ApiRequest("GET", f"/api/data/export/{canonical}/", GET_EXPORT)
+    return ApiRequest("GET", f"/api/data/export/{canonical}/", Action(f"get the status of export {canonical}"))

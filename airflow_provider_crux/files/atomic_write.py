@@ -76,7 +76,7 @@ def _max_name_bytes(path: Path) -> int:
 def already_exists(path: object) -> CruxInvalidRequestError:
     """Return the error for a file that must not be replaced."""
     return CruxInvalidRequestError(
-        f"path: {str(path)!r} already exists; set overwrite=True to replace it, or use a path of its own for each run"
+        f"path: {str(path)!r} already exists; set overwrite=True to replace it, or give each run and try its own path"
     )
 
 

@@ -134,16 +134,15 @@ def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]
         f"{len(names)} with {json.dumps(kind.as_json()) if kind.as_json() else 'no filters'} (for example {names[0]})"
         for kind, names in kinds.items()
     )
-    if len(kinds) > 1:
-        raise CruxInvalidRequestError(
-            f"path: {path!r} holds exports with different filters, which do not complete each other: {text}. Use two "
-            "folders, one for each kind"
-        )
-    filters = next(iter(kinds), OrdersExportRequest())
     # An error: if they only did not count, every run would export these intervals again, with an e-mail each.
-    if filters.start or filters.limit is not None:
+    if any(kind.start or kind.limit is not None for kind in kinds):
         raise CruxInvalidRequestError(
             f"path: {path!r} holds exports of only a part of their intervals: {text}. Move them to another folder, and "
             "export these intervals without start and limit"
         )
-    return filters
+    if len(kinds) > 1:
+        raise CruxInvalidRequestError(
+            f"path: {path!r} holds exports with different filters, which cannot be checked together: {text}. Use two "
+            "folders, one for each kind, and move each file with its manifest"
+        )
+    return next(iter(kinds), OrdersExportRequest())

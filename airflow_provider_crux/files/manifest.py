@@ -28,6 +28,8 @@ SUFFIX: Final = ".manifest.json"
 
 _VERSION: Final = 1
 
+# "or" is the default, and the specification has two names for another one
+_CONJUNCTIONS: Final = {None: "or", "all": "only"}
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -112,16 +114,17 @@ class Manifest:
 
     @cached_property
     def filters(self) -> OrdersExportRequest:
-        """Its request without the dates. Those of two manifests are equal if they select the same orders."""
+        """What of its request selects orders, without the dates; equal if two requests select the same orders."""
         request = OrdersExportRequest.from_json({} if self.request is None else self.request)
-        statuses = request.line_item_status
+        statuses, conjunction = request.line_item_status, request.status_conjunction
         return replace(
             request,
             start_date=None,
             end_date=None,
             start=request.start or None,  # 0 is the default
+            sort=None,
             line_item_status=statuses and tuple(sorted(statuses)),
-            status_conjunction=request.status_conjunction or ("or" if statuses else None),
+            status_conjunction=_CONJUNCTIONS.get(conjunction, conjunction) if statuses else None,
         )
 
 

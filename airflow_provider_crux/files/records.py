@@ -70,10 +70,19 @@ class RecordCounter:
         else:
             self._carry = bare[-1:] if bare[-1:] in (b"", b",", b"\r", b"\n") else b"."
 
-    @property
-    def is_between_records(self) -> bool:
-        """Whether the last byte was a line end that is not quoted."""
-        return self._carry in (b"\r", b"\n")
+    def last_end(self, chunk: bytes) -> int:
+        """Return where the last record ends in the next bytes, before they are fed; 0 if none does."""
+        text = self._carry + chunk
+        if not self._started:
+            text = text.removeprefix(_BYTE_ORDER_MARK)
+        quoted = [field.span() for field in _QUOTED_FIELD.finditer(text)]
+        stop = len(text)
+        for start, end in reversed([(0, 0), *quoted]):
+            line_end = max(text.rfind(b"\n", end, stop), text.rfind(b"\r", end, stop))
+            if line_end >= 0:
+                return max(line_end + 1 - (len(text) - len(chunk)), 0)
+            stop = start
+        return 0
 
     @property
     def rows(self) -> int:
@@ -148,20 +157,17 @@ class RecordBlocks:
 
     def _count(self, chunk: bytes) -> int:
         """Count the records in a chunk, and return where the last one ends; 0 if none does."""
-        # records are short: the last one to end does so near the end of the chunk, where lines are fed one by one
+        # records are short: the last one to end does so near the end of the chunk
         for tail in (*_TAILS, len(chunk)):
-            counter, end = copy(self._counter), 0
+            counter = copy(self._counter)
             position = max(len(chunk) - tail, 0)
             counter.feed(chunk[:position])
-            for line in chunk[position:].splitlines(keepends=True):
-                counter.feed(line)
-                position += len(line)
-                if counter.is_between_records:
-                    end = position
-            if end:
+            end = counter.last_end(chunk[position:])
+            if end or not position:
                 break
+        counter.feed(chunk[position:])
         self._counter = counter
-        return end
+        return position + end if end else 0
 
     def check_rows(self, rows: int) -> None:
         """Raise UnusableFileError if a parser has read another number of rows."""

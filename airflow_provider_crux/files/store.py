@@ -1,4 +1,4 @@
-"""Store the file of an export in the format that a user wants, and count what is in it, in one pass."""
+"""Store the file of an export in the requested format, and count what is in it, in one pass."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_check import CONNECTION_NAME, check_result, connection_check_flow
 from airflow_provider_crux.api.errors import missing_connection
 from airflow_provider_crux.api.exports import SubmittedExport
-from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain
+from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain, longest_wait
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
 from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
 from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
@@ -153,7 +153,7 @@ class CruxHook(BaseHook):
         """
         now = datetime.now(UTC)
         return self.finish_polling(
-            ExportPoller(export_uuid, accepted_at or now, now + timedelta(seconds=timeout), poll_interval)
+            ExportPoller(export_uuid, (accepted_at or now).astimezone(UTC), now + longest_wait(timeout), poll_interval)
         )
 
     def poll(self, poller: ExportPoller) -> Export | PollAgain:

@@ -129,7 +129,7 @@ class CruxExportCoverageOperator(BaseOperator):
         self._report(context, coverage, missing, [manifest for _, manifest, _ in files])
         if missing.gaps and self.fail_on_gap:
             raise AirflowFailException(
-                f"{_number(len(missing.gaps), 'gap')} below {str(self.path)!r}: {_text(missing.gaps)}. Export these "
+                f"{_number(len(missing.gaps), 'gap')} in {str(self.path)!r}: {_text(missing.gaps)}. Export these "
                 "intervals, and store them there with manifest=True"
             )
         return [{"interval_start": start.isoformat(), "interval_end": end.isoformat()} for start, end in missing.pieces]
@@ -138,6 +138,8 @@ class CruxExportCoverageOperator(BaseOperator):
         """Return what ``since`` and ``until`` mean; a template means as much time as possible, until ``latest``."""
         since, until = _EARLIEST, latest
         if "since" not in templates:
+            if none_if_unset(self.since) is None:
+                raise CruxIntervalError(f"since: {self.since!r} is not set; use the start of the time to check")
             since = truncate_instant("since", parse_instant("since", self.since))
         if "until" not in templates and none_if_unset(self.until) is not None:
             until = min(truncate_instant("until", parse_instant("until", self.until)), latest)

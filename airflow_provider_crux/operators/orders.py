@@ -21,7 +21,7 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.params import export_arguments_from_params
 from airflow_provider_crux.task.arguments import choice_problems, coerce_rendered, is_template
-from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore
+from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, Intent
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import interval_from_context, interval_problems, parse_instant
 from airflow_provider_crux.task.submission import ExportSubmission
@@ -60,7 +60,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         ends and the filters default to :func:`~airflow_provider_crux.params.orders_export_params`, if the DAG has them.
         Templated.
     :param interval_end: likewise. Templated.
-    :param lookback: length of the interval, above 0, unless ``interval_start`` is set.
+    :param lookback: length of the interval, above 0; not used if ``interval_start`` is set.
     :param start: index of the first order; see :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` for this
         and the next four. Templated.
     :param limit: index of the last order, not a page size. Templated.
@@ -202,7 +202,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         recorded = store.load()
         if isinstance(recorded, SubmittedExport) and recorded.export_uuid == uuid:
             return recorded
-        return SubmittedExport(uuid, self._build_request(context), requested_at=None)
+        # If the export could not be saved, the intent is still there.
+        since = recorded.since if isinstance(recorded, Intent) else None
+        return SubmittedExport(uuid, self._build_request(context), since, since, self.crux_conn_id)
 
     def _wait(self, export: SubmittedExport, store: ExportStateStore) -> None:
         place = "triggerer" if self.deferrable else "worker"
@@ -217,7 +219,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     @contextmanager
     def _before_failing(self, export: SubmittedExport, store: ExportStateStore) -> Iterator[None]:
-        """Before the task fails while it waits, prepare what its next try does, or say it."""
+        """If the wait fails, prepare the next try, or log what it will do."""
         try:
             yield
         except CruxExportFailedError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from airflow_provider_crux.api.orders import describe
@@ -28,22 +28,27 @@ def none_if_unset(value: Any) -> Any:
 def choice_problems(values: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return a sentence for each argument whose value is not one of its choices."""
     return [
-        f"{name}: {describe(values[name])} is unknown; use {' or '.join(map(repr, allowed))}"
+        f"{name}: {describe(values[name])} is invalid; use {' or '.join(map(repr, allowed))}"
         for name, allowed in choices.items()
         if values[name] not in allowed
     ]
 
 
-# The arguments that are no texts.
-_LITERALS: Final = ("start", "limit", "sort", "line_item_status")
+# How the arguments that are no texts are read in a rendered text.
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "start": int,
+    "limit": int,
+    "sort": ast.literal_eval,
+    "line_item_status": ast.literal_eval,
+}
 
 
-def _parse_literal(value: Any) -> Any:
+def _parse(name: str, value: Any) -> Any:
     """Return the number, list or mapping in a rendered text; the rules of the request report everything else."""
-    if not isinstance(value, str):
+    if name not in _PARSERS or not isinstance(value, str):
         return value
     try:
-        return ast.literal_eval(value.strip())
+        return _PARSERS[name](value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return value
 
@@ -51,8 +56,4 @@ def _parse_literal(value: Any) -> Any:
 def coerce_rendered(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that are set, with the types they had before a template made texts of them."""
     values = {name: none_if_unset(value) for name, value in arguments.items()}
-    return {
-        name: _parse_literal(value) if name in _LITERALS else value
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: _parse(name, value) for name, value in values.items() if value is not None}

@@ -2,7 +2,8 @@
 What a task remembers across its tries: the export it requested, so that no try requests a second one.
 
 Before the request the task saves an *intent*, and after the response the export. So a try that finds an intent knows
-that an earlier try may have requested an export, however that try ended.
+that an earlier try may have requested an export, however that try ended. The record is the JSON form of
+:class:`~airflow_provider_crux.api.exports.SubmittedExport`: UUID, request, connection and both times.
 
 Airflow 3.3 keeps the record in its task state store, which outlives the task's process, its supervisor and a deferral.
 Earlier versions keep it in an Airflow Variable of the task instance's own. Neither accepts anything of a try that
@@ -73,7 +74,7 @@ class ExportStateStore:
         """
         Return what earlier tries left: an export, or an intent if no try knows the response.
 
-        :return: ``None`` if there surely is nothing, or a person has cleared the task after its record was settled.
+        :return: ``None`` if there is certainly nothing, or a person has cleared the task after its record was settled.
         :raises AirflowException: if the record cannot be read, or is not one of this provider.
         """
         if self._store is None:
@@ -109,7 +110,7 @@ class ExportStateStore:
             ) from error
 
     def discard_intent(self) -> None:
-        """Take the intent of this try back, because the request was certainly not processed."""
+        """Discard the intent of this try, because the request was certainly not processed."""
         if self._store is None:
             return
         try:
@@ -128,7 +129,7 @@ class ExportStateStore:
 
     def settle(self, earlier: SubmittedExport | Intent) -> None:
         """Save that the task requests an export after a Clear: it is done, or fails and asks a person to check."""
-        consequence = f"If this task is cleared, it requests no other export, because its record still holds {earlier}"
+        consequence = f"If this task is cleared, it treats {earlier} like that of a try that was killed"
         self._save_or_warn(earlier, consequence, settled=True)
 
     def _save_or_warn(self, earlier: SubmittedExport | Intent, consequence: str, *, settled: bool = False) -> None:

@@ -148,7 +148,7 @@ def interval_problems(ends: Mapping[str, object], lookback: object) -> list[str]
     """Return what is wrong with the arguments of an interval, as far as they are known when a DAG is parsed."""
     problems = []
     if lookback is not None and not (isinstance(lookback, timedelta) and lookback > timedelta(0)):
-        problems.append(f"lookback: {lookback!r} is not a length of time; use a timedelta above 0")
+        problems.append(f"lookback: {lookback!r} is not a timedelta above 0; use one, for example timedelta(days=3)")
     try:
         instants = [parse_instant(name, value) for name, value in ends.items()]
         if len(instants) == 2:

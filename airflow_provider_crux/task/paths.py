@@ -63,7 +63,8 @@ def _text(path: str, name: str, spec: str, value: Any) -> str:
     if value is None:
         raise CruxInvalidRequestError(
             f"path: {path!r} contains {{{name}}}, but the interval of the export is unknown; pass "
-            "export.output of the CruxOrdersExportOperator that requests it as export_uuid, and let that push XComs"
+            "export.output of the CruxOrdersExportOperator that requests it as export_uuid, and leave its do_xcom_push "
+            "on, or use {export_uuid} in the path"
         )
     if isinstance(value, datetime):
         return value.strftime(spec or _DEFAULT_FORMAT)

@@ -1,4 +1,4 @@
-"""Requests the export of a task once, whatever ends its tries: resumes an earlier one, or saves an intent first."""
+"""Requests a task's export once, however its tries end: resumes an earlier one, or saves an intent first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExportSubmission:
     """
     The request of one try. It alone decides what the record of an earlier try means.
 
-    With ``at_most_one`` only a person may have a second export requested, by clearing the task.
+    With ``at_most_one`` only a person can cause a second request, by clearing the task.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ExportSubmission:
             )
 
     def submit(self) -> SubmittedExport:
-        """Request an export, so that the next try knows of it, whatever ends this one."""
+        """Request an export, and record it so that the next try can resume it."""
         self._log_request()
         try:
             export = self._hook.submit_export(self._request, before_sending=self._save_intent)
@@ -136,7 +136,7 @@ class ExportSubmission:
         self._store.save_intent(self._intent)
 
     def _problem(self, export: SubmittedExport) -> tuple[CruxError, str] | None:
-        """Return why an earlier export is of no use, as an error and in words for the log; ``None`` if it is of use."""
+        """Return why an earlier export cannot be reused, as an error and in words for the log; ``None`` if it can."""
         if (export.crux_conn_id, export.request) != (self._hook.crux_conn_id, self._request):
             return request_changed(export.export_uuid), "has other filters, another interval or another connection"
         outcome = self._hook.poll_export(export.export_uuid)

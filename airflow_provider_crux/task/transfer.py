@@ -78,7 +78,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             return self._transfer(context, export, target)
         except UnusableFileError as error:
             raise CruxInvalidResponseError(
-                f"The file of the export is not as published: {error}. {self._advice()}"
+                f"The file of the export cannot be used: {error}. {self._advice()}"
             ) from error
 
     def execute(self, context: Context) -> str:
@@ -130,7 +130,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             yield chunk
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
-        """Return what the task that requested the export pushed about it; of a bare UUID, nothing else is known."""
+        """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""
         return submitted_export(
             context,
             self.export_uuid,

@@ -49,7 +49,7 @@ class VariableRecord:
         self.key = variable_key(self._task_instance)
 
     def get(self, _: str) -> Any:
-        """Return the record, or ``None`` if there surely is none; raise an error if nobody can know."""
+        """Return the record, or ``None`` if there is certainly none; raise an error if nobody can know."""
         text = _read_variable(self.key)
         if text is None and not _AIRFLOW_2 and self._task_instance.try_number > 1:
             # The API server of Airflow 3.0 to 3.2 says "not found" even if it cannot read its database.

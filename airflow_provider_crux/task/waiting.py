@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_provider_crux.api.errors import export_failed, trigger_poll_error
-from airflow_provider_crux.api.polling import POLL_INTERVAL, ExportPoller, WaitOutcome, outcome_from_event
+from airflow_provider_crux.api.polling import POLL_INTERVAL, ExportPoller, WaitOutcome, longest_wait, outcome_from_event
 from airflow_provider_crux.api.retries import RETRY_BUDGET
 from airflow_provider_crux.exceptions import CruxExportTimeoutError
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -53,7 +53,7 @@ class ExportWaitMixin(_Operator):
         from airflow_provider_crux.triggers.exports import CruxExportTrigger
 
         now = datetime.now(UTC)
-        deadline = poller.deadline or now + timedelta(seconds=self.timeout)
+        deadline = poller.deadline or now + longest_wait(self.timeout)
         backstop = max(timedelta(0), deadline - now) + BACKSTOP_MARGIN
         self.defer(
             trigger=CruxExportTrigger(

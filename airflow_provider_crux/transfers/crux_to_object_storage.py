@@ -71,9 +71,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
     "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``; the interval is ``None`` if it is unknown.
 
-    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. Of a bare
-        UUID, from another DAG or system, neither interval, filters nor time of the request are known: placeholders of
-        the interval fail, its columns are empty, and a manifest covers no time. Templated.
+    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
+        bare UUID, from another DAG or system, the interval, the filters and the time of the request are unknown:
+        placeholders of the interval fail, its columns are empty, and a manifest covers no time. Templated.
     :param path: the target: ``file:///...``, ``s3://conn_id@bucket/key``, ``gs://...``, or an ``ObjectStoragePath``,
         which has no placeholders. Templated.
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
@@ -84,8 +84,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
     :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
         :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the connection's extra
-        ``hash_key``. Both drop columns that are not published.
-    :param on_unknown_column: ``keep`` (the default) stores a column that is not published, as text, with a warning;
+        ``hash_key``. Both drop unknown columns.
+    :param on_unknown_column: ``keep`` (the default) stores an unknown column, as text, with a warning;
         ``fail`` fails the task before anything is stored.
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
         ``crux_interval_end``, which Parquet always has; default False.

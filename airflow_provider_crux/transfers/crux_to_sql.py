@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT
@@ -46,8 +46,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
     "interval_end": ..., "rows": ..., "inserted": ..., "updated": ..., "unchanged": ...}``.
 
-    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. When a
-        bare UUID, from another DAG or system, was requested is unknown: the task fails before it downloads anything.
+    :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
+        bare UUID, from another DAG or system, the time of the request is unknown, so the task fails before it downloads
+        anything.
         Templated.
     :param conn_id: id of the database's connection. Templated.
     :param table: the table, with a schema or without: letters, digits and ``_``. The schema must exist. Templated.
@@ -56,8 +57,8 @@ class CruxExportToSqlOperator(ExportTransferOperator):
     :param create_table: whether to create the table, and to add columns that it lacks; default True.
     :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
         :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the Crux connection's extra
-        ``hash_key``. Both drop columns that are not published.
-    :param on_unknown_column: ``keep`` (the default) loads a column that is not published, as text, with a warning;
+        ``hash_key``. Both drop unknown columns.
+    :param on_unknown_column: ``keep`` (the default) loads an unknown column, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
@@ -108,7 +109,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if submitted.requested_at is None:
             raise CruxInvalidRequestError(
                 f"export_uuid: it is unknown when export {self.export_uuid} was requested; pass "
-                "export.output of the CruxOrdersExportOperator that requests it, and let that push XComs"
+                "export.output of the CruxOrdersExportOperator that requests it, and leave its do_xcom_push on"
             )
         return submitted, sql_hook, sql_table
 
@@ -151,7 +152,12 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
 
     def _sql_hook(self) -> DbApiHook:
-        connection = BaseHook.get_connection(self.conn_id)
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException as error:
+            raise CruxInvalidRequestError(
+                f"conn_id: connection {self.conn_id!r} does not exist; create it, or correct conn_id"
+            ) from error
         try:
             # of any type: table_class() says which can be used
             return connection.get_hook()  # type: ignore[no-untyped-call, no-any-return]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_crux.api.polling import ExportPoller, PollAgain, WaitOutcome, event_payload
+from airflow_provider_crux.api.polling import ExportPoller, PollAgain, WaitOutcome, event_payload, longest_wait
 from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxExportTimeoutError
 
 if TYPE_CHECKING:
@@ -92,15 +92,16 @@ class CruxExportTrigger(BaseTrigger):
         # here, so that parsing a DAG file does not import aiohttp
         from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
 
+        now = datetime.now(UTC)
         poller = ExportPoller(
             self.export_uuid,
             datetime.fromtimestamp(self.accepted_at, UTC),
-            datetime.fromtimestamp(self.deadline, UTC),
+            now + longest_wait(self.deadline - now.timestamp()),
             self.poll_interval,
             None if self.first_poll_at is None else datetime.fromtimestamp(self.first_poll_at, UTC),
         )
         async with CruxAsyncHook(self.crux_conn_id) as hook:
-            result: Export | PollAgain = poller.first_delay(datetime.now(UTC))
+            result: Export | PollAgain = poller.first_delay(now)
             while isinstance(result, PollAgain):
                 await asyncio.sleep(result.delay)
                 result = await hook.poll(poller)

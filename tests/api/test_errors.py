@@ -13,13 +13,13 @@ from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import (
     DOWNLOAD,
-    GET_EXPORT,
     REQUEST_EXPORT,
     Action,
     ApiResponse,
 )
 from airflow_provider_crux.api.settings import connection_name
 
+GET_EXPORT = Action("get the status of the export")
 SECRET = "hunter2hunter2"
 CRUX = Peer(connection_name("crux_eu"))
 FILE_HOST = Peer(connection_name("crux_eu"), file_host="files.example:443")

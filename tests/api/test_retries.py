@@ -8,7 +8,6 @@ from airflow_provider_crux.api import errors
 from airflow_provider_crux.api.errors import Peer
 from airflow_provider_crux.api.requests import (
     DOWNLOAD,
-    GET_EXPORT,
     REQUEST_EXPORT,
     Action,
     ApiResponse,
@@ -16,6 +15,7 @@ from airflow_provider_crux.api.requests import (
 from airflow_provider_crux.api.retries import Retries, unwrap
 from airflow_provider_crux.exceptions import CruxAmbiguousError, CruxError, CruxTransientError, CruxUnavailableError
 
+GET_EXPORT = Action("get the status of the export")
 PEER = Peer("connection 'crux_default'")
 
 

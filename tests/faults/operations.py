@@ -88,11 +88,11 @@ class Operation:
 
 OPERATIONS: Final = (
     Operation("export", "requests", "request an export of orders", EXPORT_PATH, _export, UUID, TOKEN_CREDENTIALS),
-    Operation("poll", "requests", "get the status of the export", POLL_PATH, _poll, "completed", TOKEN_CREDENTIALS),
+    Operation("poll", "requests", f"get the status of export {UUID}", POLL_PATH, _poll, "completed", TOKEN_CREDENTIALS),
     Operation(
         "poll",
         "aiohttp",
-        "get the status of the export",
+        f"get the status of export {UUID}",
         POLL_PATH,
         _poll_in_triggerer,
         "completed",

@@ -125,7 +125,12 @@ STATUSES = ["rejected", "allocated"]
         ({"sort": SORT}, {"sort": {"key": "date", "dir": "desc"}}),
         ({"line_item_status": STATUSES}, {"line_item_status": STATUSES[::-1]}),
         ({"line_item_status": STATUSES}, {"line_item_status": tuple(STATUSES), "status_conjunction": "or"}),
-        ({"start": 2, "limit": 9, "sort": SORT}, {"limit": 9, "sort": SORT, "start": 2}),
+        ({"start": 2, "limit": 9}, {"limit": 9, "start": 2}),
+        ({"sort": SORT}, {}),
+        (
+            {"line_item_status": ["rejected"], "status_conjunction": "only"},
+            {"line_item_status": ["rejected"], "status_conjunction": "all"},
+        ),
     ],
 )
 def test_equal_filters_written_differently_are_the_same(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -138,9 +143,6 @@ DIFFERENT = [
     {"limit": 0},
     {"limit": 9},
     {"start": 1, "limit": 9},
-    {"sort": SORT},
-    {"sort": SORT | {"dir": "asc"}},
-    {"sort": SORT | {"key": "total"}},
     *({"line_item_status": [status]} for status in LINE_ITEM_STATUSES),
     {"line_item_status": STATUSES},
     {"line_item_status": STATUSES, "status_conjunction": "and"},

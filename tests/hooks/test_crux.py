@@ -345,6 +345,15 @@ def test_unusable_proxy_of_the_environment_names_the_connection(connect, monkeyp
         assert server.connections == 0
 
 
+@pytest.mark.parametrize("timeout", [1e15, float("inf")])
+def test_a_wait_of_any_length_and_a_time_without_a_zone_are_accepted(hook: CruxHook, requests_mock, timeout) -> None:
+    done = {"uuid": UUID, "status": "completed", "url": "https://files.example/orders.csv"}
+    requests_mock.get(POLL, [{"status_code": 404}, {"json": done}])
+    accepted_at = datetime.now()  # noqa: DTZ005 - local time
+    export = hook.wait_for_export(UUID, poll_interval=0.001, timeout=timeout, accepted_at=accepted_at)
+    assert export.url == done["url"]
+
+
 def test_wait_logs_warnings(hook: CruxHook, requests_mock, monkeypatch) -> None:
     done = {"uuid": UUID, "status": "completed", "url": "https://files.example/orders.csv"}
     requests_mock.get(POLL, [{"status_code": 404}, {"json": done}])

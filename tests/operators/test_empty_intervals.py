@@ -60,7 +60,7 @@ def test_intervals_without_orders_are_counted_and_not_returned(held_sandbox: San
 
 def test_an_interval_without_orders_is_no_gap(held_sandbox: Sandbox, folder: Lake, find) -> None:
     folder.store(*ORDERS[0], host=held_sandbox.url.removeprefix("http://"))
-    with pytest.raises(AirflowFailException, match=r"^1 gap below .*/lake': 2017-01-07T00:00:00\+00:00 to .*01-08"):
+    with pytest.raises(AirflowFailException, match=r"^1 gap in .*/lake': 2017-01-07T00:00:00\+00:00 to .*01-08"):
         find(fail_on_gap=True)
     folder.store(*ORDERS[1], host=held_sandbox.url.removeprefix("http://"))
     gaps, coverage = find(fail_on_gap=True)

@@ -542,7 +542,7 @@ def test_a_value_that_a_template_rendered_as_text_is_sent_with_its_type(
         ({"interval_start": "yesterday"}, "interval_start: str 'yesterday'"),
         ({"interval_start": "2026-01-02", "interval_end": "2026-01-01"}, "reversed"),
         ({"crux_conn_id": ""}, "crux_conn_id"),
-        ({"on_ambiguous": "never"}, "on_ambiguous: str 'never' is unknown; use 'retry' or 'fail'"),
+        ({"on_ambiguous": "never"}, "on_ambiguous: str 'never' is invalid; use 'retry' or 'fail'"),
         ({"on_ambiguous": None}, "on_ambiguous: None"),
         ({"start": "9" * 5000}, "start: str '999"),
         ({"sort": Sort("date", "up")}, "sort: dir str 'up'"),

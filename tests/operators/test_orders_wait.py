@@ -17,7 +17,7 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.sandbox.state import SandboxSettings
-from tests.operators.task_instance import BODY, WAIT, Task, make_operator
+from tests.operators.task_instance import BODY, WAIT, ReadOnlyStore, Task, make_operator
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
@@ -71,6 +71,18 @@ def test_dag_test_resumes_the_task_with_the_event_alone(held_sandbox: Sandbox, a
     assert pushed["requested_at"] == deferral.kwargs["export"]["requested_at"]
     with pytest.raises(AirflowFailException, match="not a UUID"):
         any_task.resume_in_dag_test(deferral, state="done")
+
+
+def test_dag_test_resumes_although_the_export_could_not_be_saved_and_a_retry_resumes_too(
+    held_sandbox: Sandbox, make_context
+) -> None:
+    store = ReadOnlyStore(writes=1)  # the intent
+    task = Task(make_context, store)
+    deferral = task.defer()
+    store.writes = 9
+    task.resume_in_dag_test(deferral, export_uuid=held_sandbox.exports[0], state="done")
+    assert task.pushed["export_interval"]["requested_at"] is not None
+    assert [task.run()] == held_sandbox.exports
 
 
 def test_dag_test_does_not_know_when_an_export_was_requested_if_the_task_is_not_durable(

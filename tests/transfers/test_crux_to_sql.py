@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     Asset,
     TaskDeferred,
@@ -144,9 +143,9 @@ def test_a_mapped_upstream_task_is_searched_for_the_export(loading: Loading, dat
         ({"key": "line_item_uuid"}, "key: str 'line_item_uuid' is not a sequence"),
         ({"key": ("a", "a")}, "key: .*is not a sequence of different"),
         ({"key": ('a" OR 1=1',)}, "key: .*is not a sequence of different"),
-        ({"personal_data": "mask"}, "personal_data: str 'mask' is unknown; use 'keep' or 'drop' or 'hash'"),
+        ({"personal_data": "mask"}, "personal_data: str 'mask' is invalid; use 'keep' or 'drop' or 'hash'"),
         ({"on_unknown_column": None}, "on_unknown_column: .*use 'keep' or 'fail'"),
-        ({"create_table": "no"}, "create_table: str 'no' is unknown"),
+        ({"create_table": "no"}, "create_table: str 'no' is invalid"),
         ({"poll_interval": -1}, "poll_interval: -1 is not"),
     ],
 )
@@ -224,6 +223,6 @@ def test_a_connection_that_is_missing_or_has_no_provider_is_an_error_that_names_
         connect(conn_id, **fields)
     uuid = loading.export()
     context = loading.new_context(loading.interval(uuid))
-    with pytest.raises(AirflowException, match=conn_id):
+    with pytest.raises(AirflowFailException, match=f"conn_id: connection {conn_id!r} "):
         loading.operator(uuid, conn_id=conn_id).execute(context)
     assert loading.sandbox.requests == []

@@ -39,7 +39,7 @@ def test_a_value_that_is_unknown_is_named_with_a_remedy(name: str, value: Any) -
     with pytest.raises(CruxInvalidRequestError) as error:
         parse(**{name: value})
     type_name = type(value).__name__
-    assert f"Task 'store': {name}: {type_name} {value!r} is unknown; {REMEDIES[name]}" in str(error.value)
+    assert f"Task 'store': {name}: {type_name} {value!r} is invalid; {REMEDIES[name]}" in str(error.value)
 
 
 def test_every_fault_is_named_at_once() -> None:

@@ -153,7 +153,7 @@ def test_an_unknown_column_can_fail_the_task(transfer: Transfer, arguments: dict
 def test_a_header_that_does_not_fit_fails_the_task(
     transfer: Transfer, arguments: dict[str, Any], columns: list[str], problem: str
 ) -> None:
-    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: .*{problem}"):
+    with pytest.raises(AirflowFailException, match=f"The file of the export cannot be used: .*{problem}"):
         transfer.run(csv_file({}, columns=columns), **arguments)
     assert transfer.names == []
 

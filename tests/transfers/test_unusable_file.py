@@ -38,7 +38,7 @@ def test_the_advice_of_a_task_that_converts_leads_to_the_file_as_it_is(
     with pytest.raises(AirflowFailException, match="column 'quantity' is missing") as error:
         transfer.run(INCOMPLETE, **arguments)
     message = str(error.value)
-    assert message.startswith("The file of the export is not as published: ")
+    assert message.startswith("The file of the export cannot be used: ")
     assert message.endswith(f". Nothing was stored. To store the file as it is, use {advice}")
     assert transfer.names == []
     changes = {name: ast.literal_eval(value) for name, value in ADVICE.findall(advice)}
@@ -56,7 +56,7 @@ def test_the_advice_of_a_task_that_converts_leads_to_the_file_as_it_is(
     ids=["column", "value", "row", "key"],
 )
 def test_a_task_that_loads_a_table_advises_another_task(loading: Loading, body: bytes, problem: str) -> None:
-    with pytest.raises(AirflowFailException, match=f"The file of the export is not as published: {problem}") as error:
+    with pytest.raises(AirflowFailException, match=f"The file of the export cannot be used: {problem}") as error:
         loading.run(body)
     message = str(error.value)
     assert message.endswith(". Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator")

@@ -83,6 +83,16 @@ def test_the_trigger_fires_once_when_the_export_is_done(held_sandbox: Sandbox, e
     assert len(statuses_of_polls(held_sandbox)) > 3
 
 
+@pytest.mark.parametrize("timeout", [1e15, float("inf")])
+def test_a_deadline_after_the_last_instant_of_all_is_one_after_a_year(
+    held_sandbox: Sandbox, export_uuid: str, timeout: float
+) -> None:
+    trigger = make_trigger(export_uuid, timeout=timeout)
+    assert run_with_action(held_sandbox, trigger, 1, held_sandbox.finish_export, export_uuid) == [
+        event(trigger, "done")
+    ]
+
+
 def test_the_trigger_fires_once_when_the_export_failed(held_sandbox: Sandbox, export_uuid: str) -> None:
     trigger = make_trigger(export_uuid)
     payloads = run_with_action(held_sandbox, trigger, 1, held_sandbox.fail_export, export_uuid)
