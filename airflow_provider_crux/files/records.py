@@ -100,10 +100,10 @@ def _ended_lines(text: bytes) -> int:
 
 class RecordBlocks:
     """
-    Cut a CSV file into blocks of whole records, for a parser that gets the blocks one by one.
+    Cut a CSV file into blocks of whole records for a parser.
 
-    A record that never ends must not fill the memory: one longer than :data:`MAX_RECORD_BYTES` is an error, unless it
-    is not longer by more than a chunk.
+    A record that never ends must not fill the memory: one that is longer than :data:`MAX_RECORD_BYTES` by more than a
+    chunk is an error.
     """
 
     def __init__(self) -> None:
@@ -117,11 +117,7 @@ class RecordBlocks:
         return self._counter.rows
 
     def split(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """
-        Yield the whole file in blocks.
-
-        :raises UnusableFileError: if a record is too long.
-        """
+        """Yield the whole file in blocks; raise UnusableFileError if a record is too long."""
         for chunk in chunks:
             if block := self.feed(chunk):
                 yield block
@@ -129,17 +125,18 @@ class RecordBlocks:
             yield block
 
     def feed(self, chunk: bytes) -> bytes:
-        """
-        Return the next block; nothing while it is small.
-
-        :raises UnusableFileError: if a record is too long.
-        """
+        """Return the next block; nothing while it is small. Raise UnusableFileError if a record is too long."""
         if ended := self._count(chunk):
             self._complete = len(self._pending) + ended
         self._pending += chunk
         if len(self._pending) - self._complete > MAX_RECORD_BYTES:
             raise UnusableFileError(f"row {self.rows} is longer than {MAX_RECORD_BYTES} bytes")
-        return self._take(self._complete) if self._complete > MAX_RECORD_BYTES / 2 else b""
+        if self._complete <= MAX_RECORD_BYTES / 2:
+            return b""
+        block = bytes(self._pending[: self._complete])
+        del self._pending[: self._complete]
+        self._complete = 0
+        return block
 
     def skip(self, chunk: bytes) -> None:
         """Only count the records in the next chunk: no more blocks are needed."""
@@ -147,13 +144,7 @@ class RecordBlocks:
 
     def rest(self) -> bytes:
         """Return what is left when the file has ended."""
-        return self._take(len(self._pending))
-
-    def _take(self, length: int) -> bytes:
-        block = bytes(self._pending[:length])
-        del self._pending[:length]
-        self._complete = 0
-        return block
+        return bytes(self._pending)
 
     def _count(self, chunk: bytes) -> int:
         """Count the records in a chunk, and return where the last one ends; 0 if none does."""

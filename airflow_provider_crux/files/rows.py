@@ -53,12 +53,8 @@ class TypedRows:
     """
     The rows of a file, read once.
 
-    :param chunks: the bytes of the CSV file.
-    :param plan: the columns.
     :param constants: columns to add at the end, with the one value of each.
-    :param hash_key: key of the hashes; only needed if a column is hashed.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
-    :param count_orders: whether to count the distinct orders.
     :ivar rows: rows so far.
     """
 

@@ -197,20 +197,10 @@ class SqlTable(ABC):
         )
 
 
-class Batches:
-    """The rows of an export in batches; it keeps the error that ends them."""
-
-    def __init__(self, rows: TypedRows) -> None:
-        self._rows = rows
-        self.error: BaseException | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            for table in self._rows:
-                yield from table.to_batches(max_chunksize=BATCH_ROWS)
-        except BaseException as error:
-            self.error = error
-            raise
+def batches(rows: TypedRows) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of an export in batches."""
+    for table in rows:
+        yield from table.to_batches(max_chunksize=BATCH_ROWS)
 
 
 def _quote(hook: DbApiHook, name: str) -> str:

@@ -13,7 +13,7 @@ import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows, each_once
-from airflow_provider_crux.tables.base import Batches, SqlTable, database_error, scalar
+from airflow_provider_crux.tables.base import SqlTable, batches, database_error, scalar
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -39,18 +39,18 @@ class PostgresTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
-        source = Batches(rows)
-        blocks = map(_as_csv, source)
+        blocks = map(_as_csv, batches(rows))
+        if not hasattr(cursor, "copy_expert"):  # psycopg 3
+            with cursor.copy(sql) as copy:
+                for block in blocks:
+                    copy.write(block)
+            return
+        reader = _BlockReader(blocks)
         try:
-            if hasattr(cursor, "copy_expert"):  # psycopg2
-                cursor.copy_expert(sql, io.BufferedReader(_BlockReader(blocks)), size=_COPY_BYTES)
-            else:
-                with cursor.copy(sql) as copy:
-                    for block in blocks:
-                        copy.write(block)
+            cursor.copy_expert(sql, io.BufferedReader(reader), size=_COPY_BYTES)
         except Exception:
-            if source.error is not None:  # psycopg2 raises one of its own instead
-                raise source.error from None
+            if reader.error is not None:  # psycopg2 raises one of its own instead
+                raise reader.error from None
             raise
 
     def _lock(self, cursor: Any) -> None:
@@ -107,11 +107,12 @@ class PostgresTable(SqlTable):
 
 
 class _BlockReader(io.RawIOBase):
-    """Let psycopg2 read blocks of bytes like a file."""
+    """Let psycopg2 read blocks of bytes like a file; it keeps the error that ends them."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = filter(None, blocks)
         self._rest = b""
+        self.error: BaseException | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -120,7 +121,11 @@ class _BlockReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Read some bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
-        content = self._rest or next(self._blocks, b"")
+        try:
+            content = self._rest or next(self._blocks, b"")
+        except BaseException as error:
+            self.error = error
+            raise
         count = min(len(view), len(content))
         view[:count], self._rest = content[:count], content[count:]
         return count

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows
-from airflow_provider_crux.tables.base import Batches, SqlTable
+from airflow_provider_crux.tables.base import SqlTable, batches
 
 
 class SqliteTable(SqlTable):
@@ -27,7 +27,7 @@ class SqliteTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         marks = ", ".join("?" for _ in self._columns)
-        for batch in Batches(rows):
+        for batch in batches(rows):
             values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
             cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
 

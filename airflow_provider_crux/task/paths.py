@@ -45,8 +45,6 @@ def fill_placeholders(path: str, values: Mapping[str, Any]) -> str:
     ``dag_id`` and ``run_id`` are made safe: a character other than an ASCII letter, a digit, ``_``, ``.``, ``=`` and
     ``-`` becomes ``_``, as does a full stop at the beginning.
 
-    :param path: the path, after Jinja.
-    :param values: by placeholder; ``None`` is unknown.
     :raises CruxInvalidRequestError: if a placeholder is invalid, or its value unknown.
     """
     if problems := list(_problems(path)):
@@ -108,11 +106,7 @@ def folder_problems(path: object) -> list[str]:
 
 
 def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
-    """
-    Return a path of Airflow's object storage.
-
-    :raises CruxInvalidRequestError: if it is not set, or no installed provider knows its scheme.
-    """
+    """Return a path of Airflow's object storage; raise CruxInvalidRequestError if it cannot be opened."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     if none_if_unset(path) is None:

@@ -77,19 +77,11 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         try:
             return self._transfer(context, export, target)
         except UnusableFileError as error:
-            raise CruxInvalidResponseError(
-                f"The file of the export cannot be used: {error}. {self._advice()}"
-            ) from error
+            message = f"The file of the export cannot be used: {error}. {self._advice()}"
+            raise CruxInvalidResponseError(message) from error
 
     def execute(self, context: Context) -> str:
-        """
-        Wait for the export and transfer its file.
-
-        :return: the target.
-        :raises AirflowFailException: if the export failed, and for every other non-retryable error.
-        :raises CruxExportTimeoutError: if the export is not done in time; a retry waits again.
-        :raises CruxTransientError: if Crux Connect or the storage of its files cannot respond.
-        """
+        """Wait for the export and transfer its file. Each class says what this returns and raises."""
         with fail_without_retry(CruxPermanentError, CruxExportFailedError):
             self._check_hash_key()
             target = self._check_target(context)
@@ -131,13 +123,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
         """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""
-        return submitted_export(
-            context,
-            self.export_uuid,
-            task_id=self.task_id,
-            sources=self._source_task_ids,
-            upstream=self.upstream_task_ids,
-        )
+        sources, upstream = self._source_task_ids, self.upstream_task_ids
+        return submitted_export(context, self.export_uuid, task_id=self.task_id, sources=sources, upstream=upstream)
 
     def _publish(
         self, context: Context, submitted: SubmittedExport, key: str, result: Mapping[str, Any], metadata: Sequence[str]

@@ -54,8 +54,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     whatever happens, ``path`` contains the whole file, or what it contained before. The task requests no export, so no
     retry of it leads to an e-mail.
 
-    By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark, one
-    row for each line item.
+    By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark and
+    one row for each line item.
 
     .. note:: The file contains names, phone numbers and addresses of people. Whoever can read ``path`` can read those,
         unless ``personal_data`` drops or hashes them.
@@ -167,8 +167,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
 
     def _transfer(self, context: Context, export: Export, target: ObjectStoragePath) -> str:
         options = self._options
-        has_assets = any(isinstance(outlet, Asset) for outlet in self.outlets)
-        needs_record = self.manifest or options.converts or has_assets
+        needs_record = self.manifest or options.converts or any(isinstance(outlet, Asset) for outlet in self.outlets)
         submitted = self._submitted_export(context) if needs_record else SubmittedExport(export.uuid, None, None)
         with self.hook.open_file(export) as chunks:
             stored = store(
