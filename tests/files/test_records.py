@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files.records import RecordCounter, has_csv_header
+from airflow_provider_crux.files import records
+from airflow_provider_crux.files.records import RecordBlocks, RecordCounter, has_csv_header
 
 
 def count_records(*chunks: bytes) -> int:
@@ -92,6 +93,27 @@ def test_a_file_without_any_quotes_is_counted_too(table, places) -> None:
 )
 def test_invalid_csv_is_counted_as_the_csv_module_reads_it(content: bytes, places: list[int]) -> None:
     assert count_records(*split_at(content, places)) == count_with_csv_module(content)
+
+
+@given(
+    table=st.lists(
+        st.lists(st.text('ab,"\r\n \N{SNOWMAN}', max_size=8), min_size=2, max_size=3), min_size=1, max_size=8
+    ),
+    line_end=st.sampled_from(["\r\n", "\n", "\r"]),
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    places=st.lists(st.integers(0, 400), max_size=12),
+)
+def test_a_block_ends_where_a_record_ends(table, line_end: str, mark: bytes, places: list[int]) -> None:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator=line_end).writerows(table)
+    content = mark + text.getvalue().encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "MAX_RECORD_BYTES", 120)  # the longest record of these tables
+        patch.setattr(records, "_TAILS", (4, 16))
+        blocks = list(RecordBlocks().split(split_at(content, places)))
+    assert b"".join(blocks) == content
+    rows = [row for block in blocks for row in csv.reader(io.StringIO(block.decode("utf-8-sig"), newline="")) if row]
+    assert rows == table
 
 
 @given(st.lists(st.binary(max_size=20)))
