@@ -245,6 +245,13 @@ def test_ca_bundle_without_certificates_sends_nothing(connect, requests_mock, tm
     assert requests_mock.call_count == 0
 
 
+def test_ca_bundle_may_be_a_folder(connect, requests_mock, tmp_path: Path) -> None:
+    connect(password=TOKEN, extra={"ca_bundle": str(tmp_path)})
+    requests_mock.post(EXPORT, json={"uuid": UUID})
+    CruxHook().export_orders(REQUEST)
+    assert requests_mock.last_request.verify == str(tmp_path)
+
+
 def test_connection_takes_precedence_over_the_environment(connect, requests_mock, monkeypatch) -> None:
     bundle = requests.certs.where()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/other.pem")

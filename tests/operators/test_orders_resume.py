@@ -338,3 +338,12 @@ def test_the_record_contains_no_secret(held_sandbox: Sandbox, task: Task) -> Non
     ]
     assert record["export_uuid"] == uuid
     assert held_sandbox.settings.token not in str(record)
+
+
+def test_without_a_record_a_rejected_request_leaves_nothing_to_take_back(
+    held_sandbox: Sandbox, task_without_store: Task
+) -> None:
+    held_sandbox.respond_next("/api/orders/export/", status=403)
+    with pytest.raises(AirflowFailException, match="HTTP 403"):
+        task_without_store.run(durable=False)
+    assert task_without_store.run(durable=False) == held_sandbox.exports[0]

@@ -10,9 +10,10 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
+from upath import UPath
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.task.paths import fill_placeholders
+from airflow_provider_crux.task.paths import file_sizes, fill_placeholders
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.transfers.transfer import (
     INTERVAL,
@@ -208,3 +209,18 @@ def test_a_deferred_task_stores_at_the_path_of_its_placeholders(transfer: Transf
     operator.upstream_task_ids.add("export")
     resume(operator, transfer.context_with(transfer.interval), export_uuid=transfer.export_uuid, state="done")
     assert stored_names(tmp_path) == ["2026-01-04.csv"]
+
+
+def test_a_file_system_of_another_kind_is_listed_folder_by_folder() -> None:
+    folder = UPath("memory:///lake_of_paths")
+    assert file_sizes(folder) == {}
+    (folder / "dt=1" / "hour=2").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"1")
+    (folder / "dt=1" / "hour=2" / "b.csv").write_bytes(b"22")
+    try:
+        sizes = {name.rpartition("lake_of_paths/")[2]: size for name, size in file_sizes(folder).items()}
+        assert sizes == {"a.csv": 1, "dt=1/hour=2/b.csv": 2}
+        with pytest.raises(CruxInvalidRequestError, match="is a file; use the folder"):
+            file_sizes(folder / "a.csv")
+    finally:
+        folder.fs.rm(folder.path, recursive=True)
