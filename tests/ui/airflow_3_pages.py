@@ -141,7 +141,9 @@ class RunPage:
 
     def text(self, key: str) -> str:
         """Return a text XCom, as the XCom page shows it."""
-        return self._xcom(key).inner_text().split("\n")[0]  # the next line is the copy button
+        cell = self._xcom(key)
+        expect(cell).to_contain_text(re.compile(r"\S"))  # it is empty until the page has fetched the value
+        return cell.inner_text().split("\n")[0]  # the next line is the copy button
 
     def expand(self, key: str) -> dict[str, Any]:
         """Expand an XCom that is an object, and return it as the XCom page shows it."""
