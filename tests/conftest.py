@@ -126,6 +126,11 @@ class FakeTaskInstance:
         self.try_number, self.max_tries = 1, 0
         self.__dict__ |= identity
 
+    @property
+    def task(self) -> object:
+        """The task, which Airflow 3.4 reads to find the XComs of another one."""
+        return dag_with_export().get_task("export")
+
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
