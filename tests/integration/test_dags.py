@@ -157,7 +157,7 @@ def test_the_backfill_example_requests_only_what_is_missing(
     assert len(files) == len(weeks) - 1
     (missing,) = [week for week in weeks if f"history/dt={week[0]}/000000.parquet" not in files]
     start, end = (f"{day}T00:00:00+00:00" for day in missing)
-    assert f"1 gap below '{tmp_path.as_uri()}/history/': {start} to {end}. Export" in logged() + caplog.text
+    assert f"1 gap in '{tmp_path.as_uri()}/history/': {start} to {end}. Export" in logged() + caplog.text
 
     assert load() == [missing]
     assert load() == []
