@@ -1,7 +1,8 @@
 """
 The columns of an export's file: the type, the meaning and the privacy of each, and what is stored of them.
 
-The file holds one row for each line item and no date, so three columns are added that say where a row comes from.
+Nobody has published which columns the file has. So the header of a file decides which of the known columns it has, and
+nothing is required. A file has no date of the order, so columns are added that say where a row comes from.
 """
 
 from __future__ import annotations
@@ -39,63 +40,105 @@ class Column:
     One column. Empty money and numbers are missing values; empty text stays empty text.
 
     It is ``personal`` if its values identify a person, directly or indirectly, or are free text in which people write
-    names.
+    names. ``lists`` names the published lists of columns that contain it.
     """
 
     name: str
     meaning: str
     type: ColumnType = ColumnType.TEXT
     personal: bool = False
+    lists: tuple[str, ...] = ()
 
 
 _MONEY: Final = ColumnType.MONEY
+_INTEGER: Final = ColumnType.INTEGER
+
+_SAMPLE: Final = ("2019",)
+_SAMPLES: Final = ("2019", "2019-page")
+_RETAILER: Final = ("2017-retailer",)
+_SUPPLIER: Final = ("2017-supplier",)
+_PACKAGES: Final = (*_RETAILER, *_SUPPLIER)
+_ALL: Final = (*_SAMPLES, *_PACKAGES)
 
 COLUMNS: Final = (
-    Column("retailer_po_number", "Purchase order number of the retailer"),
-    Column("order_uuid", "UUID of the order; groups the line items of one order"),
-    Column("supplier_org_uuid", "UUID of the supplier's organization"),
-    Column("requested_shipping_carrier", "Carrier that the retailer requested"),
-    Column("requested_shipping_method", "Shipping method that the retailer requested"),
-    Column("sku_id", "ID of the SKU"),
-    Column("sku_title_variants", "Title of the SKU, or its variants as text"),
-    Column("retailer_provided_sku_cost", "Cost of one piece, as the retailer gave it", _MONEY),
-    Column("line_item_uuid", "UUID of the line item; unique in the file"),
-    Column("line_item_special_instructions", "Instructions for the line item, free text", personal=True),
-    Column("quantity", "Ordered pieces", ColumnType.INTEGER),
-    Column("business_name", "Business to ship to", personal=True),
-    Column("name", "Person to ship to", personal=True),
-    Column("phone", "Phone number of the person", personal=True),
-    Column("address1", "First line of the address", personal=True),
-    Column("address2", "Second line of the address", personal=True),
-    Column("city", "City of the address"),
-    Column("state", "State or province of the address"),
-    Column("country", "Country of the address"),
-    Column("postal_code", "Postal code of the address", personal=True),
-    Column("estimated_shipping_cost", "Estimated cost of shipping", _MONEY),
-    Column("dropship_fee", "Drop-ship fee", _MONEY),
-    Column("per_order_fee", "Fee for each order", _MONEY),
-    Column("estimated_tax", "Estimated tax", _MONEY),
-    Column("retailer_provided_order_attributes", "Attributes of the order, JSON-like text", personal=True),
-    Column("retailer_provided_notes", "Notes of the retailer, free text", personal=True),
-    Column("retailer_provided_line_item_attributes", "Attributes of the line item, JSON-like text", personal=True),
+    Column("retailer_po_number", "Purchase order number of the retailer", lists=(*_SAMPLE, *_PACKAGES)),
+    Column("retailer_po", "Purchase order number of the retailer", lists=("2019-page",)),
+    Column("supplier_po_number", "Purchase order number of the supplier", lists=_SUPPLIER),
+    Column("order_uuid", "UUID of the order; groups the rows of one order", lists=_ALL),
+    Column("supplier_org_uuid", "UUID of the supplier's organization", lists=_SAMPLES),
+    Column("supplier", "Supplier of the line item", lists=_RETAILER),
+    Column("retailer_id", "ID of the retailer", lists=_SUPPLIER),
+    Column("requested_shipping_carrier", "Carrier that the retailer requested", lists=_ALL),
+    Column("requested_shipping_method", "Shipping method that the retailer requested", lists=_ALL),
+    Column("sku_id", "ID of the SKU", lists=_SAMPLES),
+    Column("sku", "SKU of the line item", lists=_PACKAGES),
+    Column("sku_title_variants", "Title of the SKU, or its variants as text", lists=_SAMPLES),
+    Column("retailer_provided_sku_cost", "Cost of one piece, as the retailer gave it", _MONEY, lists=_SAMPLES),
+    Column("price", "Price of one piece", _MONEY, lists=_PACKAGES),
+    Column("line_item_uuid", "ID of the line item; not always a UUID", lists=_SAMPLES),
+    Column(
+        "line_item_special_instructions", "Instructions for the line item, free text", personal=True, lists=_SAMPLES
+    ),
+    Column("quantity", "Ordered pieces", _INTEGER, lists=_ALL),
+    Column("quantity_accepted", "Pieces that the supplier accepted", _INTEGER, lists=_PACKAGES),
+    Column("quantity_rejected", "Pieces that the supplier rejected", _INTEGER, lists=_PACKAGES),
+    Column("quantity_backordered", "Pieces that are backordered", _INTEGER, lists=_PACKAGES),
+    Column("backorder_date", "When backordered pieces are expected; its form is not published", lists=_PACKAGES),
+    Column("business_name", "Business to ship to", personal=True, lists=_SAMPLES),
+    Column("name", "Person to ship to", personal=True, lists=_ALL),
+    Column("phone", "Phone number of the person", personal=True, lists=_SAMPLES),
+    Column("address1", "First line of the address", personal=True, lists=_ALL),
+    Column("address2", "Second line of the address", personal=True, lists=_ALL),
+    Column("city", "City of the address", lists=_ALL),
+    Column("state", "State or province of the address", lists=_ALL),
+    Column("country", "Country of the address", lists=_SAMPLES),
+    Column("postal_code", "Postal code of the address", personal=True, lists=_ALL),
+    Column("estimated_shipping_cost", "Estimated cost of shipping", _MONEY, lists=_ALL),
+    Column("dropship_fee", "Drop-ship fee", _MONEY, lists=_ALL),
+    Column("per_order_fee", "Fee for each order", _MONEY, lists=_ALL),
+    Column("estimated_tax", "Estimated tax", _MONEY, lists=_ALL),
+    Column("tracking_number", "Tracking number of the package; leads to its recipient", personal=True, lists=_PACKAGES),
+    Column("shipping_carrier", "Carrier of the package", lists=_PACKAGES),
+    Column("shipping_method", "Shipping method of the package", lists=_PACKAGES),
+    Column("weight", "Weight of the package; its unit is not published", lists=_PACKAGES),
+    Column("shipping_cost", "Cost of shipping the package", _MONEY, lists=_PACKAGES),
+    Column("shipping_date", "When the package was shipped; its form is not published", lists=_PACKAGES),
+    Column(
+        "retailer_provided_order_attributes", "Attributes of the order, JSON-like text", personal=True, lists=_SAMPLES
+    ),
+    Column("retailer_provided_notes", "Notes of the retailer, free text", personal=True, lists=_SAMPLES),
+    Column(
+        "retailer_provided_line_item_attributes",
+        "Attributes of the line item, JSON-like text",
+        personal=True,
+        lists=_SAMPLES,
+    ),
 )
-"""The published columns, in their order. Source: the published sample of an export's file."""
+"""
+The dictionary: all columns that Crux Connect has published. A file has some of them, and perhaps others.
+
+Source: the four lists of columns in the vendor's public documentation: the sample of 2019, the page that describes it,
+and the export formats for retailers and for suppliers of 2017. No two of them agree. In those of 2017, a row is a
+package of a line item; in the others, it is a line item.
+"""
 
 EXPORT_COLUMNS: Final = (
     Column("crux_export_uuid", "UUID of the export that the row comes from"),
     Column("crux_interval_start", "Start of the interval of that export", ColumnType.INSTANT),
     Column("crux_interval_end", "End of the interval of that export", ColumnType.INSTANT),
+    Column(
+        "crux_requested_at",
+        "When that export was requested; tells its state of an order from a later one",
+        ColumnType.INSTANT,
+    ),
 )
 """The columns that are added at the end."""
-
-REQUESTED_AT: Final = Column("crux_requested_at", "When that export was requested", ColumnType.INSTANT)
-"""What a table also needs, to tell an earlier export from a later one."""
 
 PERSONAL_DATA: Final = ("keep", "drop", "hash")
 """What can be done with the personal columns."""
 
 ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
-"""What can be done with a column that is not published."""
+"""What can be done with a column that is not in the dictionary."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
 INTEGER_PATTERN: Final = "^(-?[0-9]{1,18})?$"
@@ -118,7 +161,7 @@ class PlannedColumn:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The names of all columns of a file, those that are stored, and warnings about columns that are not published."""
+    """The names of all columns of a file, those that are stored, and warnings about unknown ones."""
 
     header: tuple[str, ...]
     columns: tuple[PlannedColumn, ...]
@@ -129,24 +172,23 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
     """
     Decide what is stored of a file's columns.
 
-    A column that is not published may contain anything, so it is only kept, as text, where personal data is kept.
+    A column that is not in the dictionary may contain anything, so it is only kept, as text, where personal data is.
 
-    :raises UnusableFileError: if a published column is missing, a column occurs twice, or one is not published
-        and must not be.
+    :raises UnusableFileError: if a column occurs twice, is one that this provider adds, or is unknown and must not be.
     """
-    published = {column.name: column for column in COLUMNS}
-    unknown = [name for name in header if name not in published]
+    known = {column.name: column for column in COLUMNS}
+    unknown = [name for name in header if name not in known]
     _check_header(header, unknown if on_unknown_column == "fail" else [])
     keep = personal_data == "keep"
     columns = []
     for index, name in enumerate(header):
-        column = published.get(name, Column(name, "A column that is not published", personal=True))
+        column = known.get(name, Column(name, "An unknown column", personal=True))
         if keep or not column.personal:
             columns.append(PlannedColumn(column, index))
-        elif personal_data == "hash" and name in published:
+        elif personal_data == "hash" and name in known:
             columns.append(PlannedColumn(column, index, hashed=True))
     outcome = "stored as text" if keep else "not stored, because it may contain personal data"
-    warnings = tuple(f"Column {describe_name(name)} of the file is not published: it is {outcome}" for name in unknown)
+    warnings = tuple(f"Column {describe_name(name)} of the file is unknown: it is {outcome}" for name in unknown)
     return ColumnPlan(tuple(header), tuple(columns), warnings)
 
 
@@ -168,12 +210,11 @@ def describe_name(name: str) -> str:
 
 def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
     counts = Counter(header)
-    reserved = {column.name for column in (*EXPORT_COLUMNS, REQUESTED_AT)}
+    reserved = {column.name for column in EXPORT_COLUMNS}
     problems = [
-        *(f"column {column.name!r} is missing" for column in COLUMNS if column.name not in counts),
         *(f"column {describe_name(name)} occurs twice" for name, count in counts.items() if count > 1),
         *(f"column {name!r} is one that this provider adds" for name in header if name in reserved),
-        *(f"column {describe_name(name)} is not published, and on_unknown_column is 'fail'" for name in rejected),
+        *(f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected),
     ]
     if problems:
         raise UnusableFileError("; ".join(problems))

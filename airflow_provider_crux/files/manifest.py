@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.exports import SubmittedExport
 
 SUFFIX: Final = ".manifest.json"
-"""What follows the path of a file in the path of its manifest."""
+"""How the name of a manifest ends."""
 
 _VERSION: Final = 1
 
@@ -34,8 +34,8 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 def manifest_path(file: ObjectStoragePath) -> ObjectStoragePath:
-    """Return the path of the manifest of a file."""
-    return file.with_name(f"{file.name}{SUFFIX}")
+    """Return the path of a file's manifest: what reads a whole folder skips names that begin with an underscore."""
+    return file.with_name(f"_{file.name}{SUFFIX}")
 
 
 def api_host(base_url: str) -> str:

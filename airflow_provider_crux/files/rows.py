@@ -82,7 +82,13 @@ class TypedRows:
         self.columns = (*(planned.column for planned in plan.columns), *(column for column, _ in self._constants))
         self.schema = pa.schema(
             [
-                pa.field(column.name, TYPES[column.type], metadata={"description": column.meaning})
+                # a text is never missing; a reader may need to know it, for example to take a column as a key
+                pa.field(
+                    column.name,
+                    TYPES[column.type],
+                    nullable=column.type is not ColumnType.TEXT,
+                    metadata={"description": column.meaning},
+                )
                 for column in self.columns
             ]
         )
@@ -227,7 +233,12 @@ def convert_to_parquet(
 
     :raises UnusableFileError: as :class:`TypedRows` does.
     """
-    values = (submitted.export_uuid, submitted.interval_start, submitted.interval_end)
+    values = (
+        submitted.export_uuid,
+        submitted.interval_start,
+        submitted.interval_end,
+        submitted.requested_at,
+    )
     constants = zip(EXPORT_COLUMNS, values, strict=True)
     rows = TypedRows(
         chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders

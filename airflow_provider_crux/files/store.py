@@ -123,8 +123,8 @@ def store(
         added: list[tuple[str, str]] = []
         if options.add_export_columns:
             record = submitted.as_xcom()
-            values = (record["export_uuid"], record["interval_start"] or "", record["interval_end"] or "")
-            added = [(column.name, value) for column, value in zip(EXPORT_COLUMNS, values, strict=True)]
+            names = ("export_uuid", "interval_start", "interval_end", "requested_at")
+            added = [(column.name, record[name] or "") for column, name in zip(EXPORT_COLUMNS, names, strict=True)]
         return convert_csv(stream, sink, plan, hash_key=hash_key, added=added)
 
     with atomic_write(path, overwrite=overwrite) as file:

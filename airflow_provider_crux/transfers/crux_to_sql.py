@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import table_problems
 from airflow_provider_crux.task.arguments import is_template
@@ -130,7 +130,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             rows = TypedRows(
                 stream,
                 plan,
-                constants=zip((*EXPORT_COLUMNS, REQUESTED_AT), values, strict=True),
+                constants=zip(EXPORT_COLUMNS, values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
             )
             table = sql_table(sql_hook, self.table, columns=rows.columns, key=self.key, create=self.create_table)

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
 from airflow.providers.postgres.hooks.postgres import USE_PSYCOPG3
 
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS, REQUESTED_AT, plan_columns
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, plan_columns
 from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.tables.base import LoadedTable
@@ -211,7 +211,7 @@ class AnyDriver:
 
     def load(self, chunks: Iterable[bytes]) -> LoadedTable:
         moment = datetime(2026, 1, 5, tzinfo=UTC)
-        constants = zip((*EXPORT_COLUMNS, REQUESTED_AT), ("uuid", moment, moment, moment), strict=True)
+        constants = zip(EXPORT_COLUMNS, ("uuid", moment, moment, moment), strict=True)
         rows = TypedRows(chunks, plan_columns(COLUMNS), constants=constants)
         arguments = {"columns": rows.columns, "key": ("line_item_uuid",), "create": True}
         return PostgresTable(self.hook, TABLE, **arguments).load(rows)
