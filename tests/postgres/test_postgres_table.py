@@ -19,9 +19,9 @@ from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.tables.base import LoadedTable
 from airflow_provider_crux.tables.postgres import PostgresTable
-from tests.transfers.table import MONEY, TABLE, lines
+from tests.transfers.table import MONEY, TABLE, lines, rows_file
 from tests.transfers.test_load_faults import whole_traceback
-from tests.transfers.transfer import csv_file, resume
+from tests.transfers.transfer import resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def test_columns_have_the_types_of_their_values(loading: Loading, database: Database) -> None:
-    loading.run(csv_file({"quantity": "", "estimated_tax": "9999999999999999.99", "name": ""}))
+    loading.run(rows_file({"quantity": "", "estimated_tax": "9999999999999999.99", "name": ""}))
     types = {
         row["column_name"]: (row["data_type"], row["numeric_precision"], row["numeric_scale"])
         for row in database.query(f"SELECT * FROM information_schema.columns WHERE table_name = '{TABLE}'")
@@ -65,7 +65,7 @@ def test_every_keyword_of_the_database_is_the_name_of_a_column_and_of_a_table(
     # name is published
     columns = [word for word in keywords if word not in COLUMNS]
     assert len(columns) > 400
-    body = csv_file({word: f"value of {word}" for word in columns}, columns=[*COLUMNS, *columns])
+    body = rows_file({word: f"value of {word}" for word in columns}, columns=[*COLUMNS, *columns])
     assert loading.run(body) == (1, 0, 0)
     assert loading.run(body, minutes=1) == (0, 1, 0)
     (row,) = database.rows()
@@ -79,7 +79,7 @@ def test_every_keyword_of_the_database_is_the_name_of_a_column_and_of_a_table(
 @pytest.mark.parametrize("column", ["ctid", "xmin", "tableoid"])
 def test_a_column_that_every_table_has_is_a_clear_error(loading: Loading, database: Database, column: str) -> None:
     with pytest.raises(AirflowException, match=f'SQLSTATE 42701, column name "{column}" conflicts'):
-        loading.run(csv_file({}, columns=[*COLUMNS, column]))
+        loading.run(rows_file({}, columns=[*COLUMNS, column]))
     assert database.tables() == set()
 
 
@@ -92,7 +92,7 @@ def test_a_character_that_no_text_can_have_is_named_by_its_line(
         loading.run(lines("a"))
     before = database.tables()
     rows = [{"line_item_uuid": str(index), "name": "canary"} for index in range(30)]
-    body = csv_file(*rows, {"line_item_uuid": "last", "name": "canary\0canary"})
+    body = rows_file(*rows, {"line_item_uuid": "last", "name": "canary\0canary"})
     with pytest.raises(
         AirflowException, match=rf"table '{TABLE}'; the table is as it was.*SQLSTATE 22021, line 31"
     ) as raised:
@@ -233,7 +233,7 @@ def driver(request: pytest.FixtureRequest, address: str, database: Database, bat
 
 def test_both_drivers_load_alike(driver: AnyDriver, database: Database) -> None:
     texts = ["", "NULL", "\\.", "a\n\\.\nb", 'a"b', "\\N", "Zoë"]
-    body = csv_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts)))
+    body = rows_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts)))
     assert driver.load([body]) == LoadedTable(TABLE, rows=len(texts), inserted=len(texts), updated=0)
     assert [name for (name,) in database.by_key("name").values()] == texts
     assert driver.connection.closed
@@ -245,7 +245,7 @@ class _CutError(Exception):
 
 def test_both_drivers_raise_what_ended_the_rows(driver: AnyDriver, database: Database) -> None:
     def chunks() -> Iterator[bytes]:
-        yield csv_file(*({"line_item_uuid": str(index)} for index in range(50)))
+        yield rows_file(*({"line_item_uuid": str(index)} for index in range(50)))
         raise _CutError
 
     with pytest.raises(_CutError):
@@ -255,7 +255,7 @@ def test_both_drivers_raise_what_ended_the_rows(driver: AnyDriver, database: Dat
 
 
 def test_both_drivers_report_a_rejected_row_without_its_values(driver: AnyDriver, database: Database) -> None:
-    body = csv_file({"name": "canary\0canary", "city": "canary"})
+    body = rows_file({"name": "canary\0canary", "city": "canary"})
     with pytest.raises(AirflowException, match="SQLSTATE 22021, line 1") as raised:
         driver.load([body])
     assert "canary" not in whole_traceback(raised.value)
