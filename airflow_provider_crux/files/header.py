@@ -23,7 +23,9 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _KNOWN: Final = frozenset(column.name for column in COLUMNS)
 _MAX_SHOWN: Final = 10
 # like an identifier: the name of a person or a city, an address, a number and a UUID do not match
-_COLUMN_NAME: Final = re.compile(r"[a-z][A-Za-z0-9_ ]{0,63}", re.ASCII)
+_SURELY_A_NAME: Final = re.compile(r"[a-z][A-Za-z0-9_ ]{0,63}", re.ASCII)
+# how the names of a file without rows look; text that happens to contain a comma does not
+_MAYBE_A_NAME: Final = re.compile(r"[^\W\d][\w .()#-]*")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Header:
 
 
 def _are_surely_names(names: tuple[str, ...]) -> bool:
-    return len(set(names)) == len(names) and all(map(_COLUMN_NAME.fullmatch, names))
+    return len(set(names)) == len(names) and all(map(_SURELY_A_NAME.fullmatch, names))
 
 
 def with_whole_header(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -106,12 +108,12 @@ def read_header(beginning: bytes) -> Header | OtherContent:
     content = content if len(content) <= MAX_HEADER_BYTES else _whole_lines(content)
     if not content:
         return _TOO_LONG
-    header, *others = _records(content) or [[]]
+    header, *rows = _records(content) or [[]]
     if not header:
         return Header((), is_valid=False) if b"," in re.split(rb"[\r\n]", content.lstrip(), maxsplit=1)[0] else _NO_CSV
     found = Header(tuple(header))
-    is_csv = len(header) > 1 and (_are_surely_names(found.names) or any(len(other) == len(header) for other in others))
-    return found if is_csv or found.problem is None else _NO_CSV
+    has_alike = [len(row) == len(header) for row in rows] or [all(map(_MAYBE_A_NAME.fullmatch, header))]
+    return found if found.problem is None or (len(header) > 1 and has_alike[0]) else _NO_CSV
 
 
 def _is_enough(beginning: bytes) -> bool:

@@ -131,9 +131,11 @@ class TypedRows:
             if not block.strip(b"\r\n"):
                 continue
             table = _parse(block, self._plan, rows)
-            pending.append(table.slice(1) if rows < 0 else table)
+            records = table.slice(1) if rows < 0 else table
             rows += len(table)
-            size += pending[-1].nbytes
+            if len(records):
+                pending.append(records)
+                size += records.nbytes
             if size >= self._table_bytes:
                 yield pa.concat_tables(pending)
                 pending, size = [], 0
