@@ -153,6 +153,12 @@ def store(
         else:
             counts = write(sink)
         _remove_manifest(path, overwrite=overwrite)
+    if counts.rows is None:
+        log.warning("The rows of the file are not counted, because it is not valid CSV")
+    elif count_orders and counts.orders is None:
+        has_orders = "order_uuid" in header.names
+        reason = "a row has no order_uuid" if has_orders else "the file has no column order_uuid"
+        log.warning("The orders of the file are not counted, because %s", reason)
     return StoredFile(
         path=str(path),
         bytes=sink.size,
