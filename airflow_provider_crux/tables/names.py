@@ -9,7 +9,7 @@ from typing import Final
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnPlan, describe_name
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnPlan
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MAX_BYTES: Final = 63
@@ -42,7 +42,7 @@ def is_plain_name(name: object) -> bool:
 
 def fit_columns(plan: ColumnPlan, reserved: Collection[str] = ()) -> ColumnPlan:
     """
-    Return the plan without the columns that a table cannot have, and with a warning for each.
+    Return the plan without the columns that a table cannot have, and with the reason for each.
 
     Names that differ only in case are one name. A column of the dictionary always stays; of unknown ones, the first.
 
@@ -50,23 +50,25 @@ def fit_columns(plan: ColumnPlan, reserved: Collection[str] = ()) -> ColumnPlan:
     """
     taken = {column.name for column in (*COLUMNS, *EXPORT_COLUMNS)}
     known = taken.copy()
-    columns, warnings = [], list(plan.warnings)
+    columns, unknown = [], dict(plan.unknown)
     for planned in plan.columns:
         name = planned.column.name
         if problem := "" if name in known else _problem(name, taken, reserved):
-            warnings.append(f"Column {describe_name(name)} of the file is not loaded: {problem}")
+            unknown[name] = problem
         else:
             taken.add(name.lower())
             columns.append(planned)
-    return replace(plan, columns=tuple(columns), warnings=tuple(warnings))
+    return replace(plan, columns=tuple(columns), unknown=unknown)
 
 
 def _problem(name: str, taken: Collection[str], reserved: Collection[str]) -> str:
-    size = len(name.encode(errors="surrogateescape"))
-    if not 1 <= size <= _MAX_BYTES:
-        return f"its name has {size} bytes, and the name of a table's column has 1 to {_MAX_BYTES}"
-    if re.search('["\0\ud800-\udfff]', name):
-        return "its name contains a quote, a NUL or an invalid character"
+    size = len(name.encode())
+    if not size:
+        return "the columns of a table have names"
+    if size > _MAX_BYTES:
+        return f"its name has {size} bytes, and that of a table's column has at most {_MAX_BYTES}"
+    if '"' in name:
+        return "its name contains a quote"
     if name.lower() in taken:
         return "its name differs only in case from that of another column"
     return "the database reserves its name" if name.lower() in reserved else ""

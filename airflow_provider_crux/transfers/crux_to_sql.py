@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
@@ -131,8 +132,8 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 self._stop_when_killed(chunks, self.table),
                 personal_data=self.personal_data,
                 on_unknown_column=self.on_unknown_column,
+                fit=partial(fit_columns, reserved=sql_table.reserved_columns),
             )
-            plan = fit_columns(plan, sql_table.reserved_columns)
             check_key(self.key, plan)
             rows = TypedRows(stream, plan, hash_key=self.hook.settings.hash_key or "")
             table = sql_table(

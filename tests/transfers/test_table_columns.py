@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from tests.transfers.table import CRUX_COLUMNS, NAMES, TABLE, lines, rows_file
 from tests.transfers.transfer import ROW
@@ -35,7 +33,7 @@ def test_an_unknown_column_is_added_as_text_with_a_warning(loading: Loading, dat
     loading.run(lines("a"))
     body = rows_file({"line_item_uuid": "b", "gift note": "For Ada", "N2": ""}, columns=[*NAMES, "gift note", "N2"])
     assert loading.run(body, minutes=1) == (1, 0, 0)
-    assert "'gift note' of the file is unknown: it is stored as text" in caplog.text
+    assert "Column 'gift note' is unknown: it is stored as text" in caplog.text
     rows = database.rows()
     assert [row["gift note"] for row in rows] == [None, "For Ada"]
     # a file without it again
@@ -162,63 +160,84 @@ def test_reserved_words_and_odd_names_are_names_of_columns(loading: Loading, dat
         "default",
         "t",
         "s",
+        "r",
+        "k",
         "excluded",
-        "rowid",
     ]
+    names += [
+        "rowid",
+        "_id",
+        "cost (USD)",
+        "Größe",
+        "sku#",
+        "100 %",
+        "%s",
+        "%(name)s",
+        "?",
+        ":name",
+        "{0}",
+        "$1",
+        "a;b",
+    ]
+    names += ["x'; DROP TABLE order_lines; --", "back\\slash", "two\nlines", "é" * 31]
     values = {name: f"value of {name}" for name in names}
     body = rows_file({"line_item_uuid": "a", **values}, columns=[*NAMES, *names])
     assert loading.run(body) == (1, 0, 0)
     assert loading.run(body, minutes=1) == (0, 1, 0)
+    # as a column that the table lacks
+    body = rows_file({"line_item_uuid": "a", **values}, columns=[*NAMES, *names, "%d \\"])
+    assert loading.run(body, minutes=2) == (0, 1, 0)
     (row,) = database.rows()
     row_values = {name.lower(): value for name, value in row.items()}
     assert [row_values[name.lower()] for name in names] == list(values.values())
 
 
 @pytest.mark.parametrize(
-    ("column", "problem"),
+    ("column", "reason"),
     [
-        ('a"b', "but"),
-        ('x" text); DROP TABLE order_lines; --', "but"),
-        ("a;b", "but"),
-        ("größe", "but"),
-        ("a)", "but"),
-        ("_x'", "but"),
-        ("", "but"),
-        ("name", "occurs twice"),
-        ("crux_requested_at", "is one that this provider adds"),
+        ('a""b', "its name contains a quote"),
+        ('x"" text); DROP TABLE order_lines; --', "its name contains a quote"),
+        ("x" * 64, "its name has 64 bytes"),
+        ("é" * 32, "its name has 64 bytes"),
+        ("NAME", "its name differs only in case"),
+        ("", "the columns of a table have names"),
+        ("crux_requested_at", "this provider adds a column of this name"),
+        ("a\0b", "its name is not valid text"),
+        ("a\udcffb", "its name is not valid text"),
     ],
 )
-def test_a_crafted_header_is_an_error(loading: Loading, database: Database, column: str, problem: str) -> None:
-    loading.run(lines("a"))
-    before = database.rows(), database.tables()
-    header, *rest = rows_file({"line_item_uuid": "b"}).split(b"\r\n")
-    body = b"\r\n".join([header + f",{column}".encode(), rest[0] + b",x", b""])
-    # what does not begin like an export may be there in passing
-    error = CruxUnavailableError if problem == "but" else AirflowFailException
-    with pytest.raises(error, match=problem):
-        loading.run(body, minutes=1)
-    assert (database.rows(), database.tables()) == before
-    database.assert_nothing_is_left()
-
-
-plain_names = st.from_regex(r"[A-Za-z][A-Za-z0-9_ .-]{0,62}", fullmatch=True)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(plain_names, min_size=1, max_size=4))
-def test_any_header_leads_to_plain_columns_or_to_an_error(
-    loading: Loading, database: Database, names: list[str]
+def test_a_column_that_a_table_cannot_have_is_left_out(
+    loading: Loading, database: Database, caplog, column: str, reason: str
 ) -> None:
+    def body(name: str) -> bytes:
+        header, *rest = lines(name).split(b"\r\n")
+        field = f',"{column}"'.encode(errors="surrogateescape")
+        return b"\r\n".join([header + field, rest[0] + b",odd value", b""])
+
+    loading.run(lines("a"))
+    loading.run(body("b"), minutes=1)
+    assert f"is unknown: it is not stored, because {reason}" in caplog.text
+    assert "is stored as text" not in caplog.text
+    assert loading.pushed["export_table"]["columns"] == NAMES
+    assert [list(row) for row in database.rows()] == [[*NAMES, *CRUX_COLUMNS]] * 2
+    with pytest.raises(AirflowFailException, match="is unknown, and on_unknown_column is 'fail'"):
+        loading.run(body("c"), minutes=2, on_unknown_column="fail")
+    assert list(database.by_key()) == ["a", "b"]
+
+
+any_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=66)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(any_names, min_size=1, max_size=4, unique_by=str.lower))
+def test_any_unknown_column_is_loaded_or_left_out(loading: Loading, database: Database, names: list[str]) -> None:
     for table in database.tables():
         database.execute(f"DROP TABLE {table}")
+    names = [name for name in names if name not in NAMES]
     values = {name: f"value of {name}" for name in names}
-    body = rows_file({"line_item_uuid": "a", **values}, columns=[*NAMES, *names])
-    try:
-        loading.run(body)
-    except AirflowException:
-        assert TABLE not in database.tables()
-    else:
-        (row,) = database.rows()
-        row_values = {name.lower(): value for name, value in row.items()}
-        assert [row_values[name.lower()] for name in names] == list(values.values())
-    assert database.tables() <= {TABLE}
+    loading.run(rows_file({"line_item_uuid": "a", **values}, columns=[*NAMES, *names]))
+    (row,) = database.rows()
+    row_values = {name.lower(): value for name, value in row.items()}
+    loaded = loading.pushed["export_table"]["columns"][len(NAMES) :]
+    assert set(names) - set(loaded) <= {name for name in names if '"' in name or not 1 <= len(name.encode()) <= 63}
+    assert [row_values[name.lower()] for name in loaded] == [values[name] for name in loaded]
