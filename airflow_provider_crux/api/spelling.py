@@ -97,8 +97,8 @@ def _status_problems(request: OrdersExportRequest, version: ApiVersion) -> Itera
         )
     elif len(_by_field(statuses, version)) > 1:
         yield (
-            f"line_item_status: api_version {version.name!r} cannot combine {list(statuses)!r}; use statuses of one "
-            f"kind, {' or of the other, '.join(words)}"
+            f"line_item_status: api_version {version.name!r} cannot combine {list(statuses)!r}; use only some of "
+            f"{', or only some of '.join(words)}"
         )
 
 
