@@ -64,6 +64,14 @@ SPELLINGS = {
     "cancelled": '"line_item_designation": ["Cancelled"]',
     "needs_tracking": '"line_item_designation": ["NeedsTracking"]',
 }
+UNKNOWN_STATUSES = (
+    "line_item_status: api_version 'api' has no status ['partial', 'cancelled']; use unallocated, allocated, rejected, "
+    "has_tracking, backordered, or, if your account uses 'v1' or 'timp', change the connection's api_version"
+)
+MIXED_STATUSES = (
+    "line_item_status: api_version '{}' cannot combine ['allocated', 'has_tracking']; use only some of unallocated, "
+    "partial, allocated, or only some of rejected, has_tracking, backordered, cancelled, needs_tracking"
+)
 
 pytestmark = pytest.mark.usefixtures("delays")
 
@@ -142,8 +150,8 @@ def test_the_descending_direction_is_spelled_as_the_version_does(make_hook, requ
         (
             {"start": 1, "limit": 2, "sort": {"key": "total", "dir": "des"}, "line_item_status": ["rejected"], **DAY},
             (
-                '{"start": 1, "limit": 2, "sort": {"key": "total", "dir": "desc"}, "line_item_designation": ["Rejected"], '
-                f"{DATES}}}"
+                '{"start": 1, "limit": 2, "sort": {"key": "total", "dir": "desc"}, '
+                f'"line_item_designation": ["Rejected"], {DATES}}}'
             ),
         ),
     ],
@@ -192,21 +200,13 @@ def test_the_list_accepts_an_array_of_allocation_statuses_but_one_designation(
         (
             "api",
             {"line_item_status": ["partial", "allocated", "cancelled"]},
-            (
-                "line_item_status: api_version 'api' has no status ['partial', 'cancelled']; use unallocated, allocated, "
-                "rejected, has_tracking, backordered, or, if your account uses 'v1' or 'timp', change the connection's "
-                "api_version"
-            ),
+            UNKNOWN_STATUSES,
         ),
         *(
             (
                 version,
                 {"line_item_status": ["allocated", "has_tracking"]},
-                (
-                    f"line_item_status: api_version '{version}' cannot combine ['allocated', 'has_tracking']; use only some "
-                    "of unallocated, partial, allocated, or only some of rejected, has_tracking, backordered, cancelled, "
-                    "needs_tracking"
-                ),
+                MIXED_STATUSES.format(version),
             )
             for version in NEWER
         ),
