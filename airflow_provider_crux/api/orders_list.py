@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.orders import OrdersExportRequest
@@ -15,68 +15,78 @@ from airflow_provider_crux.api.versions import WITHOUT_ZONE, ApiVersion
 
 ListOrders = Callable[[OrdersExportRequest], OrdersList]
 
-_SECOND: Final = timedelta(seconds=1)
-# The clocks of the world are at most so much behind UTC, and ahead of it.
-_MAX_BEHIND, _MAX_AHEAD = timedelta(hours=12), timedelta(hours=14)
+# So much are the clocks of the world behind UTC and ahead of it at most.
+_BEHIND, _AHEAD = timedelta(hours=12), timedelta(hours=14)
+
+_PAGE: Final = 50
+_MAX_PAGES: Final = 20
 
 
 def has_orders(request: OrdersExportRequest, version: ApiVersion, list_orders: ListOrders) -> tuple[bool, str | None]:
     """
     Return whether a request may select any order, and a warning if nobody knows.
 
-    ``start``, ``limit`` and ``sort`` do not count. An order in the list is always believed: at worst it leads to an
-    export without orders. No order in it is believed only if the list cannot have misread its filters, because else
-    orders would be missing without a sign:
+    ``start``, ``limit`` and ``sort`` do not count. A list with an order is always believed: at worst it leads to an
+    export without orders. A list without one is believed only if it cannot have misread its filters, because orders
+    would be missing otherwise:
 
     - ``api``: believed, because the list accepts the very body of the export.
-    - ``v1`` and ``timp`` with statuses: believed. Allocation statuses are the same array as for the export. Of the
-      designations the list accepts one, so each is listed by itself, and each list must be empty. (Several of them mean
-      "or": these versions have nothing else.)
-    - ``timp`` with dates: believed only if the list proves that it reads them in UTC. They have no time zone there, and
-      the documentation does not say which one applies.
+    - ``v1`` and ``timp`` with statuses: believed. Allocation statuses are the same array as in the export. The list
+      accepts one designation, so each is listed by itself, and no list may have an order; several mean "or" there.
+    - ``timp`` with dates: not believed by itself. Its dates have no time zone, and the documentation does not say which
+      one applies. So the orders of the days around are listed too, and their ``created_date`` decides, which is in UTC.
 
     :raises CruxInvalidRequestError: if the version cannot say what the request does.
     """
-    probe = replace(request, start=0, limit=1, sort=None)
-    if any(list_orders(part).orders for part in split_for_list(probe, version)):
+    parts = split_for_list(replace(request, start=0, limit=1, sort=None), version)
+    if any(list_orders(part).orders for part in parts):
         return True, None
-    has_dates = probe.start_date is not None or probe.end_date is not None
-    if version.list_dates == WITHOUT_ZONE and has_dates and not _is_certain_in_utc(probe, list_orders):
+    if version.list_dates != WITHOUT_ZONE or (request.start_date is None and request.end_date is None):
+        return False, None
+    results = [_has_orders_in_utc(part, list_orders) for part in parts]
+    if None in results and True not in results:
         return True, (
-            f"The list of api_version {version.name!r} does not confirm that it reads dates in UTC, so there may be "
-            "orders although it lists none"
+            f"The list of api_version {version.name!r} has no orders, but its dates have no time zone, and the orders "
+            "around them do not show that there are none"
         )
-    return False, None
+    return True in results, None
 
 
-def _is_certain_in_utc(probe: OrdersExportRequest, list_orders: ListOrders) -> bool:
-    """
-    Tell whether an empty list is empty for the interval in UTC.
-
-    It is if there is no order in any time zone's reading of the interval, or if the list finds an order of that time by
-    its date in UTC. That order is from about the same day, because a zone may be UTC in winter only.
-    """
-    everything = replace(probe, line_item_status=None, status_conjunction=None)
-    start, end = probe.start_date, probe.end_date
+def _has_orders_in_utc(part: OrdersExportRequest, list_orders: ListOrders) -> bool | None:
+    """Return whether there are orders in the interval, whatever time zone the list applies; ``None`` if unknown."""
+    start, end = part.start_date, part.end_date
     try:
-        nearby = list_orders(
-            replace(everything, start_date=start and start - _MAX_BEHIND, end_date=end and end + _MAX_AHEAD)
-        )
-        if not nearby.orders:
-            return True
-        created = _created(nearby)
-        if created is None:
-            return False
-        second = created.replace(microsecond=0)
-        found_again = _created(list_orders(replace(everything, start_date=second, end_date=second + _SECOND)))
+        around = replace(part, start_date=start and start - _BEHIND, end_date=end and end + _AHEAD)
+        # the most that a list of the days around may contain
+        earliest, latest = start and start - _BEHIND - _AHEAD, end and end + _AHEAD + _BEHIND
     except OverflowError:  # in the year 1 or 9999
-        return False
-    return found_again is not None and second <= found_again <= second + _SECOND
+        return None
+    for order in _pages(around, list_orders):
+        created = None if order is None else _created(order)
+        if created is None or not _within(created, earliest, latest):  # too many orders, or another date decides
+            return None
+        if _within(created, start, end):
+            return True
+    return False
 
 
-def _created(page: OrdersList) -> datetime | None:
-    """Return when the first order of a page was created, if it says so."""
+def _pages(request: OrdersExportRequest, list_orders: ListOrders) -> Iterator[Mapping[str, Any] | None]:
+    """Yield the orders of a list, and ``None`` if there are too many."""
+    for start in range(0, _PAGE * _MAX_PAGES, _PAGE):
+        # `limit` is the index of the last order
+        page = list_orders(replace(request, start=start, limit=start + _PAGE - 1))
+        if not page.orders:
+            return
+        yield from page.orders
+    yield None
+
+
+def _created(order: Mapping[str, Any]) -> datetime | None:
     try:
-        return parse_utc(page.orders[0].get("created_date")) if page.orders else None
+        return parse_utc(order.get("created_date"))
     except ValueError:
         return None
+
+
+def _within(moment: datetime, start: datetime | None, end: datetime | None) -> bool:
+    return (start is None or start <= moment) and (end is None or moment <= end)

@@ -319,33 +319,36 @@ def test_there_are_no_orders_only_if_no_designation_lists_any(make_hook, request
     assert sent(requests_mock) == bodies
 
 
-def test_an_empty_list_of_timp_is_believed_if_it_reads_dates_in_utc(make_hook, requests_mock, logged) -> None:
-    lists = [
+@pytest.mark.parametrize(
+    ("pages", "expected", "in_doubt"),
+    [
+        ([orders_list("2026-01-04T01:00:00Z")], True, False),
+        ([orders_list(), orders_list()], False, False),
         (
-            '{"start": 0, "limit": 1, "line_item_allocation_statuses": ["Partial"], '
-            '"start_date": "2026-01-04 00:00:00", "end_date": "2026-01-05 00:00:00"}'
+            [orders_list(), orders_list("2026-01-03T23:59:59.359784Z", "2026-01-05T00:00:00.5Z"), orders_list()],
+            False,
+            False,
         ),
-        # no zone is farther away
-        '{"start": 0, "limit": 1, "start_date": "2026-01-03 12:00:00", "end_date": "2026-01-05 14:00:00"}',
-        '{"start": 0, "limit": 1, "start_date": "2026-01-05 13:12:11", "end_date": "2026-01-05 13:12:12"}',
+        ([orders_list(), orders_list("2026-01-03T23:59:59Z", "2026-01-04T00:00:00Z")], True, False),
+        ([orders_list(), orders_list("2025-01-03T23:59:59Z")], True, True),
+    ],
+)
+def test_an_empty_list_of_timp_is_checked_against_the_days_around(
+    make_hook, requests_mock, logged, *, pages: list[Any], expected: bool, in_doubt: bool
+) -> None:
+    requests_mock.post(f"{HOST}/timp/orders/", [{"json": page} for page in pages])
+    request = OrdersExportRequest(line_item_status=["partial"], sort={"key": "date", "dir": "asc"}, **DAY)
+    assert make_hook("timp").has_orders(request) is expected
+    partial = '"line_item_allocation_statuses": ["Partial"]'
+    # no time zone is farther away
+    around = '"start_date": "2026-01-03 12:00:00", "end_date": "2026-01-05 14:00:00"'
+    bodies = [
+        f'{{"start": 0, "limit": 1, {partial}, {LIST_DATES["timp"]}}}',
+        f'{{"start": 0, "limit": 49, {partial}, {around}}}',
+        f'{{"start": 50, "limit": 99, {partial}, {around}}}',
     ]
-    created = "2026-01-05T13:12:11.359784Z"
-    request = OrdersExportRequest(line_item_status=["partial"], **DAY)
-    for pages, expected, count in (
-        ([orders_list("2026-01-04T01:00:00Z")], True, 1),
-        ([orders_list(), orders_list()], False, 2),
-        ([orders_list(), orders_list(created), orders_list(created)], False, 3),
-        ([orders_list(), orders_list(created), orders_list()], True, 3),
-        ([orders_list(), orders_list(created), orders_list("2026-01-05T20:12:11.000000Z")], True, 3),
-        ([orders_list(), orders_list("yesterday")], True, 2),
-    ):
-        requests_mock.reset_mock()
-        requests_mock.post(f"{HOST}/timp/orders/", [{"json": page} for page in pages])
-        logged()
-        assert make_hook("timp").has_orders(request) is expected
-        assert sent(requests_mock) == lists[:count]
-        doubt = "The list of api_version 'timp' does not confirm that it reads dates in UTC"
-        assert (doubt in logged()) is (expected and count > 1)
+    assert sent(requests_mock) == bodies[: len(pages)]
+    assert ("The list of api_version 'timp' has no orders, but" in logged()) is in_doubt
 
 
 @pytest.mark.parametrize("version", ["api", "v1"])
