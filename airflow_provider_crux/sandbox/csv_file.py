@@ -1,8 +1,8 @@
 """
 The exported file: CSV with the values that break naive parsers, in any of the published lists of columns.
 
-The lists of 2019 have one row for each line item. Those of 2017 have one row for each package of a line item, or one if it
-has no package, and do not identify the line item.
+The lists of 2019 have one row for each line item. Those of 2017 do not identify the line item, and have one row for
+each of its packages, or one row if there is none.
 
 Names and addresses are made up, and the phone numbers are from the range reserved for fiction. Some values contain
 quotes, commas and line breaks, and many contain non-ASCII letters.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +26,7 @@ def crux_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     except ModuleNotFoundError as error:
         pytest.fail(f"crux_sandbox needs pip install 'airflow-provider-crux[sandbox]': {error}", pytrace=False)
     with running_sandbox(getattr(request, "param", None)) as sandbox:
-        connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
+        connection: dict[str, Any] = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
         if sandbox.settings.api_version != "api":
             connection["extra"] = {"api_version": sandbox.settings.api_version}
         monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", json.dumps(connection))

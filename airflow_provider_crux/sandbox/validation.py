@@ -70,9 +70,10 @@ def _sort(body: dict[str, Any], directions: tuple[str, ...]) -> tuple[str, str] 
 
 
 def _statuses(body: dict[str, Any], version: ApiVersion, for_list: bool) -> tuple[str, ...]:
-    field, *others = [name for name in version.statuses if name in body] or [None]
-    if field is None:
+    fields = [name for name in version.statuses if name in body]
+    if not fields:
         return ()
+    field, *others = fields
     # the vendor does not say how they combine
     _require(not others, field, f"must not be combined with {', '.join(others)}")
     statuses, words = body[field], version.statuses[field]
