@@ -246,6 +246,11 @@ class _OrdersList:
         start, end = interval
         try:
             has_orders = self.hook.has_orders(replace(self.filters, start_date=start, end_date=end))
+        except CruxInvalidRequestError as error:  # the filters are those of the folder
+            raise CruxInvalidRequestError(
+                f"path: connection {self.hook.crux_conn_id!r} cannot request the filters of the exports stored there: "
+                f"{error}"
+            ) from error
         except CruxTransientError as error:  # not a permanent one: every run would export what has no orders
             self.failures += 1
             self.log.warning(
