@@ -17,11 +17,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType, UnusableFileError
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType
+from airflow_provider_crux.tables.keys import Keys
 from airflow_provider_crux.tables.names import is_plain_name
 from airflow_provider_crux.tables.statements import Merge, index_name
 
@@ -96,6 +96,7 @@ class SqlTable(ABC):
         self._columns = columns
         self._origin = dict(zip(EXPORT_COLUMNS, map(_literal, origin), strict=True))
         self._key = key
+        self._keys = Keys(key)
         self._create = create
 
     def load(self, rows: TypedRows) -> LoadedTable:
@@ -121,36 +122,39 @@ class SqlTable(ABC):
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
         if self._create and self._load_new_table(cursor, rows):
-            cursor.execute(self._merge.count_keys)
-            keys = scalar(cursor)
-            return LoadedTable(self.resolved_name, rows.rows, keys, keys, 0)
+            return LoadedTable(self.resolved_name, rows.rows, self._keys.count, self._keys.count, 0)
         cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions(self._columns)})")
         self._stage(cursor, rows)
         self._prepare_staged(cursor)
         exists = self._open(cursor)
         self._prepare_table(cursor, exists=exists)
-        keys, inserted, replaced = self._run_merge(cursor)
+        inserted, replaced = self._run_merge(cursor, self._keys.count)
         cursor.execute(f"DROP TABLE {self._staging}")
-        return LoadedTable(self.resolved_name, rows.rows, keys, inserted, replaced)
+        return LoadedTable(self.resolved_name, rows.rows, self._keys.count, inserted, replaced)
 
     def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:  # noqa: ARG002 - for PostgreSQL
         """Create the table and fill it without staging if there is none; return whether it did."""
         return False
 
-    def _run_merge(self, cursor: Any) -> tuple[int, int, int]:
-        """Merge the staged rows, and return how many keys they have, and how many were inserted and replaced."""
+    def _run_merge(self, cursor: Any, keys: int) -> tuple[int, int]:
+        """Merge the staged rows, and return how many of their keys were inserted and replaced."""
         merge = self._merge
-        cursor.execute(merge.count_keys)
-        keys = scalar(cursor)
+        deleted = self._delete_earlier(cursor, merge)
         cursor.execute(merge.count_present_keys)
-        present = unchanged = scalar(cursor)
-        if present:
-            cursor.execute(merge.delete)
-            cursor.execute(merge.count_present_keys)
-            unchanged = scalar(cursor)
-        if unchanged < keys:
-            cursor.execute(merge.insert)
-        return keys, keys - present, present - unchanged
+        unchanged = scalar(cursor)
+        # a join that costs as much as the insertion itself, so not if it would exclude nothing
+        cursor.execute(merge.insert if unchanged else merge.insert_all)
+        # a key may have rows of both earlier and later exports if they were loaded with another key
+        replaced = min(deleted, keys - unchanged)
+        return keys - unchanged - replaced, replaced
+
+    def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
+        """Delete the rows that are to be replaced, and return how many keys they have."""
+        cursor.execute(merge.count_present_keys)
+        before = scalar(cursor)
+        cursor.execute(merge.delete)
+        cursor.execute(merge.count_present_keys)
+        return before - scalar(cursor)
 
     @property
     def resolved_name(self) -> str:
@@ -199,10 +203,9 @@ class SqlTable(ABC):
             f"CAST({value} AS {self.types[column.type]}) AS {self._quoted(column.name)}"
             for column, value in self._origin.items()
         )
-        is_staged = self._staging != self._table
         return Merge(
             table=self._table,
-            staged=f"(SELECT r.*, {origin} FROM {self._staging} AS r)" if is_staged else self._table,  # noqa: S608
+            staged=f"(SELECT r.*, {origin} FROM {self._staging} AS r)",  # noqa: S608 - our own name
             key=[*map(self._quoted, self._key)],
             columns=[self._quoted(column.name) for column in self._all_columns],
             later=(self._quoted(_LATER[0]), self._quoted(_LATER[1])),
@@ -256,24 +259,9 @@ class SqlTable(ABC):
 
     def _batches(self, rows: TypedRows) -> Iterator[pa.RecordBatch]:
         """Yield the rows of an export in batches."""
-        before = 0
         for table in rows:
-            self._check_keys(table, before)
-            before += len(table)
+            self._keys.add(table)
             yield from table.to_batches(max_chunksize=BATCH_ROWS)
-
-    def _check_keys(self, table: pa.Table, rows_before: int) -> None:
-        for name in set(self._key).intersection(table.column_names):
-            values = table[name]
-            missing = pc.is_null(values)
-            # within an order, no value is one more value; else it would be one key of many orders
-            if pa.types.is_string(values.type) and "order_uuid" not in self._key:
-                missing = pc.equal(values, "")
-            if (first := pc.index(missing, value=True).as_py()) >= 0:
-                raise UnusableFileError(
-                    f"row {rows_before + first + 1} has no value in column {name!r}, which is in the key; use "
-                    "key=('order_uuid',)"
-                )
 
     def _quoted(self, *names: str) -> str:
         """

@@ -15,7 +15,8 @@ import pyarrow.csv  # type: ignore[import-untyped]
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows, each_once
-from airflow_provider_crux.tables.base import SqlTable, values_of
+from airflow_provider_crux.tables.base import SqlTable, scalar, values_of
+from airflow_provider_crux.tables.statements import Merge
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -150,6 +151,10 @@ class PostgresTable(SqlTable):
     def _create_index(self, cursor: Any) -> None:
         name, columns = self._index
         cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self._table} ({columns})")
+
+    def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
+        cursor.execute(merge.delete_and_count)  # half the time of the two counts
+        return scalar(cursor)
 
     def _error_text(self, error: Exception) -> str:
         diagnostics: Any = getattr(error, "diag", None)

@@ -43,26 +43,30 @@ class Merge:
     @property
     def insert(self) -> str:
         """Insert the rows of the export whose key the table does not have, or no longer has."""
-        values = ", ".join(f"s.{name}" for name in self.columns)
-        return (
-            f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {values} FROM {self.staged} AS s "  # noqa: S608
-            f"WHERE NOT EXISTS ({self._present})"
-        )
+        return f"{self.insert_all} WHERE NOT EXISTS ({self._present})"
 
     @property
-    def count_keys(self) -> str:
-        """Count the keys of the export."""
-        return f"SELECT count(*) FROM ({self._keys}) AS s"  # noqa: S608
+    def insert_all(self) -> str:
+        """Insert the rows of the export: the same, if the table has none of its keys."""
+        values = ", ".join(f"s.{name}" for name in self.columns)
+        return f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {values} FROM {self.staged} AS s"  # noqa: S608
 
     @property
     def count_present_keys(self) -> str:
         """Count the keys of the export that the table has."""
-        return f"SELECT count(*) FROM ({self._keys}) AS s WHERE EXISTS ({self._present})"  # noqa: S608
+        keys = ", ".join(f"s.{name}" for name in self.key)
+        present = f"SELECT DISTINCT {keys} FROM {self.staged} AS s WHERE EXISTS ({self._present})"  # noqa: S608
+        return f"SELECT count(*) FROM ({present}) AS k"  # noqa: S608
 
     @property
-    def _keys(self) -> str:
-        keys = ", ".join(f"k.{name}" for name in self.key)
-        return f"SELECT DISTINCT {keys} FROM {self.staged} AS k"  # noqa: S608
+    def delete_and_count(self) -> str:
+        """The same as :attr:`delete`, and count the keys of the deleted rows, in PostgreSQL's own SQL."""
+        keys = ", ".join(self.key)
+        returning = ", ".join(f"t.{name}" for name in self.key)
+        return (
+            f"WITH d AS ({self.delete} RETURNING {returning}) "
+            f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
+        )
 
     @property
     def _present(self) -> str:
