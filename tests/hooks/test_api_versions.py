@@ -424,7 +424,7 @@ async def poll(export_uuid: str) -> Export:
         return await hook.get_export(export_uuid)
 
 
-@pytest.mark.parametrize(("version", "configured"), permutations(PATHS, 2))
+@pytest.mark.parametrize(("version", "configured"), list(permutations(PATHS, 2)))
 def test_a_wrong_version_requests_nothing_and_the_test_button_names_the_others(
     connect, version: str, configured: str
 ) -> None:
