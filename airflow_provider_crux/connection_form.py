@@ -42,7 +42,9 @@ def _json_schema(extra: ExtraField) -> dict[str, Any]:
     # The one boolean is false by default: Airflow 2 shows a box whose default is true as checked, whatever is stored.
     if extra.default == "false":
         return {"type": "boolean", "default": False}
-    return {"type": ["string", "null"], **({"format": "password"} if extra.secret else {})}
+    # no null among the choices, because the form of Airflow 3 can clear the field
+    choices = {"enum": list(extra.choices)} if extra.choices else {}
+    return {"type": ["string", "null"], **({"format": "password"} if extra.secret else {}), **choices}
 
 
 # No number has a default here: the form would store it, and the provider's own could never change for this connection.
@@ -70,12 +72,13 @@ def widgets() -> dict[str, Any]:
 def _widget(label: str, description: str, schema: dict[str, Any]) -> Any:
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found]
     from wtforms import BooleanField, IntegerField, StringField  # type: ignore[import-untyped]
-    from wtforms.validators import NumberRange, Optional  # type: ignore[import-untyped]
+    from wtforms.validators import NumberRange, Optional, any_of  # type: ignore[import-untyped]
 
     if schema["type"] == "boolean":
         return BooleanField(label, description=description, default=schema["default"])
     if "integer" not in schema["type"]:
-        return StringField(label, description=description, widget=BS3TextFieldWidget())
+        validators = [Optional(), any_of(schema["enum"])] if "enum" in schema else []
+        return StringField(label, description=description, validators=validators, widget=BS3TextFieldWidget())
     return IntegerField(
         label,
         description=description,

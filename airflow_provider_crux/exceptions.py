@@ -66,7 +66,7 @@ class CruxPermissionDeniedError(CruxPermanentError):
 
 
 class CruxNotFoundError(CruxPermanentError):
-    """HTTP 404. Check the host; while waiting, check the export's UUID."""
+    """HTTP 404. Check the host and the connection's ``api_version``; while waiting, check the export's UUID."""
 
 
 class CruxUnsupportedMediaTypeError(CruxPermanentError):

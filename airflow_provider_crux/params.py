@@ -7,7 +7,13 @@ from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import Param
 
-from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, SORT_DIRECTIONS, STATUS_CONJUNCTIONS
+from airflow_provider_crux.api.orders import (
+    LINE_ITEM_STATUSES,
+    OTHER_LINE_ITEM_STATUSES,
+    SORT_DIRECTIONS,
+    STATUS_CONJUNCTIONS,
+)
+from airflow_provider_crux.api.versions import API, other_versions
 from airflow_provider_crux.task.arguments import none_if_unset
 
 __all__ = ["orders_export_params"]
@@ -43,9 +49,10 @@ def orders_export_params() -> dict[str, Param]:
         "orders_line_item_status": Param(
             None,
             type=["null", "array"],
-            examples=list(LINE_ITEM_STATUSES),
+            examples=[*LINE_ITEM_STATUSES, *OTHER_LINE_ITEM_STATUSES],
             title="Statuses",
-            description="Only orders with line items in these statuses. Empty: all orders.",
+            description="Only orders with line items in these statuses. Empty: all orders. With the connection's "
+            f"api_version {other_versions(API.name)} only: {', '.join(OTHER_LINE_ITEM_STATUSES)}.",
         ),
         "orders_status_conjunction": Param(
             None,

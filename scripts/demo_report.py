@@ -170,7 +170,7 @@ def _check_values(csv_file: Path, rows: list[dict[str, Any]]) -> set[str]:
 
 
 def _report_coverage(database: str, path: Path, since: datetime, until: datetime, table: Any) -> None:
-    manifest = json.loads(path.with_name(f"{path.name}.manifest.json").read_text())
+    manifest = json.loads(path.with_name(f"_{path.name}.manifest.json").read_text())
     expected = {
         "since": since.isoformat(),
         "until": until.isoformat(),

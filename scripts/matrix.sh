@@ -8,7 +8,7 @@
 # "integration" those with dag.test(). The other runs "e2e", the tests with a scheduler: only one at a time, because if
 # two compete for the cores, tests time out. Then it makes the targets in ALSO, and takes tests from the first lane.
 # LANES=e2e runs only the e2e tests. What depends on neither Airflow nor Python (the slow ones among the first) does not
-# run on the versions of Airflow between the oldest and the newest, nor on the pre-release.
+# run on the versions of Airflow between the oldest (lowest) and the newest, nor on the pre-release.
 #
 # Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
 # cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
@@ -60,7 +60,7 @@ lane() {
       case $step-$environment in
         e2e-lowest | integration-lowest | e2e-newer-python) ;;
         e2e-* | integration-*) run "$environment" "$step" test LANE=e2e ARGS="${ARGS:-tests/$step}" ;;
-        no-e2e-next | no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6) run "$environment" no-e2e test LANE="$lane_between" ;;
+        no-e2e-next | no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6 | no-e2e-2.11.2) run "$environment" no-e2e test LANE="$lane_between" ;;
         *) run "$environment" "$step" test LANE="$step" ;;
       esac
     done

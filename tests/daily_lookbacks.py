@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_crux.sandbox.csv_file import COLUMNS, file_rows
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
 from airflow_provider_crux.sandbox.orders import filter_orders
 from airflow_provider_crux.sandbox.state import Sandbox
 
@@ -19,12 +21,12 @@ DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in 
 """The logical date of each run, and the end of its interval."""
 REPEATED = (DAYS[4], DAYS[15], DAYS[29])
 
-MONEY = ("retailer_provided_sku_cost", "estimated_shipping_cost", "dropship_fee", "per_order_fee", "estimated_tax")
+MONEY = [column.name for column in COLUMNS if column.type is ColumnType.MONEY]
 INSTANTS = ("crux_interval_start", "crux_interval_end", "crux_requested_at")
 EXPORT_COLUMNS = ("crux_export_uuid", *INSTANTS)
 
-Rows = dict[str, dict[str, str]]
-"""Rows by the UUID of the line item, with values as text."""
+Rows = dict[str, list[dict[str, str]]]
+"""The rows of each order by its UUID, with values as text."""
 
 
 def shuffled_runs() -> list[tuple[datetime, datetime]]:
@@ -43,7 +45,7 @@ def shuffled_runs() -> list[tuple[datetime, datetime]]:
 
 def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> Rows:
     """
-    Return what the table must hold: each line item as the export that was requested last shows it.
+    Return what the table must hold: each order as the export that was requested last shows it.
 
     :param sandbox: the sandbox, which knows what each export contained
     :param intervals: the XCom ``export_interval`` of each export
@@ -53,9 +55,9 @@ def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> R
         export = sandbox.get_export(interval["export_uuid"])
         assert export is not None
         origin = (interval["export_uuid"], export.query.start_date, export.query.end_date, interval["requested_at"])
+        added = dict(zip(EXPORT_COLUMNS, origin, strict=True))
         for order in filter_orders(export.query, export.created_at):
-            for row in file_rows(order):
-                rows[str(row["line_item_uuid"])] = as_text(row | dict(zip(EXPORT_COLUMNS, origin, strict=True)))
+            rows[order.uuid] = [as_text(row | added) for row in COLUMN_LISTS[sandbox.settings.columns](order)]
     return rows
 
 
@@ -80,9 +82,16 @@ def _as_text(name: str, value: Any) -> str:
     return str(value)
 
 
-def check_rows(rows: Sequence[Mapping[str, Any]], expected: Rows) -> None:
-    """Fail unless these are the rows of the table, each once, with these columns in this order."""
-    actual = {row["line_item_uuid"]: as_text(row) for row in rows}
-    assert len(rows) == len(actual)
-    assert {tuple(row) for row in rows} == {(*COLUMNS, *EXPORT_COLUMNS)}
-    assert actual == expected
+def check_rows(rows: Iterable[Mapping[str, Any]], expected: Rows) -> None:
+    """Fail unless these are the rows of the table, each as often as expected, with the same columns in this order."""
+    actual: Rows = defaultdict(list)
+    for row in rows:
+        actual[row["order_uuid"]].append(as_text(row))
+    assert {tuple(row) for order in actual.values() for row in order} == {tuple(next(iter(expected.values()))[0])}
+    assert {uuid: _sorted(order) for uuid, order in actual.items()} == {
+        uuid: _sorted(order) for uuid, order in expected.items()
+    }
+
+
+def _sorted(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(rows, key=lambda row: tuple(row.values()))

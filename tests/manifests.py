@@ -11,6 +11,12 @@ HOST = "127.0.0.1:9"
 """The host over which the exports came."""
 
 
+def manifest_name(file: str) -> str:
+    """Return the name of the manifest of a file, with its folders."""
+    folder, separator, name = file.rpartition("/")
+    return f"{folder}{separator}_{name}.manifest.json"
+
+
 def manifest(start: datetime, end: datetime, **changes: Any) -> dict[str, Any]:
     """Return what docs/manifest.schema.json describes."""
     dates = {"start_date": f"{start:%Y-%m-%dT%H:%M:%S}.000Z", "end_date": f"{end:%Y-%m-%dT%H:%M:%S}.000Z"}
@@ -26,6 +32,7 @@ def manifest(start: datetime, end: datetime, **changes: Any) -> dict[str, Any]:
         "format": "parquet",
         "compression": "zstd",
         "personal_data": "hash",
+        "columns": ["order_uuid", "quantity"],
         "rows": 5,
         "orders": 3,
         "bytes": 8,

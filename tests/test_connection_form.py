@@ -68,7 +68,7 @@ def test_the_hook_describes_the_standard_fields_as_provider_info_does() -> None:
 @pytest.mark.parametrize("name", CONN_FIELDS)
 def test_a_field_of_the_form_is_the_same_on_airflow_2_as_on_airflow_3(name: str) -> None:
     from wtforms import Form
-    from wtforms.validators import Optional
+    from wtforms.validators import AnyOf, Optional
 
     assert list(CruxHook.get_connection_form_widgets()) == list(ENTRY["conn-fields"])
     declared = ENTRY["conn-fields"][name]
@@ -82,7 +82,9 @@ def test_a_field_of_the_form_is_the_same_on_airflow_2_as_on_airflow_3(name: str)
     assert field.default == declared["schema"].get("default")
     bounds = [(v.min, v.max) for v in field.validators if hasattr(v, "min")]
     assert bounds == ([(declared["schema"]["minimum"], declared["schema"]["maximum"])] if type_ == "integer" else [])
-    assert any(isinstance(v, Optional) for v in field.validators) is (type_ == "integer")
+    assert any(isinstance(v, Optional) for v in field.validators) is (type_ == "integer" or name == "api_version")
+    choices = [validator.values for validator in field.validators if isinstance(validator, AnyOf)]
+    assert choices == ([declared["schema"]["enum"]] if name == "api_version" else [])
     assert null == ([] if type_ == "boolean" else ["null"])
 
 
@@ -167,6 +169,7 @@ def test_the_bounds_of_the_form_are_those_of_the_hook(name: str) -> None:
 
 UNTOUCHED = {"host": "", "login": "", "schema": "", "password": TOKEN}
 FILLED_IN = {
+    "api_version": "timp",
     "connect_timeout": 30,
     "read_timeout": 90,
     "max_retries": 0,

@@ -37,7 +37,7 @@ class Lake:
     exports: dict[str, str]
 
     def manifest(self, day: str) -> dict[str, Any]:
-        return json.loads((self.folder / f"dt={day}/orders.parquet.manifest.json").read_bytes())
+        return json.loads((self.folder / f"dt={day}/_orders.parquet.manifest.json").read_bytes())
 
 
 @pytest.fixture

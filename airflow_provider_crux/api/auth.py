@@ -45,7 +45,7 @@ class TokenAuth:
         age = self.clock() - self._obtained_at
         if self._token is None or age > TOKEN_LIFETIME - _RENEWED_BEFORE:
             self._token = None
-            request = login_request(self.settings.username, self.settings.secret)
+            request = login_request(self.settings.username, self.settings.secret, self.settings.version)
             response = yield request
             self._raise_for_status(request, response)
             token = parse_auth_token(response)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
 from airflow_provider_crux.api.requests import DOWNLOAD, Action, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed
+from airflow_provider_crux.api.versions import API, other_versions
 from airflow_provider_crux.exceptions import (
     CruxAmbiguousError,
     CruxAuthenticationError,
@@ -46,6 +47,7 @@ class Peer:
     """Host and port that serve an export's file; ``None`` for the API."""
     proxied: bool = False
     """Whether a proxy is in between; only then a message names one."""
+    api_version: str = API.name
 
     def __str__(self) -> str:
         return self.file_host or "Crux Connect"
@@ -57,6 +59,14 @@ class Peer:
             proxy = ", and the network's proxy" if self.proxied else ""
             return f"Check that the workers reach {self.file_host}{proxy}"
         return f"Check the network, and the host{' and the proxy' if self.proxied else ''} of {self.connection}"
+
+    @property
+    def version_advice(self) -> str:
+        """What to do if no path exists: the account may use another version of the API."""
+        return (
+            "If every request fails with HTTP 404, change the connection's api_version from "
+            f"{self.api_version!r} to {other_versions(self.api_version)}"
+        )
 
     @property
     def file_advice(self) -> str:
@@ -72,13 +82,13 @@ _TRY_LATER: Final = "Try again later"
 
 # The specification's table, plus what any service behind a load balancer returns.
 _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
-    400: (CruxRequestRejectedError, "Check the arguments of the task"),
+    400: (CruxRequestRejectedError, "Check the arguments of the task{action.if_rejected}"),
     401: (CruxAuthenticationError, "Correct the API token, or the login and password, of {peer.connection}"),
     403: (
         CruxPermissionDeniedError,
         "The user of {peer.connection} needs the permission export_order: ask Crux Connect for it",
     ),
-    404: (CruxNotFoundError, "Check the host of {peer.connection}, and the UUID of the export"),
+    404: (CruxNotFoundError, "Check the host of {peer.connection}, and the UUID of the export. {peer.version_advice}"),
     415: (
         CruxUnsupportedMediaTypeError,
         "The JSON body was changed on the way: check the host and the proxy of {peer.connection}",
@@ -120,7 +130,7 @@ def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secre
         return _unavailable_or_ambiguous(action, problem)
     if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
         error, remedy = known
-        return error(f"{problem}. {remedy.format(peer=peer)}")
+        return error(f"{problem}. {remedy.format(peer=peer, action=action)}")
     if 300 <= status < 400:
         problem += ". Redirects are not followed, so that secrets stay with this host"
     if peer.file_host:

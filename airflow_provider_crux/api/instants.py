@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from airflow_provider_crux.api.versions import WITH_ZONE
+
 Period = tuple[datetime, datetime]
 """Start and end of a stretch of time, each with a time zone."""
 
@@ -21,9 +23,10 @@ def whole_second(moment: datetime) -> datetime:
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
 
 
-def format_instant(moment: datetime) -> str:
-    """Return an instant as Crux Connect's API spells it."""
-    return f"{whole_second(moment).replace(tzinfo=None).isoformat()}.000Z"
+def format_instant(moment: datetime, form: str = WITH_ZONE) -> str:
+    """Return an instant in UTC as Crux Connect's API spells it; ``form`` has ``{date}`` and ``{time}``."""
+    utc = whole_second(moment)
+    return form.format(date=utc.date().isoformat(), time=utc.time().isoformat())
 
 
 def parse_utc(text: object) -> datetime | None:

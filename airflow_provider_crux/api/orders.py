@@ -1,7 +1,8 @@
 """
-The request for an export of orders: its fields and their rules.
+The request for an export of orders: its fields and their rules, whatever version of the API it is sent to.
 
-Source: the specification of ``POST /api/orders/export/``.
+Source: the specification of ``POST /api/orders/export/``; the statuses of other versions are in
+:mod:`airflow_provider_crux.api.versions`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ from functools import partial
 from typing import Any, Final
 
 from airflow_provider_crux.api.instants import format_instant, whole_second
+from airflow_provider_crux.api.versions import API, TIMP, other_versions
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
-LINE_ITEM_STATUSES: Final = ("unallocated", "allocated", "rejected", "has_tracking", "backordered")
+LINE_ITEM_STATUSES: Final = tuple(API.statuses["line_item_status"])
+"""The statuses of the specification, which every version of the API has."""
+
+OTHER_LINE_ITEM_STATUSES: Final = tuple(
+    word for spelled in TIMP.statuses.values() for word in spelled if word not in LINE_ITEM_STATUSES
+)
+"""The statuses that only ``v1`` and ``timp`` have."""
+
 STATUS_CONJUNCTIONS: Final = ("and", "or", "only", "all")
 SORT_DIRECTIONS: Final = ("asc", "des")
 
-# The specification uses both names for the third conjunction and allows one status only.
-_SINGLE_STATUS_CONJUNCTIONS: Final = ("only", "all")
+SYNONYMOUS_CONJUNCTIONS: Final = {"only": "all", "all": "only"}
+"""The specification uses both names for the third conjunction, which allows one status only."""
 
 _MAX_SHOWN: Final = 100
 _MAX_INDEX: Final = 2**53 - 1
@@ -75,14 +84,17 @@ def _sort(value: object) -> Iterator[str]:
 
 
 def _line_item_status(value: object) -> Iterator[str]:
-    known = ", ".join(LINE_ITEM_STATUSES)
+    known = (*LINE_ITEM_STATUSES, *OTHER_LINE_ITEM_STATUSES)
     if not isinstance(value, list | tuple):
         yield f"line_item_status: {describe(value)} is not a list; use a list such as ['unallocated']"
         return
     if not value:
         yield "line_item_status: the list is empty; name a status, or leave the argument out for all orders"
-    if unknown := [status for status in value if status not in LINE_ITEM_STATUSES]:
-        yield f"line_item_status: unknown status {unknown!r}; use {known}"
+    if unknown := [status for status in value if status not in known]:
+        yield (
+            f"line_item_status: unknown status {unknown!r}; use {', '.join(LINE_ITEM_STATUSES)}, or, with api_version "
+            f"{other_versions(API.name)}, also {', '.join(OTHER_LINE_ITEM_STATUSES)}"
+        )
     elif len(set(value)) != len(value):
         yield f"line_item_status: {list(value)!r} contains a status twice; name each status once"
 
@@ -134,7 +146,7 @@ def _conjunction_with_statuses(values: Mapping[str, Any]) -> Iterator[str]:
             f"status_conjunction: {conjunction!r} is set without line_item_status; "
             "name the statuses, or leave the conjunction out"
         )
-    elif conjunction in _SINGLE_STATUS_CONJUNCTIONS and len(statuses) != 1:
+    elif conjunction in SYNONYMOUS_CONJUNCTIONS and len(statuses) != 1:
         yield (
             f"status_conjunction: {conjunction!r} takes one status, not {list(statuses)!r}; "
             "name one, or use 'and' or 'or'"
@@ -178,10 +190,10 @@ def request_problems(values: Mapping[str, Any], *, unknown: frozenset[str] = fro
 @dataclass(frozen=True, kw_only=True)
 class OrdersExportRequest:
     """
-    The body of ``POST /api/orders/export/``.
+    Which orders to export, in words that do not depend on the version of the API.
 
-    Every field is optional; one that is not set is left out of the body. All rules are checked when the request is
-    created; it is immutable.
+    Every field is optional; one that is not set is not sent. All rules are checked when the request is created, and
+    what the connection's ``api_version`` cannot say when it is about to be sent. It is immutable.
 
     :param start: index of the first order, from 0; Crux Connect's default is 0. Without filters the orders are sorted
         by creation.
@@ -190,10 +202,13 @@ class OrdersExportRequest:
     :param sort: a :class:`Sort`, or ``{"key": ..., "dir": ...}``: a field of the order (for example ``date``,
         ``total``, ``status`` or ``sku_id``) and ``asc`` or ``des``; ``desc`` means ``des``.
     :param line_item_status: a list of one or more of ``unallocated``, ``allocated``, ``rejected``, ``has_tracking``,
-        ``backordered``; no status twice.
+        ``backordered`` and, with the ``api_version`` ``v1`` or ``timp``, ``partial``, ``cancelled``,
+        ``needs_tracking``; no status twice. ``v1`` and ``timp`` cannot combine ``unallocated``, ``partial`` and
+        ``allocated`` with the others.
     :param status_conjunction: how the statuses select an order; only together with ``line_item_status``. ``and``: at
         least one line item in each status; ``or`` (Crux Connect's default): at least one line item in any of them;
         ``only`` or ``all``: every line item in the one status. The specification uses both words, so yours is sent.
+        With ``v1`` and ``timp`` only ``or`` is possible.
     :param start_date: start of the search, a datetime with a time zone; sent in UTC, truncated to the second.
     :param end_date: end of the search, likewise, and not before ``start_date``. The specification does not say whether
         an order of that very instant is included.
@@ -227,21 +242,23 @@ class OrdersExportRequest:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> OrdersExportRequest:
         """
-        Return the request with this body.
+        Return the request that :meth:`as_json` returned.
 
         :param body: what :meth:`as_json` returned.
-        :raises CruxInvalidRequestError: if a rule is violated, or it is no such body.
+        :raises CruxInvalidRequestError: if a rule is violated, or it is anything else.
         """
         try:
             ends = {name: datetime.fromisoformat(body[name]) for name in ("start_date", "end_date") if name in body}
             return cls(**{**body, **ends})
         except (TypeError, ValueError) as error:
-            raise CruxInvalidRequestError(
-                f"request: {describe(body)} is not the body of a request ({error})"
-            ) from error
+            raise CruxInvalidRequestError(f"request: {describe(body)} is not a request ({error})") from error
 
     def as_json(self) -> dict[str, Any]:
-        """Return the body: a new dict of JSON types, without the fields that are not set."""
+        """
+        Return the fields that are set as a new dict of JSON types: the body for the ``api_version`` ``api``.
+
+        Other versions spell the body differently, but a request is always recorded like this.
+        """
         body = {name: value for name, value in vars(self).items() if value is not None}
         if isinstance(self.sort, Sort):
             body["sort"] = asdict(self.sort)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.orders import SYNONYMOUS_CONJUNCTIONS, OrdersExportRequest
+from airflow_provider_crux.api.spelling import export_body, list_body
+from airflow_provider_crux.api.versions import API, ApiVersion
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
 NIL_UUID: Final = str(UUID(int=0))
@@ -27,6 +29,8 @@ class Action:
     text: str
     idempotent: bool = True
     """Whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). A second e-mail forbids it."""
+    if_rejected: str = ""
+    """What else to try after HTTP 400: the end of a sentence."""
 
 
 LOG_IN: Final = Action("log in")
@@ -79,27 +83,37 @@ def canonical_uuid(text: object) -> str | None:
     return text.lower() if isinstance(text, str) and _UUID.fullmatch(text) else None
 
 
-def login_request(username: str, password: str) -> ApiRequest:
+def login_request(username: str, password: str, version: ApiVersion = API) -> ApiRequest:
     """Exchange a user name and a password for a token. Sends no e-mail, so it may be repeated."""
     body = {"username": username, "password": password}
-    return ApiRequest("POST", "/api/organizations/user-login/", LOG_IN, body)
+    return ApiRequest("POST", version.login_path, LOG_IN, body)
 
 
-def export_orders_request(request: OrdersExportRequest) -> ApiRequest:
+def export_orders_request(request: OrdersExportRequest, version: ApiVersion = API) -> ApiRequest:
     """Request an export of orders. Every accepted request e-mails a person, so an ambiguous one is never resent."""
-    return ApiRequest("POST", "/api/orders/export/", REQUEST_EXPORT, request.as_json())
+    action = _with_other_conjunction(REQUEST_EXPORT, request)
+    return ApiRequest("POST", version.export_path, action, export_body(request, version))
 
 
-def list_orders_request(request: OrdersExportRequest) -> ApiRequest:
+def list_orders_request(request: OrdersExportRequest, version: ApiVersion = API) -> ApiRequest:
     """List the orders that an export would contain. It changes nothing and e-mails nobody, so it may be repeated."""
-    return ApiRequest("POST", "/api/orders/", LIST_ORDERS, request.as_json())
+    action = _with_other_conjunction(LIST_ORDERS, request)
+    return ApiRequest("POST", version.list_path, action, list_body(request, version))
 
 
-def get_export_request(export_uuid: str) -> ApiRequest:
+def _with_other_conjunction(action: Action, request: OrdersExportRequest) -> Action:
+    other = SYNONYMOUS_CONJUNCTIONS.get(request.status_conjunction or "")
+    if other is None:
+        return action
+    advice = f", and try status_conjunction {other!r} instead of {request.status_conjunction!r}"
+    return replace(action, if_rejected=advice)
+
+
+def get_export_request(export_uuid: str, version: ApiVersion = API) -> ApiRequest:
     """Get the status of an export; ``export_uuid`` must be a UUID."""
     canonical = canonical_uuid(export_uuid)
     if canonical is None:
         raise CruxInvalidRequestError(
             f"export_uuid: {export_uuid!r} is not a UUID; use the one that the export operator returned"
         )
-    return ApiRequest("GET", f"/api/data/export/{canonical}/", Action(f"get the status of export {canonical}"))
+    return ApiRequest("GET", f"{version.status_path}{canonical}/", Action(f"get the status of export {canonical}"))

@@ -16,6 +16,7 @@ from airflow_provider_crux.api.redaction import secrets_in_proxy
 from airflow_provider_crux.api.requests import is_valid_token
 from airflow_provider_crux.api.retries import MAX_RETRIES
 from airflow_provider_crux.api.urls import PRODUCTION, base_url
+from airflow_provider_crux.api.versions import API, VERSIONS, ApiVersion
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
@@ -61,6 +62,13 @@ def _parse_count(value: object) -> int:
     return int(word)
 
 
+def _parse_version(value: object) -> str:
+    word = str(value).strip().lower()
+    if word not in VERSIONS:
+        raise ValueError(f"{value!r} is not a version of the API; use {', '.join(VERSIONS)}")
+    return word
+
+
 def _parse_path(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a path; use the path of a file with CA certificates")  # noqa: TRY004 - collected with the others
@@ -101,6 +109,8 @@ class ExtraField:
     """Reads and checks a value; raises ``ValueError`` with the value and the remedy."""
     example: str = ""
     """Shown in an empty form (Airflow 2)."""
+    choices: tuple[str, ...] = ()
+    """The values that the form offers; none if it accepts any text."""
     bounds: tuple[int, int] | None = None
     """Smallest and largest whole number that the form accepts; ``None`` if it is not a number."""
     secret: bool = False
@@ -113,6 +123,15 @@ class ExtraField:
 
 
 EXTRA_FIELDS: Final[dict[str, ExtraField]] = {
+    "api_version": ExtraField(
+        label="Version of the API",
+        description="The version of Crux Connect's API that your account uses: api, v1, or timp, the newest. If every "
+        "request fails with HTTP 404, it is another one.",
+        default=API.name,
+        parse=_parse_version,
+        example=API.name,
+        choices=tuple(VERSIONS),
+    ),
     "connect_timeout": ExtraField(
         label="Connect timeout (seconds)",
         description="Seconds to establish a connection (TCP and TLS).",
@@ -182,6 +201,7 @@ class ConnectionSettings:
     username: str | None
     """``None`` if ``secret`` is an API token, not a password."""
     secret: str = field(repr=False)
+    api_version: str = API.name
     connect_timeout: float = CONNECT_TIMEOUT
     read_timeout: float = READ_TIMEOUT
     max_retries: int = MAX_RETRIES
@@ -192,9 +212,14 @@ class ConnectionSettings:
     unknown_extras: tuple[str, ...] = ()
 
     @property
+    def version(self) -> ApiVersion:
+        """What the version of the API calls its paths, and how it spells a request."""
+        return VERSIONS[self.api_version]
+
+    @property
     def peer(self) -> Peer:
         """The API, as messages name it."""
-        return Peer(self.name, proxied=self.proxy is not None)
+        return Peer(self.name, proxied=self.proxy is not None, api_version=self.api_version)
 
     @property
     def response_timeout(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -167,6 +167,11 @@ class ColumnPlan:
     columns: tuple[PlannedColumn, ...]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def order_index(self) -> int | None:
+        """The position of ``order_uuid`` in the file; ``None`` if it has no such column."""
+        return self.header.index("order_uuid") if "order_uuid" in self.header else None
+
 
 def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unknown_column: str = "keep") -> ColumnPlan:
     """
@@ -174,22 +179,54 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 
     A column that is not in the dictionary may contain anything, so it is only kept, as text, where personal data is.
 
-    :raises UnusableFileError: if a column occurs twice, is one that this provider adds, or is unknown and must not be.
+    :raises UnusableFileError: if a known column occurs twice, one is unknown and must not be, or none can be stored.
     """
     known = {column.name: column for column in COLUMNS}
-    unknown = [name for name in header if name not in known]
-    _check_header(header, unknown if on_unknown_column == "fail" else [])
-    keep = personal_data == "keep"
+    counts = Counter(header)
+    unknown = {name: _reason_to_leave_out(name, counts, personal_data) for name in header if name not in known}
+    _check_header(counts, known, unknown if on_unknown_column == "fail" else ())
     columns = []
     for index, name in enumerate(header):
         column = known.get(name, Column(name, "An unknown column", personal=True))
-        if keep or not column.personal:
-            columns.append(PlannedColumn(column, index))
-        elif personal_data == "hash" and name in known:
-            columns.append(PlannedColumn(column, index, hashed=True))
-    outcome = "stored as text" if keep else "not stored, because it may contain personal data"
-    warnings = tuple(f"Column {describe_name(name)} of the file is unknown: it is {outcome}" for name in unknown)
-    return ColumnPlan(tuple(header), tuple(columns), warnings)
+        if unknown.get(name) is None and (personal_data != "drop" or not column.personal):
+            columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
+    if not columns:
+        raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
+    warnings = (
+        f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
+        f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
+        for name, reason in unknown.items()
+    )
+    return ColumnPlan(tuple(header), tuple(columns), tuple(warnings))
+
+
+def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:
+    """Return why an unknown column is not stored; ``None`` if it is."""
+    if personal_data != "keep":
+        return "it may contain personal data"
+    if counts[name] > 1:
+        return "several columns have this name"
+    if name in {column.name for column in EXPORT_COLUMNS}:
+        return "this provider adds a column of this name"
+    return None if printable_name(name) == name else "its name is not valid text"
+
+
+def names_that_differ_in_case(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a warning for each set of names that differ only in upper and lower case."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.lower(), []).append(describe_name(name))
+    return tuple(
+        f"Columns {' and '.join(group)} differ only in upper and lower case: some readers, such as Spark and DuckDB, "
+        "take them for one column"
+        for group in alike.values()
+        if len(group) > 1
+    )
+
+
+def printable_name(name: str) -> str:
+    """Return the name of a column as text that every database and every reader can hold."""
+    return name.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\ufffd")
 
 
 def hash_value(value: str, key: str) -> str:
@@ -208,12 +245,9 @@ def describe_name(name: str) -> str:
     return describe(name).removeprefix("str ")
 
 
-def _check_header(header: Sequence[str], rejected: Sequence[str]) -> None:
-    counts = Counter(header)
-    reserved = {column.name for column in EXPORT_COLUMNS}
+def _check_header(counts: Mapping[str, int], known: Collection[str], rejected: Iterable[str]) -> None:
     problems = [
-        *(f"column {describe_name(name)} occurs twice" for name, count in counts.items() if count > 1),
-        *(f"column {name!r} is one that this provider adds" for name in header if name in reserved),
+        *(f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in known),
         *(f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected),
     ]
     if problems:

@@ -23,14 +23,8 @@ _UNCOUNTABLE: Final = (UnusableFileError, csv.Error, IndexError, ValueError)
 class FileCounts:
     """The rows of a file without its header, and its distinct ``order_uuid``: ``None`` if they were not counted."""
 
-    rows: int
+    rows: int | None
     orders: int | None = None
-
-
-def parse_header(beginning: bytes) -> list[str]:
-    """Return the names in the first line of a file, in which no quoted name contains a line break."""
-    text = beginning.removeprefix(_BYTE_ORDER_MARK).decode(errors="surrogateescape")
-    return next(csv.reader([text.splitlines()[0]]), [])
 
 
 @contextmanager
@@ -118,7 +112,7 @@ def convert_csv(
     """
     names = [*(planned.column.name for planned in plan.columns), *(name for name, _ in added)]
     constants = [value for _, value in added]
-    order_index = plan.header.index("order_uuid")
+    order_index = plan.order_index
     orders: set[int] = set()
     rows = -1  # the first record is the header
     blocks = RecordBlocks()
@@ -134,7 +128,8 @@ def convert_csv(
                 if rows == 0:
                     writer.writerow(names)
                     continue
-                orders.add(hash(row[order_index]))
+                if order_index is not None:
+                    orders.add(hash(row[order_index]))
                 values = [
                     hash_value(row[planned.index], hash_key) if planned.hashed else row[planned.index]
                     for planned in plan.columns
@@ -142,4 +137,4 @@ def convert_csv(
                 writer.writerow(values + constants)
             sink.write(converted.getvalue().encode(errors="surrogateescape"))
     blocks.check_rows(rows)
-    return FileCounts(rows, len(orders))
+    return FileCounts(rows, None if order_index is None else len(orders))

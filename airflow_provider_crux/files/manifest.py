@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.exports import SubmittedExport
 
-SUFFIX: Final = ".manifest.json"
-"""How the name of a manifest ends."""
+_PREFIX: Final = "_"
+_SUFFIX: Final = ".manifest.json"
 
 _VERSION: Final = 1
 
@@ -33,9 +33,21 @@ _CONJUNCTIONS: Final = {None: "or", "all": "only"}
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
 def manifest_path(file: ObjectStoragePath) -> ObjectStoragePath:
     """Return the path of a file's manifest: what reads a whole folder skips names that begin with an underscore."""
-    return file.with_name(f"_{file.name}{SUFFIX}")
+    return file.with_name(f"{_PREFIX}{file.name}{_SUFFIX}")
+
+
+def described_file(manifest: str) -> str | None:
+    """Return the path of the file of a manifest; ``None`` if the path is not one of a manifest."""
+    folder, separator, name = manifest.rpartition("/")
+    if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
+        return f"{folder}{separator}{name.removeprefix(_PREFIX).removesuffix(_SUFFIX)}"
+    return None
 
 
 def api_host(base_url: str) -> str:
@@ -64,7 +76,8 @@ class Manifest:
     format: str
     compression: str | None
     personal_data: str
-    rows: int
+    columns: list[str] | None
+    rows: int | None
     orders: int | None
     bytes: int
     sha256: str
@@ -90,9 +103,11 @@ class Manifest:
             raise ValueError("nested too deeply") from None
         except TypeError:
             raise ValueError("fields are missing or unknown") from None
-        counts = (manifest.rows, manifest.bytes, *(() if manifest.orders is None else (manifest.orders,)))
+        counts = (manifest.bytes, *(count for count in (manifest.rows, manifest.orders) if count is not None))
         if any(type(count) is not int or count < 0 for count in counts):
             raise ValueError("rows, orders or bytes is not a whole number")
+        if manifest.columns is not None and not _are_texts(manifest.columns):
+            raise ValueError("columns is not a list of texts")
         if type(manifest.host) is not str or not manifest.host:
             raise ValueError("host is not a text")
         return manifest

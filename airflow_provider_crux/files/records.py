@@ -25,15 +25,6 @@ _QUOTED_FIELDS: Final = re.compile(
 _COMMAS_ONLY: Final = re.compile(rb'("(?<![^,\r\n]")[^"]*+(?:",?"[^"]*+)*+")|(?<![^\r\n]),++(?![^\r\n])')
 _TAILS: Final = (4 * 1024, 64 * 1024)
 
-# two column names or more: neither XML nor JSON nor anything binary begins like this
-_HEADER: Final = re.compile(rb'"?[A-Za-z][\w .-]*"?(?:,"?[A-Za-z][\w .-]*"?)+', re.ASCII)
-
-
-def has_csv_header(beginning: bytes) -> bool:
-    """Tell whether a file begins like an export: with a line of column names."""
-    line = re.split(rb"[\r\n]", beginning.removeprefix(_BYTE_ORDER_MARK), maxsplit=1)[0]
-    return _HEADER.fullmatch(line) is not None
-
 
 class RecordCounter:
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,6 @@ TYPES: Final = {
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
-_FIRST_LINE: Final = re.compile(rb"[^\r\n]*+[\r\n]*+")
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
@@ -71,7 +69,7 @@ class TypedRows:
         self.rows = 0
         # eight bytes each, because a set of Python's integers needs ten times as much
         self._orders = array("q")
-        self._count_orders = count_orders
+        self._order_index = plan.order_index if count_orders else None
         self._chunks = chunks
         self._digest = hashlib.sha256()
         self._blocks = RecordBlocks()
@@ -100,8 +98,8 @@ class TypedRows:
 
     @property
     def orders(self) -> int | None:
-        """Distinct ``order_uuid`` so far; ``None`` if they are not counted."""
-        if not self._count_orders:
+        """Distinct ``order_uuid`` so far; ``None`` if they are not counted, or the file has no such column."""
+        if self._order_index is None:
             return None
         hashes = pa.Array.from_buffers(pa.int64(), len(self._orders), [None, pa.py_buffer(self._orders.tobytes())])
         return int(pc.count_distinct(hashes).as_py())
@@ -114,8 +112,8 @@ class TypedRows:
             of its column's type. The message names row and column, and never shows a value.
         """
         for group in _prefetched(self._unconverted()):
-            if self._count_orders:
-                self._orders.extend(map(hash, pc.unique(group["order_uuid"]).to_pylist()))
+            if self._order_index is not None:
+                self._orders.extend(map(hash, pc.unique(group[self._order_index]).to_pylist()))
             arrays = [
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
@@ -127,16 +125,17 @@ class TypedRows:
     def _unconverted(self) -> Iterator[pa.Table]:
         """Yield the rows in tables of about the size, with values as bytes."""
         pending: list[pa.Table] = []
-        rows = size = 0
-        for number, block in enumerate(self._blocks.split(self._chunks)):
+        rows, size = -1, 0  # the first record is the header
+        for block in self._blocks.split(self._chunks):
             self._digest.update(block)
-            # the header has no quoted line end
-            lines = block if number else _FIRST_LINE.sub(b"", block, count=1)
-            if not lines.strip(b"\r\n"):
+            if not block.strip(b"\r\n"):
                 continue
-            pending.append(_parse(lines, self._plan, rows))
-            rows += len(pending[-1])
-            size += pending[-1].nbytes
+            table = _parse(block, self._plan, rows)
+            records = table.slice(1) if rows < 0 else table
+            rows += len(table)
+            if len(records):
+                pending.append(records)
+                size += records.nbytes
             if size >= self._table_bytes:
                 yield pa.concat_tables(pending)
                 pending, size = [], 0
@@ -160,13 +159,14 @@ def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
     memory = pa.BufferOutputStream()
     memory.write(b"\n" + block)  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
     copy = memory.getvalue()
+    names = [str(index) for index in range(len(plan.header))]  # those of the file may repeat, or be no valid text
     with suppress(pa.ArrowInvalid):
         return pa.csv.read_csv(
             pa.BufferReader(copy),
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=copy.size, column_names=plan.header),
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=copy.size, column_names=names),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(plan.header, pa.binary()), check_utf8=False, strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.binary()), check_utf8=False, strings_can_be_null=False
             ),
         )
     # not in an except block, where Arrow's error would be the context

@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS, ColumnPlan, plan_columns
-from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv, parse_header
+from airflow_provider_crux.files.columns import (
+    EXPORT_COLUMNS,
+    ColumnPlan,
+    UnusableFileError,
+    names_that_differ_in_case,
+    plan_columns,
+)
+from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv
+from airflow_provider_crux.files.header import Header, OtherContent, read_header, with_whole_header
 from airflow_provider_crux.files.manifest import manifest_path
 
 if TYPE_CHECKING:
@@ -55,14 +62,19 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A stored file: its length, its rows without the header, and its distinct orders, ``None`` if not counted."""
+    """
+    A stored file: its length, its rows without the header, its distinct orders, and the names of its columns.
+
+    ``rows`` and ``orders`` are ``None`` if they were not or cannot be counted, ``columns`` if the file has no header.
+    """
 
     path: str
     bytes: int
-    rows: int
+    rows: int | None
     sha256: str
     format: str = CSV
     orders: int | None = None
+    columns: list[str] | None = None
 
 
 class _DigestingSink(io.RawIOBase):
@@ -104,11 +116,21 @@ def store(
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     :raises UnusableFileError: if the file cannot be converted.
     """
-    stream, plan = iter(chunks), None
+    stream, header = _open(chunks)
+    plan, columns = None, header.columns
     if options.converts or options.on_unknown_column != "keep":
-        stream, plan = plan_file(
-            stream, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column
-        )
+        plan = _plan(header, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column)
+    elif header.problem:
+        log.warning("The file is stored as it is, although %s", header.problem)
+    added: dict[str, str] = {}
+    if plan is not None and options.converts:
+        if options.file_format == PARQUET or options.add_export_columns:
+            record = submitted.as_xcom()
+            names = ("export_uuid", "interval_start", "interval_end", "requested_at")
+            added = {column.name: record[name] or "" for column, name in zip(EXPORT_COLUMNS, names, strict=True)}
+        columns = [*(planned.column.name for planned in plan.columns), *added]
+        for warning in names_that_differ_in_case(columns):
+            log.warning(warning)
 
     def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
         if plan is None or not options.converts:
@@ -120,12 +142,7 @@ def store(
             return convert_to_parquet(
                 stream, sink, plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
             )
-        added: list[tuple[str, str]] = []
-        if options.add_export_columns:
-            record = submitted.as_xcom()
-            names = ("export_uuid", "interval_start", "interval_end", "requested_at")
-            added = [(column.name, record[name] or "") for column, name in zip(EXPORT_COLUMNS, names, strict=True)]
-        return convert_csv(stream, sink, plan, hash_key=hash_key, added=added)
+        return convert_csv(stream, sink, plan, hash_key=hash_key, added=list(added.items()))
 
     with atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
@@ -143,6 +160,7 @@ def store(
         sha256=sink.digest.hexdigest(),
         format=options.file_format,
         orders=counts.orders,
+        columns=columns,
     )
 
 
@@ -162,14 +180,33 @@ def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
 
 
 def plan_file(
-    chunks: Iterator[bytes], *, personal_data: str, on_unknown_column: str
+    chunks: Iterable[bytes], *, personal_data: str, on_unknown_column: str
 ) -> tuple[Iterator[bytes], ColumnPlan]:
-    """Read the header of a file; return all chunks, and what :func:`plan_columns` stores of its columns."""
-    beginning = next(chunks, b"")
-    plan = plan_columns(parse_header(beginning), personal_data=personal_data, on_unknown_column=on_unknown_column)
+    """
+    Read the header of a file; return all chunks, and what :func:`plan_columns` stores of its columns.
+
+    :raises UnusableFileError: if it is no export of orders, or its columns cannot be stored.
+    """
+    stream, header = _open(chunks)
+    return stream, _plan(header, personal_data=personal_data, on_unknown_column=on_unknown_column)
+
+
+def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
+    stream = with_whole_header(chunks)
+    beginning = next(stream)
+    header = read_header(beginning)
+    if isinstance(header, OtherContent):  # what is downloaded never is
+        raise UnusableFileError(f"it is {header.description}")
+    return chain([beginning], stream), header
+
+
+def _plan(header: Header, *, personal_data: str, on_unknown_column: str) -> ColumnPlan:
+    if header.problem:
+        raise UnusableFileError(header.problem)
+    plan = plan_columns(header.names, personal_data=personal_data, on_unknown_column=on_unknown_column)
     for warning in plan.warnings:
         log.warning(warning)
-    return chain([beginning], chunks), plan
+    return plan
 
 
 def check_pyarrow_is_installed(purpose: str, extra: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from airflow_provider_crux import connection_form
+from airflow_provider_crux.api import orders_list
 from airflow_provider_crux.api.auth import TokenAuth
 from airflow_provider_crux.api.connection_check import CONNECTION_NAME, check_result, connection_check_flow
 from airflow_provider_crux.api.errors import missing_connection
@@ -85,7 +86,7 @@ class CruxHook(BaseHook):
         :raises CruxAmbiguousError: if the export may have been started; the request was not sent again.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        response = self._send(export_orders_request(request), before_sending)
+        response = self._send(export_orders_request(request, self.settings.version), before_sending)
         uuid = parse_export_uuid(response, secrets=self._auth.secrets())
         now = datetime.now(UTC)
         return SubmittedExport(uuid, request, response.sent_at or now, accepted_at=now, crux_conn_id=self.crux_conn_id)
@@ -98,16 +99,21 @@ class CruxHook(BaseHook):
         :return: a page of the list.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        return parse_orders_list(self._send(list_orders_request(request)))
+        return parse_orders_list(self._send(list_orders_request(request, self.settings.version)))
 
     def has_orders(self, request: OrdersExportRequest) -> bool:
         """
         Tell whether any order matches the filters of a request; its ``start``, ``limit`` and ``sort`` do not count.
 
+        If the list may have misread the filters, it logs a warning and returns True.
+
         :param request: which orders.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
-        return bool(self.list_orders(replace(request, start=0, limit=1, sort=None)).orders)
+        result, doubt = orders_list.has_orders(request, self.settings.version, self.list_orders)
+        if doubt is not None:
+            self.log.warning(doubt)
+        return result
 
     def get_export(self, export_uuid: str) -> Export:
         """
@@ -118,7 +124,7 @@ class CruxHook(BaseHook):
         :raises CruxNotFoundError: if there is no such export; also for a moment after the request.
         :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
-        response = self._send(get_export_request(export_uuid))
+        response = self._send(get_export_request(export_uuid, self.settings.version))
         return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
 
     def poll_export(self, export_uuid: str) -> Export | CruxError:

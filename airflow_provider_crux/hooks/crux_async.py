@@ -180,7 +180,7 @@ class _AsyncClient:
 
     async def get_export(self, export_uuid: str) -> Export:
         """See :meth:`CruxAsyncHook.get_export`."""
-        response = await self._run_flow(self._auth.auth_flow(get_export_request(export_uuid)))
+        response = await self._run_flow(self._auth.auth_flow(get_export_request(export_uuid, self._settings.version)))
         return parse_export(response, requested=export_uuid, secrets=self._auth.secrets())
 
     async def _run_flow(self, flow: Generator[ApiRequest, ApiResponse, T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,7 @@ from airflow_provider_crux.exceptions import (
     CruxTransientError,
 )
 from airflow_provider_crux.files.coverage import Coverage, Missing, common_filters, cover, find_missing, total
-from airflow_provider_crux.files.manifest import SUFFIX, Manifest, api_host, read_manifest
+from airflow_provider_crux.files.manifest import Manifest, api_host, described_file, read_manifest
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.task.arguments import is_template, none_if_unset
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
@@ -185,8 +185,8 @@ class CruxExportCoverageOperator(BaseOperator):
             "empty_seconds": int(total(missing.empty).total_seconds()),
             "overlaps": len(coverage.overlaps),
             "files": len(manifests),
-            "rows": sum(manifest.rows for manifest in manifests),
-            "orders": sum(manifest.orders or 0 for manifest in manifests),
+            "rows": _sum(manifest.rows for manifest in manifests),
+            "orders": _sum(manifest.orders for manifest in manifests),
         }
         if self.do_xcom_push:
             context["ti"].xcom_push(key="coverage", value=summary)
@@ -246,6 +246,11 @@ class _OrdersList:
         start, end = interval
         try:
             has_orders = self.hook.has_orders(replace(self.filters, start_date=start, end_date=end))
+        except CruxInvalidRequestError as error:  # the filters are those of the folder
+            raise CruxInvalidRequestError(
+                f"path: connection {self.hook.crux_conn_id!r} cannot request the filters of the exports stored there: "
+                f"{error}"
+            ) from error
         except CruxTransientError as error:  # not a permanent one: every run would export what has no orders
             self.failures += 1
             self.log.warning(
@@ -266,13 +271,20 @@ class _OrdersList:
 def _stored(folder: ObjectStoragePath) -> Iterator[tuple[str, bytes, int | None]]:
     """Yield each manifest below a folder: its name, its content, and the length of its file."""
     sizes = file_sizes(folder)
-    names = sorted(name for name in sizes if name.endswith(SUFFIX))
+    files = {name: file for name in sorted(sizes) if (file := described_file(name)) is not None}
+    names = list(files)
     for first in range(0, len(names), _FILES_AT_ONCE):
         some = names[first : first + _FILES_AT_ONCE]
         # several at once, because a request to an object store takes long; not with cat, which expands patterns
         contents = folder.fs.cat_ranges(some, None, None, on_error="raise")
         for name, content in zip(some, contents, strict=True):
-            yield name, content, sizes.get(name.removesuffix(SUFFIX))
+            yield name, content, sizes.get(files[name])
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of counts; ``None`` if one of them is unknown."""
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
 
 
 def _number(count: int, noun: str) -> str:

@@ -54,7 +54,8 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         check, always requests a new export.
 
     .. note:: **XCom.** ``return_value`` is the UUID, a str. ``export_interval`` is ``{"export_uuid": ...,
-        "interval_start": ..., "interval_end": ..., "requested_at": ..., "request": ...}``; ``request`` is the body.
+        "interval_start": ..., "interval_end": ..., "requested_at": ..., "request": ...}``; ``request`` has
+        the fields of :class:`~airflow_provider_crux.api.orders.OrdersExportRequest` that are set.
 
     :param interval_start: ISO 8601 text, a datetime, a date, or a day in eight digits; UTC without a time zone. Both
         ends and the filters default to :func:`~airflow_provider_crux.params.orders_export_params`, if the DAG has them.
@@ -66,8 +67,9 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param limit: index of the last order, not a page size. Templated.
     :param sort: ``{"key": ..., "dir": "asc" or "des"}``, or a :class:`~airflow_provider_crux.api.orders.Sort`.
         Templated.
-    :param line_item_status: list of statuses. Templated.
-    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``. Templated.
+    :param line_item_status: list of statuses; which ones exist depends on the connection's ``api_version``. Templated.
+    :param status_conjunction: ``and``, ``or``, ``only`` or ``all``; with another ``api_version`` than ``api`` only
+        ``or``. Templated.
     :param wait_for_completion: whether to wait until the export is done; default False.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
@@ -76,10 +78,11 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     :param on_ambiguous: if an export may have been started, has failed or is gone: ``retry`` (the default) requests
         another one in the next try; ``fail``, which needs ``durable``, fails the task without a retry.
     :param skip_if_no_orders: list the orders first, without an e-mail, and skip the task if there is none; default
-        False. If the list cannot be read, the export is requested.
+        False. If the list cannot be read, or leaves a doubt, the export is requested.
     :param crux_conn_id: id of the Airflow connection; default ``crux_default``. Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
-    :raises AirflowFailException: in a run, for every error that a retry cannot fix.
+    :raises AirflowFailException: in a run, for every error that a retry cannot fix, and for what the connection's
+        ``api_version`` cannot say.
     :raises AirflowSkipException: with ``skip_if_no_orders``, if there is no order.
     :raises CruxTransientError: if nothing was processed; a retry may help.
     :raises CruxAmbiguousError: if the export may have been started, and ``on_ambiguous`` is ``retry``.

@@ -6,8 +6,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
 from airflow_provider_crux.sandbox.server import SandboxServer
 from airflow_provider_crux.sandbox.state import SandboxSettings
+from airflow_provider_crux.sandbox.versions import VERSIONS
 
 _YEAR = 31_536_000  # in seconds
 
@@ -53,12 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         default = getattr(defaults, option)
         parser.add_argument(f"--{option.replace('_', '-')}", type=convert, default=default, help=help_text)
-    parser.add_argument(
-        "--total-results",
-        choices=("filtered", "organization"),
-        default=defaults.total_results,
-        help="what total_results of the list of orders counts: the orders that the filters select, or all orders",
-    )
+    total_results = "what total_results of the list of orders counts: the orders that the filters select, or all orders"
+    for option, choices, help_text in (
+        ("total_results", ("filtered", "organization"), total_results),
+        ("api_version", VERSIONS, "version of the API; the paths of the others return HTTP 404"),
+        ("columns", COLUMN_LISTS, "columns of the file, by the year in which the vendor published them"),
+    ):
+        default = getattr(defaults, option)
+        parser.add_argument(f"--{option.replace('_', '-')}", choices=tuple(choices), default=default, help=help_text)
     return parser
 
 

@@ -31,12 +31,12 @@ _IDS = {
 
 def create_app(sandbox: Sandbox) -> Starlette:
     """Create the ASGI application of one sandbox. It needs no lifespan events."""
-    endpoints = _Endpoints(sandbox)
+    endpoints, api = _Endpoints(sandbox), sandbox.api
     routes = [
-        Route("/api/organizations/user-login/", endpoints.log_in, methods=["POST"]),
-        Route("/api/orders/", endpoints.list_orders, methods=["POST"]),
-        Route("/api/orders/export/", endpoints.export_orders, methods=["POST"]),
-        Route("/api/data/export/{uuid}/", endpoints.get_export, methods=["GET"]),
+        Route(api.login_path, endpoints.log_in, methods=["POST"]),
+        Route(api.list_path, endpoints.list_orders, methods=["POST"]),
+        Route(api.export_path, endpoints.export_orders, methods=["POST"]),
+        Route(f"{api.status_path}{{uuid}}/", endpoints.get_export, methods=["GET"]),
         Route("/sandbox-files/{uuid}.csv", endpoints.download_file, methods=["GET"]),
         Route(REQUEST_LOG_PATH, endpoints.list_requests, methods=["GET"]),
     ]
@@ -72,12 +72,12 @@ class _Endpoints:
     async def export_orders(self, request: Request) -> Response:
         if not self._authenticate(request).may_export:
             raise HTTPException(403, "this user lacks the permission export_order")
-        query = validate(await _read_json(request))
-        return _json({"uuid": self._sandbox.add_export(query)})
+        query = validate(await _read_json(request), self._sandbox.api)
+        return _json({"uuid": self._sandbox.add_export(query)}, self._sandbox.api.export_success)
 
     async def list_orders(self, request: Request) -> Response:
         self._authenticate(request)
-        query = validate(await _read_json(request))
+        query = validate(await _read_json(request), self._sandbox.api, for_list=True)
         return _json(await run_in_threadpool(self._list_orders, query))
 
     def _list_orders(self, query: ExportQuery) -> dict[str, Any]:
@@ -87,7 +87,8 @@ class _Endpoints:
             total = len(filter_orders(replace(query, start=0, limit=None), now, checkpoint))
         else:
             total = count_orders(now)
-        return {"total_results": total, "orders": list(map(order_as_json, filter_orders(query, now, checkpoint)))}
+        orders = filter_orders(query, now, checkpoint)
+        return {"total_results": total, "orders": [order_as_json(order, self._sandbox.api) for order in orders]}
 
     async def get_export(self, request: Request) -> Response:
         self._authenticate(request)
@@ -116,7 +117,7 @@ class _Endpoints:
     def _write_file(self, export: Export) -> bytes:
         checkpoint = self._sandbox.raise_if_stopping
         orders = filter_orders(export.query, export.created_at, checkpoint)
-        return write_csv(with_checkpoint(orders, checkpoint))
+        return write_csv(with_checkpoint(orders, checkpoint), self._sandbox.settings.columns)
 
     async def list_requests(self, _request: Request) -> Response:
         return _json(self._sandbox.requests)

@@ -6,6 +6,9 @@ from 2017-01-01T00:00:00Z on. An order's number, and its age, determine everythi
 
 An order changes during its first days: its line items are unallocated, then allocated, then have tracking numbers; or
 they are rejected (canceled) or backordered instead. So a file of recent orders is soon out of date.
+
+Newer versions of the API describe a line item by two other words, which follow from its status and its pieces. See
+:class:`LineItem`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,19 +28,68 @@ STATUSES = ("unallocated", "allocated", "rejected", "has_tracking", "backordered
 _HOURS_UNALLOCATED = range(2, 36)
 _HOURS_UNTIL_FINAL = range(36, 120)
 _CHANGES_FOR = timedelta(hours=_HOURS_UNTIL_FINAL.stop)
+# before the first tracking number is in a file
+SHIPPED_AFTER = timedelta(hours=_HOURS_UNTIL_FINAL.start)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class LineItem:
-    """One line item of an order: one row of the file. Its cost is that of one piece, in cents."""
+    """
+    One line item of an order. Its cost is that of one piece, in cents; its quantity is the ordered pieces.
+
+    The supplier accepts, rejects or backorders pieces. Of an ``allocated`` line item, or one that ``has_tracking``, all
+    pieces are accepted, or half of them and the others are backordered.
+    """
 
     uuid: str
     status: str
     sku_id: str
     quantity: int
     cost: int
+
+    @property
+    def accepted(self) -> int:
+        """The pieces that the supplier will ship, or has shipped."""
+        if self.status not in {"allocated", "has_tracking"}:
+            return 0
+        in_part = self.quantity > 1 and pick(f"{self.uuid} in part", range(4)) == 0
+        return self.quantity // 2 if in_part else self.quantity
+
+    @property
+    def rejected(self) -> int:
+        """The pieces that nobody will ship."""
+        return self.quantity if self.status == "rejected" else 0
+
+    @property
+    def backordered(self) -> int:
+        """The pieces that the supplier will ship when they are in stock again."""
+        return self.quantity - self.accepted if self.accepted or self.status == "backordered" else 0
+
+    @property
+    def packages(self) -> tuple[int, ...]:
+        """The pieces in each package. All that has tracking is in one package, or half of it in each of two."""
+        if self.status != "has_tracking":
+            return ()
+        if self.accepted > 1 and pick(f"{self.uuid} packages", (1, 2)) == 2:
+            return (self.accepted // 2, self.accepted - self.accepted // 2)
+        return (self.accepted,)
+
+    @property
+    def allocation_status(self) -> str:
+        """``Unallocated`` if no piece is accepted, ``Allocated`` if all are, and ``Partial`` otherwise."""
+        if self.accepted == 0:
+            return "Unallocated"
+        return "Allocated" if self.accepted == self.quantity else "Partial"
+
+    @property
+    def designation(self) -> str | None:
+        """``NeedsTracking`` if it is allocated and not shipped yet; half of what is rejected is ``Cancelled``."""
+        if self.status == "rejected":
+            return pick(f"{self.uuid} rejected", ("Rejected", "Cancelled"))
+        names = {"allocated": "NeedsTracking", "has_tracking": "HasTracking", "backordered": "Backordered"}
+        return names.get(self.status)
 
 
 @dataclass(frozen=True)
@@ -57,7 +109,12 @@ class Order:
 
 @dataclass(frozen=True)
 class ExportQuery:
-    """The filters of an export: a valid request body, typed. See :func:`filter_orders`."""
+    """
+    The filters of an export: a valid request body, typed. See :func:`filter_orders`.
+
+    Its statuses are words for a line item's status, its allocation status or its designation: each word is in only one
+    of the three.
+    """
 
     start: int = 0
     limit: int | None = None
@@ -93,7 +150,7 @@ def filter_orders(query: ExportQuery, now: datetime, checkpoint: Callable[[], No
     if query.sort:
         key, direction = query.sort
         if key in _SORT_KEYS:
-            orders.sort(key=_SORT_KEYS[key], reverse=direction == "des")
+            orders.sort(key=_SORT_KEYS[key], reverse=direction != "asc")
     return orders[query.start : None if query.limit is None else query.limit + 1]
 
 
@@ -136,13 +193,17 @@ def _filter_by_status(orders: Iterable[Order], query: ExportQuery) -> list[Order
     wanted = set(query.statuses)
     if not wanted:
         return list(orders)
-    matches: Callable[[set[str]], bool] = {
-        "and": wanted.issubset,
-        "or": lambda statuses: not wanted.isdisjoint(statuses),
-        "only": wanted.issuperset,
-        "all": wanted.issuperset,
+    matches: Callable[[list[set[str]]], bool] = {
+        "and": lambda line_items: set().union(*line_items) == wanted,
+        "or": any,
+        "only": all,
+        "all": all,
     }[query.conjunction]
-    return [order for order in orders if matches({item.status for item in order.line_items})]
+    return [order for order in orders if matches([wanted & _words(item) for item in order.line_items])]
+
+
+def _words(item: LineItem) -> set[str | None]:
+    return {item.status, item.allocation_status, item.designation}
 
 
 def _status(label: str, age: timedelta | None) -> str:

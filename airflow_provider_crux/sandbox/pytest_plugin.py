@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def crux_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def crux_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """
     Run a sandbox during a test, and set the connection ``crux_default`` to it. Its exports are done immediately.
 
-    For other settings, or another connection, use :func:`~airflow_provider_crux.sandbox.server.running_sandbox`.
+    For other settings, pass :class:`~airflow_provider_crux.sandbox.state.SandboxSettings` by pytest's indirect
+    parametrization. For another connection, use :func:`~airflow_provider_crux.sandbox.server.running_sandbox`.
     """
     try:
         from airflow_provider_crux.sandbox.server import running_sandbox
     except ModuleNotFoundError as error:
         pytest.fail(f"crux_sandbox needs pip install 'airflow-provider-crux[sandbox]': {error}", pytrace=False)
-    with running_sandbox() as sandbox:
-        connection = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
+    with running_sandbox(getattr(request, "param", None)) as sandbox:
+        connection: dict[str, Any] = {"conn_type": "crux", "host": sandbox.url, "password": sandbox.settings.token}
+        if sandbox.settings.api_version != "api":
+            connection["extra"] = {"api_version": sandbox.settings.api_version}
         monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", json.dumps(connection))
         yield sandbox

@@ -10,7 +10,9 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 
 from airflow_provider_crux.sandbox.auth import Presigner, TokenStore
+from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
 from airflow_provider_crux.sandbox.orders import ExportQuery
+from airflow_provider_crux.sandbox.versions import VERSIONS
 
 Clock = Callable[[], datetime]
 """Returns the current time, with its time zone."""
@@ -60,6 +62,12 @@ class SandboxSettings:
     :param response_seconds: seconds between processing a request and responding; default 0.
     :param total_results: what ``total_results`` of the list of orders counts, which the specification does not say:
         ``filtered`` (the default), the orders that the filters select, or ``organization``, all orders.
+    :param api_version: the version of the API, ``api`` (the default), ``v1`` or ``timp``. The paths of the other two
+        return HTTP 404.
+    :param columns: the columns of the file: ``2019`` (the default), the vendor's sample of a file; ``2019-page``, the
+        vendor's description of it, whose first column has another name; ``2017-retailer`` or ``2017-supplier``, the
+        vendor's two older lists, with one row for each package.
+    :raises ValueError: if there is no such version or list of columns.
     """
 
     token: str = field(default="d7bb2fbb0c666dee5a5a36634baac3114e08ba9c", repr=False)
@@ -73,6 +81,13 @@ class SandboxSettings:
     url_lifetime: int = 300
     response_seconds: float = 0
     total_results: str = "filtered"
+    api_version: str = "api"
+    columns: str = "2019"
+
+    def __post_init__(self) -> None:
+        for name, known in (("api_version", VERSIONS), ("columns", COLUMN_LISTS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: unknown value {getattr(self, name)!r}; use {', '.join(known)}")
 
 
 @dataclass
@@ -100,7 +115,8 @@ class Sandbox:
     What one sandbox received, and ways to make it fail.
 
     :func:`~airflow_provider_crux.sandbox.server.running_sandbox` and the pytest fixture ``crux_sandbox`` return it. Its
-    ``url`` is the base URL of the API, without a trailing slash; its ``settings`` contain the token.
+    ``url`` is the base URL of the API, without a trailing slash; its ``settings`` contain the token; its ``api``
+    contains the paths of its version of the API, for example ``api.export_path``.
     """
 
     # A test calls it from one thread while the server runs in another. Each method is a single step on a list or a dict
@@ -109,6 +125,7 @@ class Sandbox:
     def __init__(self, url: str, settings: SandboxSettings | None = None, clock: Clock = system_clock) -> None:
         self.url = url
         self.settings = settings or SandboxSettings()
+        self.api = VERSIONS[self.settings.api_version]
         self.clock = clock
         self.tokens = TokenStore(self.settings, clock)
         self.presigner = Presigner(self.settings.url_lifetime, clock)
@@ -151,7 +168,7 @@ class Sandbox:
 
         A ``Content-Length`` greater than the body breaks the connection in the middle of the response.
 
-        :param path_prefix: how the path of the request starts, for example ``/api/orders/export/``.
+        :param path_prefix: how the path of the request starts, for example ``sandbox.api.export_path``.
         :param status: the HTTP status code.
         :param headers: for example ``{"Retry-After": "1"}``; default: only the length.
         :param body: the body; default: empty.
@@ -167,7 +184,7 @@ class Sandbox:
         Such a request is processed and its status is logged, but the client may not have the response yet.
 
         :param method: the HTTP method of the requests, for example ``POST``.
-        :param path_prefix: how their path starts, for example ``/api/orders/export/``.
+        :param path_prefix: how their path starts, for example ``sandbox.api.export_path``.
         :param count: the number of requests to wait for; default 1.
         :param timeout: seconds to wait at most; default 60.
         :return: the entries of all such requests, as in :attr:`requests`; there may be more than ``count``.

@@ -41,7 +41,7 @@ def loaded_table_lineage(
     return _lineage(base_url, [_dataset(SQLParser.create_namespace(info), name, loaded.rows)])
 
 
-def _dataset(namespace: str, name: str, rows: int, size: int | None = None) -> OutputDataset:
+def _dataset(namespace: str, name: str, rows: int | None, size: int | None = None) -> OutputDataset:
     from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
 
     facet = OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)

@@ -17,7 +17,13 @@ from airflow_provider_crux.api.errors import (
 )
 from airflow_provider_crux.api.polling import within_not_found_grace
 from airflow_provider_crux.api.responses import ExportState
-from airflow_provider_crux.exceptions import CruxError, CruxExportFailedError, CruxNotFoundError, CruxPermanentError
+from airflow_provider_crux.exceptions import (
+    CruxError,
+    CruxExportFailedError,
+    CruxInvalidRequestError,
+    CruxNotFoundError,
+    CruxPermanentError,
+)
 from airflow_provider_crux.task.durable import Intent
 
 if TYPE_CHECKING:
@@ -82,6 +88,8 @@ class ExportSubmission:
         """List the orders of the request, which e-mails nobody; raise AirflowSkipException if there is none."""
         try:
             has_orders = self._hook.has_orders(self._request)
+        except CruxInvalidRequestError:  # no export can be requested either
+            raise
         except CruxError as error:  # the list is only a convenience: the export says what is wrong, or succeeds
             self._log.warning("Could not check whether there are orders; requesting the export anyway: %s", error)
             return

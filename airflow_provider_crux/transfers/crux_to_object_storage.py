@@ -179,12 +179,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
                 overwrite=self.overwrite,
                 count_orders=self.manifest,
             )
-        self.log.info("Stored export %s at %s: %d rows, %d bytes", export.uuid, stored.path, stored.rows, stored.bytes)
+        rows = "an unknown number of" if stored.rows is None else stored.rows
+        self.log.info("Stored export %s at %s: %s rows, %d bytes", export.uuid, stored.path, rows, stored.bytes)
         if self.manifest:
             self._store_manifest(target, submitted, stored)
-        file = {name: getattr(stored, name) for name in ("path", "bytes", "rows", "sha256", "format")}
+        file = {name: getattr(stored, name) for name in ("path", "bytes", "rows", "sha256", "format", "columns")}
         result = {**file, "export_uuid": export.uuid}
-        self._publish(context, submitted, "export_file", result, metadata=("rows", "bytes", "sha256"))
+        self._publish(context, submitted, "export_file", result, metadata=("rows", "bytes", "sha256", "columns"))
         self._stored = stored
         return stored.path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from airflow_provider_crux.api.redaction import secrets_in_url
 from airflow_provider_crux.api.requests import DOWNLOAD, ApiResponse
 from airflow_provider_crux.api.retries import Retries
 from airflow_provider_crux.api.urls import file_url
-from airflow_provider_crux.files.records import has_csv_header
+from airflow_provider_crux.files.header import OtherContent, read_header, with_whole_header
 from airflow_provider_crux.transport.http import (
     new_session,
     send_once,
@@ -42,7 +42,6 @@ CHUNK_BYTES: Final = 256 * 1024
 """How much of a file is in memory at a time."""
 
 _ERROR_BYTES: Final = 4 * 1024
-_MAX_HEADER_BYTES: Final = 64 * 1024
 
 
 @contextmanager
@@ -152,17 +151,14 @@ def _check_completeness_is_known(response: requests.Response, peer: Peer) -> Non
 
 
 def _chunks(response: requests.Response, file: _PresignedFile) -> Iterator[bytes]:
-    """Yield the chunks of a file; reject what does not begin like an export before the caller gets any of it."""
+    """Yield the chunks of a file; reject what is no CSV file before the caller gets any of it."""
     # urllib3 compares the bytes with Content-Length, and notices if a chunked body lacks its last chunk
     with file.translated_errors():
-        chunks = response.iter_content(CHUNK_BYTES)
-        beginning = b""
-        for chunk in chunks:
-            beginning += chunk
-            if b"\n" in beginning or b"\r" in beginning or len(beginning) > _MAX_HEADER_BYTES:
-                break
-        if not has_csv_header(beginning):
-            problem = "an empty file" if not beginning else "a file that does not begin with a CSV header"
-            raise errors.unverifiable_file(f"with {problem}", peer=file.peer)
+        chunks = with_whole_header(response.iter_content(CHUNK_BYTES))
+        beginning = next(chunks)
+        content = read_header(beginning)
+        if isinstance(content, OtherContent):
+            peer = replace(file.peer, proxied=file.peer.proxied and content.from_proxy)
+            raise errors.unverifiable_file(f"with {content.description}", peer=peer)
         yield beginning
         yield from chunks

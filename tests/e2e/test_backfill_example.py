@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
-from tests.manifests import manifest
+from tests.manifests import manifest, manifest_name
 from tests.object_store import BUCKET, ObjectStore, running_s3  # noqa: F401 - a fixture
 from tests.real_airflow.request_bodies import api_timestamp
 from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox
@@ -48,7 +48,7 @@ def s3(running_s3: ObjectStore, sandbox: Sandbox) -> ObjectStore:  # noqa: F811 
     file, host = "lake/history/earlier.parquet", sandbox.url.removeprefix("http://")
     running_s3.client.put_object(Bucket=BUCKET, Key=file, Body=b"12345678")
     content = json.dumps(manifest(SINCE, STARTS[0], requested_at=STARTS[0].isoformat(), bytes=8, host=host))
-    running_s3.client.put_object(Bucket=BUCKET, Key=f"{file}.manifest.json", Body=content.encode())
+    running_s3.client.put_object(Bucket=BUCKET, Key=manifest_name(file), Body=content.encode())
     return running_s3
 
 
@@ -115,7 +115,7 @@ def test_another_run_requests_exactly_the_two_files_that_were_deleted(
 ) -> None:
     before = len(requested(sandbox))
     with_manifest, without = file_name(STARTS[1]), file_name(STARTS[3])
-    for name in (with_manifest, f"{with_manifest}.manifest.json", without):
+    for name in (with_manifest, manifest_name(with_manifest), without):
         s3.client.delete_object(Bucket=BUCKET, Key=f"lake/history/{name}")
 
     # The orders that came in during the test are no gap of this run.
@@ -166,5 +166,5 @@ def stored(s3: ObjectStore) -> list[str]:
     """Return the names of the files, and fail if one has no manifest."""
     names = [name.removeprefix("lake/history/") for name in s3.names() if "/dt=" in name]
     files = [name for name in names if name.endswith(".parquet")]
-    assert sorted(names) == sorted([*files, *(f"{name}.manifest.json" for name in files)])
+    assert sorted(names) == sorted([*files, *(manifest_name(name) for name in files)])
     return sorted(files)

@@ -223,10 +223,11 @@ def retry_after(status: int, delay: tuple[float, float], header: str, shown: str
     )
 
 
-UNVERIFIABLE_FILE: Final = Outcome(errors.CruxUnavailableError, "HOST returned HTTP 200, but ")
-NO_HEADER: Final = replace(
-    UNVERIFIABLE_FILE, message=f"{UNVERIFIABLE_FILE.message}with a file that does not begin with a CSV header. "
-)
+def unverifiable(problem: str = "") -> Outcome:
+    return Outcome(errors.CruxUnavailableError, f"HOST returned HTTP 200, but {problem}")
+
+
+UNVERIFIABLE_FILE: Final = unverifiable()
 REJECTED: Final = errors.CruxRequestRejectedError
 UNAVAILABLE: Final = errors.CruxUnavailableError
 REDIRECT: Final = "redirect to another host"
@@ -386,19 +387,20 @@ CASES: Final = (
     Case(
         "an empty body",
         respond(200),
-        invalid_response(
-            "its body is not a JSON object",
-            download=replace(UNVERIFIABLE_FILE, message=f"{UNVERIFIABLE_FILE.message}with an empty file. "),
-        ),
+        invalid_response("its body is not a JSON object", download=unverifiable("with an empty file. ")),
     ),
     Case(
         "an XML document",
         respond(
             200, b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "Content-Type: application/xml"
         ),
-        invalid_response("its body is not a JSON object", download=NO_HEADER),
+        invalid_response("its body is not a JSON object", download=unverifiable("with XML. ")),
     ),
-    Case("a JSON list", respond_json([]), invalid_response("its body is not a JSON object", download=NO_HEADER)),
+    Case(
+        "a JSON list",
+        respond_json([]),
+        invalid_response("its body is not a JSON object", download=unverifiable("with JSON. ")),
+    ),
     Case(
         "JSON that is nested thousands of levels deep",
         respond(200, b"[" * 100_000),
@@ -407,7 +409,7 @@ CASES: Final = (
     Case(
         "a JSON object without the expected fields",
         respond_json({}),
-        invalid_response("it is about another export", download=NO_HEADER),
+        invalid_response("it is about another export", download=unverifiable("with JSON. ")),
     ),
     Case(
         "a JSON object with an invalid UUID and an invalid token",

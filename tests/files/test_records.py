@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files import records
-from airflow_provider_crux.files.records import RecordBlocks, RecordCounter, has_csv_header
+from airflow_provider_crux.files.records import RecordBlocks, RecordCounter
 
 
 def count_records(*chunks: bytes) -> int:
@@ -135,24 +135,3 @@ def test_memory_does_not_grow_with_the_file(pattern: bytes) -> None:
         tracemalloc.stop()
     assert kept < 16 * 1024
     assert peak < 64 * len(chunk)
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    [
-        b"order_uuid,date",
-        b"order_uuid,date\r\n1,2",
-        b'\xef\xbb\xbf"order uuid","date"\n',
-        b"Order UUID,Unit Price\r",
-    ],
-)
-def test_a_line_of_column_names_is_a_header(beginning: bytes) -> None:
-    assert has_csv_header(beginning)
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    [b"", b"\n", b"<?xml version='1.0'?>", b"<html>,<b>", b'{"a": 1, "b": 2}', b"\x1f\x8b\x08,a", b"error", b"1,2\n"],
-)
-def test_what_is_no_line_of_column_names_is_no_header(beginning: bytes) -> None:
-    assert not has_csv_header(beginning)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.files.places import Place
 
-SMALL = b"\xef\xbb\xbfa,b\r\n1,2\r\n"
+SMALL = b"\xef\xbb\xbforder_uuid,b\r\n1,2\r\n"
 
 
 def save(chunks: Iterable[bytes], path: ObjectStoragePath, **arguments: Any) -> StoredFile:
@@ -32,14 +32,18 @@ def save(chunks: Iterable[bytes], path: ObjectStoragePath, **arguments: Any) -> 
 def test_the_stored_file_is_described(place: Place) -> None:
     stored = save([SMALL[:2], SMALL[2:8], b"", SMALL[8:]], place.path)
     assert stored == StoredFile(
-        path=str(place.path), bytes=len(SMALL), rows=1, sha256=hashlib.sha256(SMALL).hexdigest()
+        path=str(place.path),
+        bytes=len(SMALL),
+        rows=1,
+        sha256=hashlib.sha256(SMALL).hexdigest(),
+        columns=["order_uuid", "b"],
     )
     assert place.content() == SMALL
 
 
 def test_a_failing_source_leaves_nothing(place: Place) -> None:
     def chunks() -> Iterator[bytes]:
-        yield bytes(20 * MIB)
+        yield SMALL + bytes(20 * MIB)
         raise ConnectionError("cut")
 
     with pytest.raises(ConnectionError):

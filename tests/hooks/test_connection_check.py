@@ -50,7 +50,9 @@ def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_valid_token_takes_one_poll(connect, requests_mock) -> None:
     connect(password=TOKEN)
     requests_mock.get(POLL, status_code=404, json={"detail": "Not found."})
-    assert result_of_test() == (True, f"{HOST} accepts the API token")
+    # a wrong api_version may look the same
+    advice = "If every request fails with HTTP 404, change the connection's api_version from 'api' to 'v1' or 'timp'"
+    assert result_of_test() == (True, f"{HOST} accepts the API token. {advice}")
     (request,) = requests_mock.request_history
     assert request.headers["Authorization"] == f"Token {TOKEN}"
 

@@ -6,23 +6,17 @@ import functools
 import json
 import os
 import re
-import runpy
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import airflow
 import pendulum
 import pytest
 from airflow import settings
-from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
@@ -30,77 +24,16 @@ from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
 from airflow_provider_crux.task import upstream
 from airflow_provider_crux.task import waiting as deferral
 from tests import daily_lookbacks
+from tests.integration.conftest import AIRFLOW, EXAMPLES, LOGICAL_DATE, XCOMS, query, run_airflow
 
 pytestmark = pytest.mark.e2e
 
-AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 AIRFLOW_3 = AIRFLOW >= (3, 0)
-# since 3.4 an XCom belongs to one try, of which task_instance has a row each
-XCOMS = "xcom_v2 JOIN task_instance ON task_instance.id = task_instance_id" if AIRFLOW >= (3, 4) else "xcom"
-HERE = Path(__file__).parent
 AIRFLOW_HOME = Path(os.environ["AIRFLOW_HOME"])
-EXAMPLES = sorted((HERE.parents[1] / "dags_examples").glob("*.py"))
 BACKFILL_EXAMPLE = "crux_orders_backfill.py"
 TABLE_EXAMPLE = f"{daily_lookbacks.EXAMPLE}.py"
 TOKEN = SandboxSettings().token
-LOGICAL_DATE = pendulum.datetime(2026, 1, 5)
 DAY = {"start_date": "2026-01-04T00:00:00.000Z", "end_date": "2026-01-05T00:00:00.000Z"}
-
-
-@pytest.fixture(autouse=True)
-def _terminate_handler() -> Iterator[None]:
-    """Restore the handler of SIGTERM. dag.test() leaves one of its own, with which TERM would not end the tests."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture(scope="session")
-def dags_folder() -> Path:
-    """Create a DAG folder and the database, because Airflow 3 runs only DAGs from its DAG folder."""
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    folder.mkdir()
-    for path in (*EXAMPLES, *HERE.glob("dags/*.py")):
-        shutil.copy(path, folder)
-    run_airflow("db", "migrate")
-    if (3, 0) <= AIRFLOW < (3, 3):
-        # As Airflow 3.3 does it: otherwise dag.test() builds the API again for every try of a task.
-        from airflow.sdk.execution_time import supervisor
-
-        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
-    if AIRFLOW == (3, 0):
-        # In Airflow 3.0, dag.test() updates only assets that the DAG processor has stored.
-        run_airflow("dags", "reserialize")
-    return folder
-
-
-def run_airflow(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "airflow", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def run(dags_folder: Path):
-    """Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run."""
-
-    def run_file(
-        name: str,
-        dag_id: str | None = None,
-        logical_date: datetime = LOGICAL_DATE,
-        state: str = "success",
-        poll_interval: float | None = None,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        names = runpy.run_path(str(Path(settings.DAGS_FOLDER) / name))
-        dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
-        if poll_interval is not None:
-            for task in dags[dag_id or Path(name).stem].tasks:
-                task.poll_interval = poll_interval
-        date = {"logical_date": logical_date} if AIRFLOW_3 else {"execution_date": logical_date}
-        dag_run = dags[dag_id or Path(name).stem].test(**date, **arguments)
-        assert str(getattr(dag_run.state, "value", dag_run.state)) == state
-        return names | {"dag_run": dag_run}
-
-    return run_file
 
 
 def request_bodies(sandbox) -> list[dict]:
@@ -306,12 +239,6 @@ no_retry_in_dag_test = pytest.mark.skipif(
 def test_a_try_that_failed_after_execute_is_resumed(sandbox, run) -> None:
     run("failing_after_execute.py")
     assert [request["method"] for request in sandbox.requests] == ["POST", "GET"]
-
-
-def query(statement: str) -> list[Any]:
-    """Return the only column of a statement's rows in Airflow's database."""
-    with closing(sqlite3.connect(AIRFLOW_HOME / "airflow.db")) as database, database:
-        return [value for (value,) in database.execute(statement)]
 
 
 CRUX_VARIABLES = "SELECT key FROM variable WHERE key LIKE 'crux_export%'"

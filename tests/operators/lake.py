@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
-from tests.manifests import HOST, manifest
+from tests.manifests import HOST, manifest, manifest_name
 from tests.object_store import BUCKET, ObjectStore
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Lake(NamedTuple):
         name = file or f"dt={start:%Y-%m-%d}/{start:%H%M%S}.parquet"
         content = manifest(start, end, **changes)
         self.put(name, b"12345678")
-        self.put(f"{name}.manifest.json", json.dumps(content).encode())
+        self.put(manifest_name(name), json.dumps(content).encode())
         return name
 
 

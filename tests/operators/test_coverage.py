@@ -30,7 +30,11 @@ FILTERS: dict[str, Any] = {"sort": {"key": "date", "dir": "des"}, "line_item_sta
 
 def test_the_manifests_of_these_tests_are_as_published() -> None:
     schema = Path(__file__).parents[2] / "docs" / "manifest.schema.json"
-    for changes in ({}, {"filters": FILTERS, "orders": None}, {"requested_at": None, "request": None}):
+    for changes in (
+        {},
+        {"filters": FILTERS, "rows": None, "orders": None, "columns": None},
+        {"requested_at": None, "request": None},
+    ):
         jsonschema.validate(manifest(DAYS[0], DAYS[1], **changes), json.loads(schema.read_text()))
 
 
@@ -62,7 +66,7 @@ def test_what_no_file_covers_is_returned_in_pieces_oldest_first(lake: Lake, find
         "overlaps": 1,
         "files": 4,
         "rows": 22,
-        "orders": 9,
+        "orders": None,  # a sum without those of one file would be too small
     }
 
 
@@ -133,7 +137,7 @@ def test_a_linked_folder_that_cannot_be_reached_is_an_error(folder: Lake, find_g
         find_gaps(folder.url)
 
 
-@pytest.mark.parametrize("name", ["orders.csv", "orders.csv.manifest.json"])
+@pytest.mark.parametrize("name", ["orders.csv", "_orders.csv.manifest.json"])
 def test_the_lock_file_of_an_editor_is_not_an_error(folder: Lake, find_gaps, tmp_path: Path, name: str) -> None:
     folder.store(DAYS[0], DAYS[30])
     (tmp_path / "lake" / f".#{name}").symlink_to("ada@host.1234")
@@ -181,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(folder: Lake, find_gaps, monke
 
 def test_a_manifest_that_cannot_be_read_is_an_error(folder: Lake, find_gaps, tmp_path: Path) -> None:
     folder.put("a.csv", b"12345678")
-    (tmp_path / "lake" / "a.csv.manifest.json").symlink_to(tmp_path / "unmounted")
+    (tmp_path / "lake" / "_a.csv.manifest.json").symlink_to(tmp_path / "unmounted")
     with pytest.raises(FileNotFoundError):
         find_gaps(folder.url)
 
@@ -197,7 +201,7 @@ def test_a_file_instead_of_a_folder_is_an_error(lake: Lake, find_gaps, slash: st
 
 
 def test_a_file_that_is_missing_or_has_another_length_does_not_count(lake: Lake, find_gaps, logged) -> None:
-    lake.put("gone.csv.manifest.json", json.dumps(manifest(DAYS[0], DAYS[1])).encode())
+    lake.put("_gone.csv.manifest.json", json.dumps(manifest(DAYS[0], DAYS[1])).encode())
     lake.store(DAYS[1], DAYS[2], file="short.csv", bytes=9)
     lake.store(DAYS[2], DAYS[3], file="long.csv", bytes=7)
     lake.store(DAYS[3], DAYS[4], file="good.csv")
@@ -206,7 +210,7 @@ def test_a_file_that_is_missing_or_has_another_length_does_not_count(lake: Lake,
     assert coverage["files"] == 1
     text = logged()
     for name in ("gone", "short", "long"):
-        assert f"{name}.csv.manifest.json does not count: its file is missing or has another length; it is exp" in text
+        assert f"_{name}.csv.manifest.json does not count: its file is missing or has another length; it is exp" in text
     assert text.count("does not count") == 3
 
 
@@ -251,11 +255,11 @@ def test_a_broken_manifest_does_not_count_and_does_not_fail_the_task(
 ) -> None:
     content = BROKEN[name]
     folder.put(f"{name}.csv", b"1" if name == "bytes_boolean" else b"12345678")
-    folder.put(f"{name}.csv.manifest.json", content if isinstance(content, bytes) else json.dumps(content).encode())
+    folder.put(f"_{name}.csv.manifest.json", content if isinstance(content, bytes) else json.dumps(content).encode())
     folder.store(DAYS[1], DAYS[30])
     gaps, coverage = find_gaps(folder.url)
     assert (gaps, coverage["files"]) == ([(DAYS[0], DAYS[1])], 1)
-    assert f"{name}.csv.manifest.json does not count: it is not a manifest of this provider (" in logged()
+    assert f"_{name}.csv.manifest.json does not count: it is not a manifest of this provider (" in logged()
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_a_manifest_without_an_interval_does_not_count(
     folder.store(DAYS[0], DAYS[30], file="a.csv", **changes)
     gaps, coverage = find_gaps(folder.url, max_interval=MONTH)
     assert (gaps, coverage["files"]) == (ALL, 0)
-    assert "a.csv.manifest.json does not count: the interval of its export is unknown or empty, or its " in logged()
+    assert "_a.csv.manifest.json does not count: the interval of its export is unknown or empty, or its " in logged()
 
 
 @pytest.mark.parametrize(
@@ -318,8 +322,8 @@ def test_two_kinds_of_filters_in_a_folder_fail_the_task_immediately(
     root = folder.url.removeprefix("file://")
     assert str(caught.value) == (
         f"path: '{folder.url}' holds exports with different filters, which cannot be checked together: 2 with no "
-        f"filters (for example {root}/a.csv.manifest.json); 1 with {REJECTED}"
-        f'"status_conjunction": "or"}} (for example {root}/c.csv.manifest.json). Use two folders, one for each kind, '
+        f"filters (for example {root}/_a.csv.manifest.json); 1 with {REJECTED}"
+        f'"status_conjunction": "or"}} (for example {root}/_c.csv.manifest.json). Use two folders, one for each kind, '
         "and move each file with its manifest"
     )
     assert context["ti"].pushed == {}

@@ -51,6 +51,26 @@ def test_it_prints_its_url_serves_and_stops_cleanly(http: requests.Session, sign
         process.wait()
 
 
+def test_it_speaks_another_version_and_writes_other_columns(http: requests.Session):
+    options = ["--api-version", "timp", "--columns", "2017-supplier"]
+    process = subprocess.Popen([*COMMAND, *options], stdout=PIPE, stderr=PIPE, text=True)
+    watchdog = Timer(60, process.kill)
+    watchdog.start()
+    try:
+        url = process.stdout.readline().split()[-1]
+        http.headers["Authorization"] = f"Token {SandboxSettings().token}"
+        assert http.post(f"{url}/api/orders/export/", json={}).status_code == 404
+        export = http.post(f"{url}/timp/orders/search/export/", json={"end_date": "2017-01-02T00:00:00.000Z"}).json()
+        file_url = http.get(f"{url}/timp/data/export/{export['uuid']}/").json()["url"]
+        header = requests.get(file_url, proxies={"http": ""}, timeout=60).text.partition("\r\n")[0]
+        assert header.endswith(",tracking_number,shipping_carrier,shipping_method,weight,shipping_cost,shipping_date")
+        assert ",retailer_id,sku," in header
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+
+
 def test_it_stops_quietly_while_it_writes_large_files(http: requests.Session):
     process = subprocess.Popen([*COMMAND, "--export-seconds", "0"], stdout=PIPE, stderr=PIPE, text=True)
     watchdog = Timer(60, process.kill)

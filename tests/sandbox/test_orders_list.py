@@ -133,12 +133,12 @@ def test_a_file_shows_the_state_at_its_request_so_that_an_early_one_is_stale(san
 def test_the_list_shows_the_state_of_now(sandbox: Sandbox, crux, clock):
     hour = {"start_date": "2024-12-31T20:00:00.000Z", "end_date": "2025-01-01T00:00:00.000Z"}
 
-    def allocations() -> list[str]:
+    def statuses() -> list[str]:
         orders = list_orders(sandbox, crux, **hour)["orders"]
-        return [item["allocation"] for order in orders for item in order["line_items"]]
+        return [item["status"] for order in orders for item in order["line_items"]]
 
-    young = allocations()
+    young = statuses()
     assert set(young) == {"unallocated"}
     clock.advance(CHANGE_HOURS * 3600)
-    assert len(allocations()) == len(young)
-    assert {"has_tracking", "allocated"} <= set(allocations())
+    assert len(statuses()) == len(young)
+    assert {"has_tracking", "allocated"} <= set(statuses())

@@ -22,11 +22,15 @@ PAGE = Path(__file__).parents[2] / "docs/testing-with-the-sandbox.md"
 EXAMPLES = PAGE.parents[1] / "dags_examples"
 
 USES_IT = """
+import json
 import os
 import socket
 from datetime import UTC, datetime
 
+import pytest
+
 from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.sandbox.state import SandboxSettings
 
 REQUEST = OrdersExportRequest(start_date=datetime(2026, 1, 1, tzinfo=UTC), end_date=datetime(2026, 1, 2, tzinfo=UTC))
 ports = []
@@ -48,6 +52,13 @@ def test_it_ended_with_its_test():
 
 def test_the_next_one_has_received_nothing(crux_sandbox):
     assert crux_sandbox.requests == []
+    assert "extra" not in json.loads(os.environ["AIRFLOW_CONN_CRUX_DEFAULT"])
+
+@pytest.mark.parametrize("crux_sandbox", [SandboxSettings(api_version="timp", export_seconds=5)], indirect=True)
+def test_its_settings_and_those_of_the_connection_are_of_another_version(crux_sandbox):
+    assert crux_sandbox.settings.export_seconds == 5
+    assert crux_sandbox.api.export_path == "/timp/orders/search/export/"
+    assert json.loads(os.environ["AIRFLOW_CONN_CRUX_DEFAULT"])["extra"] == {"api_version": "timp"}
 """
 
 IMPORTS = """
@@ -113,7 +124,7 @@ def outcome(output: str) -> str:
 def test_a_test_gets_a_sandbox_and_a_connection_to_it(project: Path) -> None:
     (project / "tests/test_orders.py").write_text(USES_IT)
     output = run_pytest(project)
-    assert outcome(output) == "3 passed", output
+    assert outcome(output) == "4 passed", output
 
 
 @pytest.mark.slow
@@ -150,15 +161,16 @@ def test_the_tests_of_the_page_pass_as_they_are(project: Path) -> None:
         if file := re.match("# (tests/.*)\n", block[3]):
             (project / file[1]).write_text(block[3])
     # what the comment says
-    test = project / "tests/test_crux_orders_export.py"
-    source, comment = test.read_text(), "  # Airflow 2: execution_date="
-    assert f'(logical_date=pendulum.datetime(2026, 1, 5, tz="UTC")){comment}' in source
-    if airflow_2:
-        test.write_text(source.replace("(logical_date=", "(execution_date="))
+    for name in ("crux_orders_export", "another_version"):
+        test = project / f"tests/test_{name}.py"
+        source, comment = test.read_text(), "  # Airflow 2: execution_date="
+        assert f'(logical_date=pendulum.datetime(2026, 1, 5, tz="UTC")){comment}' in source
+        if airflow_2:
+            test.write_text(source.replace("(logical_date=", "(execution_date="))
     with (project / "tests/test_another_connection.py").open("a") as file_of_the_fixture:
         file_of_the_fixture.write(USES_THE_FIXTURE_OF_THE_PAGE)
     output = run_pytest(project)
-    assert outcome(output) == "2 passed", output
+    assert outcome(output) == "3 passed", output
     assert "Crux Connect is preparing export" in output  # the log of the task
     # in dag.test(), Airflow 3.0 itself logs the messages that name secrets to be masked
     output = re.sub(r"msg=MaskSecret\(.*", "", output)

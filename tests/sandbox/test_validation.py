@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_crux.sandbox.state import Sandbox
 from airflow_provider_crux.sandbox.validation import validate
+from airflow_provider_crux.sandbox.versions import VERSIONS
 
 DOCUMENTED = {
     "start": 0,
@@ -81,6 +82,74 @@ def test_a_body_that_follows_the_specification_is_accepted(body):
 def test_a_body_that_breaks_a_rule_gets_400_and_the_name_of_the_field(body, field):
     with pytest.raises(HTTPException) as caught:
         validate(body)
+    assert caught.value.status_code == 400
+    assert caught.value.detail.startswith(f"{field} ")
+
+
+EXPORT_DATE, SPACED_DATE = "2018-01-01T00:00:00.000Z", "2018-01-01 00:00:00"
+STATUSES, DESIGNATION = "line_item_allocation_statuses", "line_item_designation"
+
+
+@pytest.mark.parametrize("version", ["v1", "timp"])
+@pytest.mark.parametrize(
+    ("in_export", "in_list"),
+    [
+        ({STATUSES: ["Unallocated", "Partial", "Allocated"]}, {STATUSES: ["Unallocated", "Partial", "Allocated"]}),
+        ({DESIGNATION: ["HasTracking", "Cancelled"]}, {DESIGNATION: "HasTracking"}),
+        ({"sort": {"key": "date", "dir": "desc"}}, {"sort": {"key": "date", "dir": "asc"}}),
+    ],
+)
+def test_the_words_of_v1_and_timp_are_accepted(version, in_export, in_list):
+    validate({"start": 0, "limit": 25, "start_date": EXPORT_DATE, **in_export}, VERSIONS[version])
+    date = SPACED_DATE if version == "timp" else EXPORT_DATE
+    validate({"start": 0, "limit": 25, "start_date": date, **in_list}, VERSIONS[version], for_list=True)
+
+
+@pytest.mark.parametrize("version", ["v1", "timp"])
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"line_item_status": ["allocated"]}, "body"),
+        ({"status_conjunction": "or"}, "body"),
+        ({STATUSES: ["allocated"]}, STATUSES),
+        ({STATUSES: ["HasTracking"]}, STATUSES),
+        ({STATUSES: "Allocated"}, STATUSES),
+        ({STATUSES: []}, STATUSES),
+        ({STATUSES: ["Partial", "Partial"]}, STATUSES),
+        ({STATUSES: ["Allocated"], DESIGNATION: ["HasTracking"]}, STATUSES),
+        ({DESIGNATION: ["has_tracking"]}, DESIGNATION),
+        ({DESIGNATION: "HasTracking"}, DESIGNATION),
+        ({"sort": {"key": "date", "dir": "des"}}, "sort.dir"),
+        ({"sort": {"key": "date", "value": "desc"}}, "sort"),
+        ({"start_date": SPACED_DATE}, "start_date"),
+    ],
+)
+def test_v1_and_timp_reject_the_words_of_another_version_in_an_export(version, body, field):
+    assert_rejected(body, field, version)
+
+
+@pytest.mark.parametrize("version", ["v1", "timp"])
+@pytest.mark.parametrize("designation", [["HasTracking"], [], "has_tracking", ""])
+def test_the_list_takes_one_designation_that_is_no_array(version, designation):
+    assert_rejected({DESIGNATION: designation}, DESIGNATION, version, for_list=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_list_of_timp_has_dates_of_its_own(version):
+    wrong = EXPORT_DATE if version == "timp" else SPACED_DATE
+    assert_rejected({"end_date": wrong}, "end_date", version, for_list=True)
+    if version == "timp":
+        assert_rejected({"end_date": "2018-02-29 00:00:00"}, "end_date", version, for_list=True)
+
+
+@pytest.mark.parametrize("body", [{STATUSES: ["Allocated"]}, {DESIGNATION: ["HasTracking"]}])
+def test_the_default_version_rejects_the_fields_of_the_others(body):
+    assert_rejected(body, "body", "api")
+
+
+def assert_rejected(body, field, version, **options) -> None:
+    with pytest.raises(HTTPException) as caught:
+        validate(body, VERSIONS[version], **options)
     assert caught.value.status_code == 400
     assert caught.value.detail.startswith(f"{field} ")
 

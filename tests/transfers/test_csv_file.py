@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.files import records as records_module
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from airflow_provider_crux.sandbox.csv_file import COLUMNS as SAMPLE
 from airflow_provider_crux.transport import download as files
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, parse
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from tests.transfers.transfer import Transfer
 
 BOM = b"\xef\xbb\xbf"
-NAMES = [column.name for column in COLUMNS]
-TEXTS = [column.name for column in COLUMNS if column.type is ColumnType.TEXT]
-EXPORT_COLUMNS = ["crux_export_uuid", "crux_interval_start", "crux_interval_end"]
+NAMES = list(SAMPLE)
+TEXTS = [column.name for column in COLUMNS if column.type is ColumnType.TEXT and column.name in NAMES]
+EXPORT_COLUMNS = ["crux_export_uuid", "crux_interval_start", "crux_interval_end", "crux_requested_at"]
 
 
 def records(content: bytes) -> list[list[str]]:
@@ -42,7 +43,7 @@ def test_the_columns_of_the_export_are_added_at_the_end(transfer: Transfer) -> N
     original = file_content(transfer.export_uuid)
     stored = transfer.content(add_export_columns=True)
     assert stored.startswith(BOM + b"retailer_po_number,")
-    added = [transfer.export_uuid, INTERVAL["interval_start"], INTERVAL["interval_end"]]
+    added = [transfer.export_uuid, *(INTERVAL[name] for name in ("interval_start", "interval_end", "requested_at"))]
     header, *rows = records(original)
     assert records(stored) == [header + EXPORT_COLUMNS, *(row + added for row in rows)]
     assert len(rows) == transfer.pushed["export_file"]["rows"] > 0
@@ -50,8 +51,8 @@ def test_the_columns_of_the_export_are_added_at_the_end(transfer: Transfer) -> N
 
 def test_without_an_upstream_task_the_added_interval_is_empty(transfer: Transfer) -> None:
     transfer.run(csv_file({}), upstream=[], add_export_columns=True)
-    added = [row[-3:] for row in records(transfer.target.read_bytes())]
-    assert added == [EXPORT_COLUMNS, [transfer.export_uuid, "", ""]]
+    added = [row[-4:] for row in records(transfer.target.read_bytes())]
+    assert added == [EXPORT_COLUMNS, [transfer.export_uuid, "", "", ""]]
 
 
 def test_a_compressed_file_is_the_same_file(transfer: Transfer) -> None:
@@ -105,7 +106,7 @@ def test_a_file_in_which_orders_cannot_be_counted_is_stored_byte_for_byte(
 ) -> None:
     stored = transfer.content(body, manifest=True, compression=compression)
     assert (gzip.decompress(stored) if compression else stored) == body
-    manifest = json.loads(transfer.target.with_name("orders.csv.manifest.json").read_bytes())
+    manifest = json.loads(transfer.target.with_name("_orders.csv.manifest.json").read_bytes())
     assert (manifest["orders"], manifest["rows"]) == (None, len(records_of_any_length(body)) - 1)
 
 
@@ -120,7 +121,7 @@ def records_of_any_length(content: bytes) -> list[list[str]]:
 def test_what_is_not_utf_8_is_stored_and_counted(transfer: Transfer) -> None:
     body = b"order_uuid,b\r\n\xff,1\r\n\xfe,1\r\n\xff,\xc3\r\n"
     assert transfer.content(body, manifest=True) == body
-    manifest = json.loads(transfer.target.with_name("orders.csv.manifest.json").read_bytes())
+    manifest = json.loads(transfer.target.with_name("_orders.csv.manifest.json").read_bytes())
     assert (manifest["orders"], manifest["rows"]) == (2, 3)
 
 
@@ -183,9 +184,9 @@ def test_odd_values_are_read_as_pythons_parser_reads_them(
     columns = [["" if value is None else value for value in parquet[name].to_pylist()] for name in NAMES]
     assert [list(row) for row in zip(*columns, strict=True)] == expected[1:]
     converted = records(transfer.content(body, add_export_columns=True))
-    assert [record[:-3] for record in converted] == expected
+    assert [record[:-4] for record in converted] == expected
     assert transfer.content(body, manifest=True) == body
-    manifest = json.loads(transfer.target.with_name("orders.csv.manifest.json").read_bytes())
+    manifest = json.loads(transfer.target.with_name("_orders.csv.manifest.json").read_bytes())
     assert (manifest["rows"], manifest["orders"]) == (len(expected) - 1, len({record[1] for record in expected[1:]}))
 
 
@@ -207,5 +208,5 @@ def test_csv_needs_no_pyarrow(transfer: Transfer) -> None:
     """
     command = [sys.executable, "-c", textwrap.dedent(code), transfer.export_uuid, f"file://{transfer.target}"]
     subprocess.run(command, check=True, capture_output=True)
-    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+    assert transfer.names == ["_orders.csv.manifest.json", "orders.csv"]
     assert [entry["status"] for entry in transfer.sandbox.requests if entry["path"].startswith(FILE_PATH)] == [200]

@@ -34,6 +34,7 @@ FORMATS = {
     "converted csv": ({"add_export_columns": True}, "csv", None),
     "parquet": ({"file_format": "parquet"}, "parquet", "zstd"),
 }
+ADDED = ["crux_export_uuid", "crux_interval_start", "crux_interval_end", "crux_requested_at"]
 formats = pytest.mark.parametrize(("arguments", "format_", "compression"), FORMATS.values(), ids=FORMATS)
 
 
@@ -43,7 +44,7 @@ def check(manifest: object) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    manifest = json.loads(path.with_name(f"{path.name}.manifest.json").read_bytes())
+    manifest = json.loads(path.with_name(f"_{path.name}.manifest.json").read_bytes())
     check(manifest)
     return manifest
 
@@ -56,6 +57,7 @@ def test_it_says_what_the_file_contains_and_where_it_comes_from(
     before = datetime.now(UTC)
     content = transfer.content(manifest=True, **arguments)
     manifest = read(transfer.target)
+    names = [*rows[0], *(ADDED if format_ == "parquet" or "add_export_columns" in arguments else [])]
     assert before <= datetime.fromisoformat(manifest.pop("stored_at")) <= datetime.now(UTC)
     assert manifest == {
         "version": 1,
@@ -66,6 +68,7 @@ def test_it_says_what_the_file_contains_and_where_it_comes_from(
         "format": format_,
         "compression": compression,
         "personal_data": "keep",
+        "columns": names,
         "rows": len(rows),
         "orders": len({row["order_uuid"] for row in rows}),
         "bytes": len(content),
@@ -73,7 +76,7 @@ def test_it_says_what_the_file_contains_and_where_it_comes_from(
         "provider_version": __version__,
     }
     assert 1 < manifest["orders"] < manifest["rows"]
-    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+    assert transfer.names == ["_orders.csv.manifest.json", "orders.csv"]
 
 
 @pytest.mark.slow
@@ -135,12 +138,12 @@ def test_an_interval_without_orders_has_a_file_and_a_manifest(transfer: Transfer
 
 
 @pytest.mark.parametrize(
-    ("name", "manifest"), [("ü" * 120 + "a", True), ("a" * 255, False)], ids=["with a manifest", "without"]
+    ("name", "manifest"), [("ü" * 120, True), ("a" * 255, False)], ids=["with a manifest", "without"]
 )
 def test_the_longest_name_is_stored(transfer: Transfer, name: str, manifest: bool) -> None:
     transfer.target = transfer.target.with_name(name)
     transfer.content(manifest=manifest)
-    assert transfer.names == [name, f"{name}.manifest.json"][: 1 + manifest]
+    assert transfer.names == [f"_{name}.manifest.json", name][1 - manifest :]
 
 
 @pytest.mark.parametrize(
@@ -163,15 +166,16 @@ def test_a_name_that_is_too_long_is_rejected_before_the_download(
 def test_a_key_that_is_too_long_for_an_object_store_is_rejected_before_the_download(
     transfer: Transfer, s3: ObjectStore
 ) -> None:
-    key = "/".join(["ü" * 100] * 5) + "/orders"[: 1024 - 1004 - len(".manifest.json")]
-    assert len(f"{key}.manifest.json".encode()) == 1024
+    folder, name = "/".join(["ü" * 100] * 5), "orde"
+    key, manifest = f"{folder}/{name}", f"{folder}/_{name}.manifest.json"
+    assert len(manifest.encode()) == 1024
     path = f"s3://aws_loopback@exports/{key}"
     with pytest.raises(AirflowFailException, match="has a key of 1025 bytes, and the storage allows 1024"):
         transfer.run(path=f"{path}a", manifest=True)
     assert s3.names() == []
     assert statuses(transfer.sandbox, FILE_PATH) == []
     transfer.run(path=path, manifest=True)
-    assert s3.names() == [key, f"{key}.manifest.json"]
+    assert sorted(s3.names()) == [manifest, key]
 
 
 def test_it_is_replaced_with_its_file(transfer: Transfer) -> None:
@@ -200,7 +204,7 @@ def test_it_is_written_after_the_file(transfer: Transfer, monkeypatch) -> None:
     monkeypatch.setattr(crux_to_object_storage, "atomic_write", killed)
     with pytest.raises(KeyboardInterrupt):
         transfer.run(csv_file({}), manifest=True)
-    assert written == [("orders.csv.manifest.json", ["orders.csv"])]
+    assert written == [("_orders.csv.manifest.json", ["orders.csv"])]
     assert transfer.pushed == {}
     monkeypatch.setattr(crux_to_object_storage, "atomic_write", real)
     transfer.run(csv_file({}), manifest=True, overwrite=True)
@@ -254,10 +258,10 @@ def test_a_file_that_another_task_stores_meanwhile_keeps_its_manifest(transfer: 
 
 def test_an_older_manifest_in_s3_is_removed_with_its_object(transfer: Transfer, s3: ObjectStore) -> None:
     path = "s3://aws_loopback@exports/[a-b]*/orders.csv"
-    s3.client.put_object(Bucket="exports", Key="[a-b]*/orders.csv.manifest.json", Body=b"older")
-    s3.client.put_object(Bucket="exports", Key="a/orders.csv.manifest.json", Body=b"of another file")
+    s3.client.put_object(Bucket="exports", Key="[a-b]*/_orders.csv.manifest.json", Body=b"older")
+    s3.client.put_object(Bucket="exports", Key="a/_orders.csv.manifest.json", Body=b"of another file")
     transfer.run(NEW, path=path, overwrite=True)
-    assert sorted(s3.names()) == ["[a-b]*/orders.csv", "a/orders.csv.manifest.json"]
+    assert sorted(s3.names()) == ["[a-b]*/orders.csv", "a/_orders.csv.manifest.json"]
 
 
 @formats
@@ -270,15 +274,15 @@ def test_a_failed_task_leaves_the_old_file_and_its_manifest(
     with pytest.raises(CruxUnavailableError):
         transfer.run(manifest=True, overwrite=True, **arguments)
     assert (transfer.target.read_bytes(), read(transfer.target)) == (content, before)
-    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+    assert transfer.names == ["_orders.csv.manifest.json", "orders.csv"]
 
 
 def test_in_s3_it_is_beside_its_object(transfer: Transfer, s3: ObjectStore) -> None:
     path = "s3://aws_loopback@exports/dt={interval_start:%Y-%m-%d}/a#b c.parquet"
     transfer.run(path=path, file_format="parquet", manifest=True)
-    name = "dt=2026-01-04/a#b c.parquet"
-    assert sorted(s3.names()) == [name, f"{name}.manifest.json"]
-    manifest = json.loads(s3.content(f"{name}.manifest.json"))
+    name, manifest_name = "dt=2026-01-04/a#b c.parquet", "dt=2026-01-04/_a#b c.parquet.manifest.json"
+    assert sorted(s3.names()) == [manifest_name, name]
+    manifest = json.loads(s3.content(manifest_name))
     check(manifest)
     assert manifest["path"] == f"s3://aws_loopback@exports/{name}"
     content = s3.content(name)
@@ -314,6 +318,8 @@ def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> 
         {"rows": -1},
         {"rows": 1.5},
         {"orders": "3"},
+        {"columns": "a,b"},
+        {"columns": [1]},
         {"bytes": None},
         {"request": []},
         {"host": ""},
@@ -343,5 +349,5 @@ def test_the_schema_is_valid_and_describes_every_field() -> None:
 
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert all(descriptions(SCHEMA))
-    assert len(descriptions(SCHEMA)) == 17 + 7 + 2
+    assert len(descriptions(SCHEMA)) == 18 + 7 + 2
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -28,7 +28,8 @@ CANARY = "canary-4711"
 
 def column(transfer: Transfer, name: str, *values: str) -> list[Any]:
     """Store a file with these values in a column, and return what is read back."""
-    content = transfer.content(csv_file(*({name: value} for value in values)), **PARQUET)
+    body = csv_file(*({name: value} for value in values), columns=["order_uuid", name])
+    content = transfer.content(body, **PARQUET)
     return pq.read_table(io.BytesIO(content))[name].to_pylist()
 
 

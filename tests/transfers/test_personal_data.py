@@ -13,16 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_crux.files.columns import COLUMNS
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS
 from airflow_provider_crux.hooks import crux
 from airflow_provider_crux.hooks.crux import CruxHook
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from tests.transfers.transfer import csv_file, make_operator, parse, resume, texts_of
 
 if TYPE_CHECKING:
     from tests.transfers.transfer import Transfer
 
 KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-NAMES = [column.name for column in COLUMNS]
+NAMES = list(COLUMNS)
 PERSONAL = [
     "line_item_special_instructions",
     "business_name",
@@ -53,7 +54,7 @@ def hash_key(transfer: Transfer, connect) -> None:
 
 
 def with_canaries(rows: int, **others: str) -> bytes:
-    """Return a file with a canary in every personal value, and in a column that is not published."""
+    """Return a file with a canary in every personal value, and in a column that is unknown."""
     columns = [*NAMES[:14], "email", *NAMES[14:]]
     values = ({name: f"canary {row} of {name}\n" for name in (*PERSONAL, "email")} | others for row in range(rows))
     return csv_file(*values, columns=columns)
@@ -89,11 +90,9 @@ def test_no_personal_value_is_in_the_stored_bytes_or_written_elsewhere(
 ) -> None:
     content = transfer.content(with_canaries(10_000), personal_data=personal_data, manifest=True, **arguments)
     assert len(rows_of(content)) == 10_000
-    manifest = transfer.target.with_name("orders.csv.manifest.json").read_text()
+    manifest = transfer.target.with_name("_orders.csv.manifest.json").read_text()
     other_texts = [manifest, json.dumps(transfer.pushed), logged(), caplog.text]
-    assert (
-        "Column 'email' of the file is not published: it is not stored, because it may contain personal" in caplog.text
-    )
+    assert "Column 'email' is unknown: it is not stored, because it may contain personal data" in caplog.text
     assert json.loads(manifest)["personal_data"] == personal_data
     for text in (everything_in(content), *other_texts):
         assert "canary" not in text
@@ -102,7 +101,7 @@ def test_no_personal_value_is_in_the_stored_bytes_or_written_elsewhere(
             transfer.content(with_canaries(2) + broken, personal_data=personal_data, **arguments)
         assert "canary" not in texts_of(error.value) + logged() + caplog.text
     assert transfer.target.read_bytes() == content
-    assert transfer.names == ["orders.csv", "orders.csv.manifest.json"]
+    assert transfer.names == ["_orders.csv.manifest.json", "orders.csv"]
 
 
 @formats
@@ -113,7 +112,7 @@ def test_the_search_finds_what_is_kept(transfer: Transfer, arguments: dict[str, 
 @formats
 def test_dropped_columns_are_missing_and_the_others_unchanged(transfer: Transfer, arguments: dict[str, Any]) -> None:
     rows = rows_of(transfer.content(with_canaries(3, city="Zürich"), personal_data="drop", **arguments))
-    added = ["crux_export_uuid", "crux_interval_start", "crux_interval_end"]
+    added = [column.name for column in EXPORT_COLUMNS]
     is_added = "file_format" in arguments or "add_export_columns" in arguments
     assert list(rows[0]) == OTHERS + (added if is_added else [])
     assert [(row["city"], row["sku_id"]) for row in rows] == [("Zürich", "sku_id 1")] * 3
@@ -172,10 +171,10 @@ def test_the_key_is_shown_nowhere(transfer: Transfer, arguments: dict[str, Any],
     masked: list[object] = []
     monkeypatch.setattr(crux, "mask_secret", masked.append)
     content = transfer.content(csv_file({}, {}), personal_data="hash", manifest=True, **arguments)
-    texts = [everything_in(content), transfer.target.with_name("orders.csv.manifest.json").read_text()]
+    texts = [everything_in(content), transfer.target.with_name("_orders.csv.manifest.json").read_text()]
     texts += [json.dumps(transfer.pushed), repr(CruxHook().settings), str(CruxHook().settings)]
     with pytest.raises(AirflowFailException) as error:
-        transfer.content(csv_file({}, columns=NAMES[1:]), personal_data="hash", **arguments)
+        transfer.content(csv_file({}, columns=[*NAMES, "name"]), personal_data="hash", **arguments)
     texts.append(texts_of(error.value))
     transfer.sandbox.respond_next("/api/data/export/", 400, body=f"<p>{KEY}</p>".encode())
     with pytest.raises(AirflowFailException, match="HTTP 400") as error:

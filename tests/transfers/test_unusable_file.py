@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
 from tests.transfers.table import Loading, lines
 from tests.transfers.transfer import csv_file
@@ -17,7 +18,7 @@ from tests.transfers.transfer import csv_file
 if TYPE_CHECKING:
     from tests.transfers.transfer import Transfer
 
-INCOMPLETE = csv_file({}).replace(b"quantity", b"pieces")
+TWICE = csv_file({}, columns=[*COLUMNS, "city"])
 ADVICE = re.compile(r"(\w+)=('\w+'|\w+)")
 
 
@@ -35,20 +36,20 @@ ADVICE = re.compile(r"(\w+)=('\w+'|\w+)")
 def test_the_advice_of_a_task_that_converts_leads_to_the_file_as_it_is(
     transfer: Transfer, arguments: dict[str, Any], advice: str
 ) -> None:
-    with pytest.raises(AirflowFailException, match="column 'quantity' is missing") as error:
-        transfer.run(INCOMPLETE, **arguments)
+    with pytest.raises(AirflowFailException, match="column 'city' occurs 2 times") as error:
+        transfer.run(TWICE, **arguments)
     message = str(error.value)
     assert message.startswith("The file of the export cannot be used: ")
     assert message.endswith(f". Nothing was stored. To store the file as it is, use {advice}")
     assert transfer.names == []
     changes = {name: ast.literal_eval(value) for name, value in ADVICE.findall(advice)}
-    assert transfer.content(INCOMPLETE, **(arguments | changes)) == INCOMPLETE
+    assert transfer.content(TWICE, **(arguments | changes)) == TWICE
 
 
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (INCOMPLETE, "column 'quantity' is missing"),
+        (TWICE, "column 'city' occurs 2 times"),
         (csv_file({"quantity": "many"}), "the value of column 'quantity' in row 1 is not a whole number"),
         (csv_file({}) + b"1,2\r\n", "row 2 has 2 values instead of 27"),
         (lines("a", "a"), "1 values of the key line_item_uuid occur in several rows"),

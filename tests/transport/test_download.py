@@ -260,32 +260,55 @@ def test_error_of_the_caller_is_not_translated() -> None:
 
 
 NO_EXPORTS = {
-    "nothing": b"",
-    "byte-order mark": BYTE_ORDER_MARK,
-    "blank line": b"\r\na,b\r\n",
-    "XML": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
-    "JSON": b'{"error": "denied", "code": 7}',
-    "JSON list": b'["a", "b"]\n',
-    "web page": b"<!doctype html>\n<html>",
-    "text": b"Sign in, please.\n",
-    "image": b"\x89PNG\r\n\x1a\n" + bytes(64),
-    "zeros": bytes(100_000),
-    "endless line": b"a" * 300_000,
+    "nothing": (b"", "an empty file"),
+    "byte-order mark": (BYTE_ORDER_MARK, "an empty file"),
+    "blank lines": (b"\r\n\r\n", "an empty file"),
+    "XML": (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "XML"),
+    "JSON": (b'{"error": "denied", "code": 7}', "JSON"),
+    "JSON list": (b'["order_uuid", "name", "city"]\n', "JSON"),
+    "web page": (b"<!doctype html>\n<html>", r"a web page \(HTML\)"),
+    "web page in one line": (b"<html><p>Your street,city,state</p></html>", r"a web page \(HTML\)"),
+    "XHTML": (b'\n<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml">', r"a web page \(HTML\)"),
+    "ZIP": (b"PK\x03\x04\x14\x00,\n,\n", "a ZIP file"),
+    "gzip": (b"\x1f\x8b\x08,\n,\n", "a gzip file"),
+    "UTF-16": ("order_uuid,name\n".encode("utf-16"), "text in UTF-16"),
+    "text": (b"Sign in, please.\n", "a file that is not CSV"),
+    "text in lines": (b"Sorry, we are closed.\nCome back later.\n", "a file that is not CSV"),
+    "one column": (b"orders\n1\n2\n", "a file that is not CSV"),
+    "semicolons": (b"order_uuid;name\n1;Ada\n", "a file that is not CSV"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(64), "a file that is not CSV"),
+    "zeros": (bytes(100_000), "a file whose first line is longer than 65536 bytes"),
+    "endless line": (b"a," * 150_000, "a file whose first line is longer than 65536 bytes"),
 }
 
 
-@pytest.mark.parametrize("body", NO_EXPORTS.values(), ids=NO_EXPORTS.keys())
-def test_body_without_a_csv_header_is_rejected_before_the_caller_gets_any_of_it(body: bytes, tmp_path: Path) -> None:
-    problem = "with an empty file" if not body else "with a file that does not begin with a CSV header"
+@pytest.mark.parametrize(("body", "content"), NO_EXPORTS.values(), ids=NO_EXPORTS.keys())
+def test_what_is_no_csv_file_is_rejected_before_the_caller_gets_any_of_it(
+    body: bytes, content: str, tmp_path: Path
+) -> None:
     path, submitted = ObjectStoragePath(f"file://{tmp_path}/orders.csv"), SubmittedExport(UUID, None, None)
     with (
         storage(complete(body)) as (url, received),
-        pytest.raises(CruxUnavailableError, match=rf"{problem}\. Nothing was stored\. Try again later; .* ask Crux"),
+        pytest.raises(
+            CruxUnavailableError, match=rf"but with {content}\. Nothing was stored\. Try again later; .* ask Crux"
+        ),
         open_file(export_with(url), SETTINGS) as chunks,
     ):
         store(chunks, path, options=FileOptions(), submitted=submitted)
     assert len(received) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [(NO_EXPORTS["web page"][0], "check the network's proxy"), (NO_EXPORTS["ZIP"][0], "ask Crux Connect")],
+    ids=["web page", "ZIP"],
+)
+def test_a_proxy_is_blamed_only_for_what_a_proxy_sends(body: bytes, advice: str) -> None:
+    with raw_server(respond_with(complete(body))) as proxy, unused_url() as url:
+        settings = replace(SETTINGS, proxy=proxy.url)
+        with pytest.raises(CruxUnavailableError, match=rf"if it fails again, {advice}"):
+            download(f"{url}{PATH}", settings)
 
 
 @pytest.mark.parametrize("header", [b"order_uuid,quantity\r\n", b'"Order UUID","PO-Number"\n', b"a,b\r1,2\r", b"a,b"])
