@@ -132,6 +132,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 plan,
                 constants=zip(EXPORT_COLUMNS, values, strict=True),
                 hash_key=self.hook.settings.hash_key or "",
+                reject_nul=True,
             )
             table = sql_table(sql_hook, self.table, columns=rows.columns, key=self.key, create=self.create_table)
             loaded = table.load(rows)
