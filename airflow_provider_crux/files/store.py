@@ -198,15 +198,20 @@ def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
 
 
 def plan_file(
-    chunks: Iterable[bytes], *, personal_data: str, on_unknown_column: str
+    chunks: Iterable[bytes],
+    *,
+    personal_data: str,
+    on_unknown_column: str,
+    fit: Callable[[ColumnPlan], ColumnPlan] | None = None,
 ) -> tuple[Iterator[bytes], ColumnPlan]:
     """
     Read the header of a file; return all chunks, and what :func:`plan_columns` stores of its columns.
 
+    :param fit: leaves out what the target cannot have.
     :raises UnusableFileError: if it is no export of orders, or its columns cannot be stored.
     """
     stream, header = _open(chunks)
-    return stream, _plan(header, personal_data=personal_data, on_unknown_column=on_unknown_column)
+    return stream, _plan(header, personal_data=personal_data, on_unknown_column=on_unknown_column, fit=fit)
 
 
 def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
@@ -218,10 +223,17 @@ def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
     return chain([beginning], stream), header
 
 
-def _plan(header: Header, *, personal_data: str, on_unknown_column: str) -> ColumnPlan:
+def _plan(
+    header: Header,
+    *,
+    personal_data: str,
+    on_unknown_column: str,
+    fit: Callable[[ColumnPlan], ColumnPlan] | None = None,
+) -> ColumnPlan:
     if header.problem:
         raise UnusableFileError(header.problem)
     plan = plan_columns(header.names, personal_data=personal_data, on_unknown_column=on_unknown_column)
+    plan = fit(plan) if fit else plan
     for warning in plan.warnings:
         log.warning(warning)
     return plan
