@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -164,11 +164,24 @@ class PlannedColumn:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The names of all columns of a file, those that are stored, and warnings about unknown ones."""
+    """
+    The names of all columns of a file, and those that are stored.
+
+    ``unknown`` has the names that are not in the dictionary, each with why it is not stored, or None if it is.
+    """
 
     header: tuple[str, ...]
     columns: tuple[PlannedColumn, ...]
-    warnings: tuple[str, ...] = ()
+    unknown: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each unknown column."""
+        return tuple(
+            f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
+            f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
+            for name, reason in self.unknown.items()
+        )
 
     @property
     def order_index(self) -> int | None:
@@ -195,12 +208,7 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
             columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
     if not columns:
         raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
-    warnings = (
-        f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
-        f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
-        for name, reason in unknown.items()
-    )
-    return ColumnPlan(tuple(header), tuple(columns), tuple(warnings))
+    return ColumnPlan(tuple(header), tuple(columns), unknown)
 
 
 def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:

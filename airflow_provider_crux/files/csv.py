@@ -31,7 +31,7 @@ class FileCounts:
     """
     The rows of a file without its header, and its distinct ``order_uuid``.
 
-    They are ``None`` if they were not counted, or if they cannot be: then ``warning`` says why.
+    They are ``None`` if they were not or cannot be counted; if they cannot be, ``warning`` says why.
     """
 
     rows: int | None
@@ -101,7 +101,7 @@ def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_order
     if isinstance(counter, OrderCounter):
         return counter.counts()
     counter.finish()
-    return _counts(counter.rows, None, counter.fault)
+    return counts_of(counter.rows, None, counter.fault)
 
 
 class OrderCounter:
@@ -132,22 +132,26 @@ class OrderCounter:
                 self._add(block)
         except UnusableFileError as error:
             self._fault = error
-        if isinstance(self._fault, NoOrderError):
-            return _counts(None, None, str(self._fault))
-        fault = None if self._fault is None else str(self._fault)
-        return _counts(self._blocks.rows, None if fault else len(self._orders), fault)
+        if self._fault is None and self._rows.order_index is not None:
+            return counts_of(self._blocks.rows, len(self._orders))
+        rows = None if isinstance(self._fault, NoOrderError) else self._blocks.rows
+        return counts_of(rows, None, self._fault and str(self._fault))
 
     def _add(self, block: bytes) -> None:
+        if not block:
+            return
         with _fields_of_any_length():
-            for row in self._rows.parse(block) if block else ():
-                if self._rows.order_index is None:
-                    raise UnusableFileError("it has no column order_uuid")
+            for row in self._rows.parse(block):
+                if self._rows.order_index is None:  # nothing to count
+                    return
                 self._orders.add(hash(row[self._rows.order_index]))
 
 
-def _counts(rows: int | None, orders: int | None, fault: str | None) -> FileCounts:
+def counts_of(rows: int | None, orders: int | None, fault: str | None = None) -> FileCounts:
+    """Return the counts with a warning of what they lack, by default a column to count."""
     what = "rows" if rows is None else "orders"
-    return FileCounts(rows, orders, fault and f"The {what} of the file cannot be counted: {fault}")
+    problem = fault or ("it has no column order_uuid" if orders is None else None)
+    return FileCounts(rows, orders, problem and f"The {what} of the file cannot be counted: {problem}")
 
 
 def convert_csv(
@@ -186,4 +190,4 @@ def convert_csv(
                 ]
                 writer.writerow(values + constants)
             sink.write(converted.getvalue().encode(errors="surrogateescape"))
-    return FileCounts(rows.count, None if order_index is None else len(orders))
+    return counts_of(rows.count, None if order_index is None else len(orders))

@@ -29,7 +29,7 @@ from airflow_provider_crux.files.columns import (
     nul_in_value,
     unreadable_value,
 )
-from airflow_provider_crux.files.csv import FileCounts
+from airflow_provider_crux.files.csv import FileCounts, counts_of
 from airflow_provider_crux.files.records import (
     RecordBlocks,
     repeated_header,
@@ -130,7 +130,7 @@ class TypedRows:
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
             if self._reject_nul and self._has_nul:
-                _check_nul(arrays, self.columns, self.rows)
+                _check_nul(arrays, self._plan.columns, self.rows)
             arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
             self.rows += len(group)
             yield pa.table(arrays, schema=self.schema)
@@ -207,9 +207,9 @@ def _check_orders(group: pa.Table, plan: ColumnPlan, rows_before: int) -> None:
             raise row_without_order(rows_before + index + 1)
 
 
-def _check_nul(arrays: Iterable[Any], columns: Iterable[Column], rows_before: int) -> None:
+def _check_nul(arrays: Iterable[Any], columns: Iterable[PlannedColumn], rows_before: int) -> None:
     """Raise UnusableFileError if a text contains the character NUL."""
-    for values, column in zip(arrays, columns, strict=True):
+    for values, column in zip(arrays, (planned.column for planned in columns), strict=True):
         if column.type is ColumnType.TEXT and (
             (index := pc.index(pc.match_substring(values, "\0"), value=True).as_py()) >= 0
         ):
@@ -295,4 +295,4 @@ def convert_to_parquet(
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )
-    return FileCounts(rows.rows, rows.orders)
+    return counts_of(rows.rows, rows.orders)
