@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -141,7 +141,10 @@ ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not in the dictionary."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
-INTEGER_PATTERN: Final = "^(-?[0-9]{1,18})?$"
+INTEGER_PATTERN: Final = r"^([+-]?([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.0{1,10})?)?$"
+"""What fits 18 digits, written as an amount may be: ``2``, ``+2``, ``1,000``, ``2.00``, or nothing."""
+INTEGER_DECORATION_PATTERN: Final = r"[+,]|\..*"
+"""What is no part of the number in a whole number."""
 MONEY_PATTERN: Final = (
     r"^((-?((US)?\$)?|(US)?\$-)(([0-9]{1,16}|[0-9]{1,3}(,[0-9]{3}){1,4})(\.[0-9]{1,2}0{0,8})?|\.[0-9]{1,2}0{0,8}))?$"
 )
@@ -161,11 +164,24 @@ class PlannedColumn:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The names of all columns of a file, those that are stored, and warnings about unknown ones."""
+    """
+    The names of all columns of a file, and those that are stored.
+
+    ``unknown`` has the names that are not in the dictionary, each with why it is not stored, or None if it is.
+    """
 
     header: tuple[str, ...]
     columns: tuple[PlannedColumn, ...]
-    warnings: tuple[str, ...] = ()
+    unknown: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each unknown column."""
+        return tuple(
+            f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
+            f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
+            for name, reason in self.unknown.items()
+        )
 
     @property
     def order_index(self) -> int | None:
@@ -192,12 +208,7 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
             columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
     if not columns:
         raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
-    warnings = (
-        f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
-        f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
-        for name, reason in unknown.items()
-    )
-    return ColumnPlan(tuple(header), tuple(columns), tuple(warnings))
+    return ColumnPlan(tuple(header), tuple(columns), unknown)
 
 
 def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:
@@ -259,4 +270,11 @@ def unreadable_value(column: Column, row: int) -> UnusableFileError:
     kind = {ColumnType.MONEY: "an amount of money in US dollars", ColumnType.INTEGER: "a whole number"}
     return UnusableFileError(
         f"the value of column {column.name!r} in row {row} is not {kind.get(column.type, 'valid UTF-8')}"
+    )
+
+
+def nul_in_value(column: Column, row: int) -> UnusableFileError:
+    """Return the error for a text that no table can hold; rows count from 1 without the header."""
+    return UnusableFileError(
+        f"the value of column {column.name!r} in row {row} contains the character NUL, which a table cannot hold"
     )

@@ -1,35 +1,39 @@
 """
 Load the rows of an export into a table of a database: staged, merged by key, in one transaction.
 
-What differs between databases is in :mod:`postgres` and :mod:`sqlite`. Names are validated before they are quoted in
-the hook's own way, which does not escape a quote within a name.
+What differs between databases is in :mod:`postgres` and :mod:`sqlite`. Names are checked before they are quoted in the
+hook's own way, which does not escape a quote within a name. A statement that contains names has no parameters, because
+a driver would read a percent sign in it.
 """
 
 from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import Column, ColumnType, UnusableFileError
-from airflow_provider_crux.tables.names import check_columns, is_plain_name
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType, UnusableFileError
+from airflow_provider_crux.tables.names import is_plain_name
+from airflow_provider_crux.tables.statements import Merge, index_name
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_crux.files.rows import TypedRows
 
 _LATER: Final = ("crux_requested_at", "crux_export_uuid")
-"""What tells whether a row is later than another one of the same key; the UUID decides between equal times."""
+"""What tells whether an export was requested later than another one; the UUID decides between equal times."""
 
 BATCH_ROWS: Final = 10_000
 """Rows that are converted for the database at once."""
@@ -37,42 +41,61 @@ BATCH_ROWS: Final = 10_000
 
 @dataclass(frozen=True)
 class LoadedTable:
-    """What became of the rows of an export: the key of some was new, and others replaced an earlier state."""
+    """
+    What became of an export.
+
+    :param table: the table, as the database found it.
+    :param rows: rows of the file.
+    :param keys: distinct keys of the rows.
+    :param inserted: keys that the table did not have.
+    :param replaced: keys whose rows in the table were of an earlier export, whether they changed or not.
+    """
 
     table: str
     rows: int
+    keys: int
     inserted: int
-    updated: int
+    replaced: int
 
     @property
     def unchanged(self) -> int:
-        """Rows of which the table already had this state or a later one."""
-        return self.rows - self.inserted - self.updated
+        """Keys whose rows in the table are of this export or a later one."""
+        return self.keys - self.inserted - self.replaced
 
 
 class SqlTable(ABC):
     """
-    A table that receives exports. ``key`` identifies a row; ``create`` creates the table and adds missing columns.
+    A table that receives an export.
 
-    :raises CruxInvalidRequestError: if the key is not among the columns.
-    :raises UnusableFileError: if a table cannot have a column of this name.
+    :param hook: the hook of the database.
+    :param table: the table, with a schema or without.
+    :param columns: the columns of the rows, which a table can have.
+    :param origin: the values of :data:`EXPORT_COLUMNS`, which are the same in all rows.
+    :param key: the columns of the key.
+    :param create: whether to create the table, and to add columns that it lacks.
     """
 
     types: ClassVar[Mapping[ColumnType, str]]
+    reserved_columns: ClassVar[Collection[str]] = ()
+    """Names in lower case that a column cannot have."""
 
     def __init__(
-        self, hook: DbApiHook, table: str, *, columns: Sequence[Column], key: Sequence[str], create: bool
+        self,
+        hook: DbApiHook,
+        table: str,
+        *,
+        columns: Sequence[Column],
+        origin: Sequence[str | datetime | None],
+        key: Sequence[str],
+        create: bool,
     ) -> None:
-        check_columns(columns, key)
-        quote = partial(_quote, hook)
-        self.name = table
         self._hook = hook
-        self._columns = columns
-        self._table = ".".join(map(quote, table.split(".")))
+        self.name = table
+        self._table = self._quoted(*table.split("."))
         self._staging = f"crux_staging_{secrets.token_hex(8)}"
-        self._names = {column.name: quote(column.name) for column in columns}
-        self._key_columns = key
-        self._key = [self._names[name] for name in key]
+        self._columns = columns
+        self._origin = dict(zip(EXPORT_COLUMNS, map(_literal, origin), strict=True))
+        self._key = key
         self._create = create
 
     def load(self, rows: TypedRows) -> LoadedTable:
@@ -80,7 +103,8 @@ class SqlTable(ABC):
         Merge rows into the table, all or none. If reading the rows raises, the table stays as it was.
 
         :raises AirflowException: if the database rejects something. The message shows no value of a row.
-        :raises CruxInvalidRequestError: if the table does not fit.
+        :raises CruxInvalidRequestError: if the table does not fit, or cannot hold a value.
+        :raises UnusableFileError: if a row has no value in the key.
         """
         with closing(self._hook.get_conn()) as connection:
             try:
@@ -88,35 +112,50 @@ class SqlTable(ABC):
                     return self._load(cursor, rows)
             except database_error(connection) as error:
                 problem = self._error_text(error)
+                is_final = self._is_about_data(error, connection)
         # here, because the database's own error may show values: it must not be the context of this one
-        raise AirflowException(
+        message = (
             f"Could not load the export into table {self.name!r}; the table is as it was. The database says: {problem}"
         )
+        raise CruxInvalidRequestError(message) if is_final else AirflowException(message)
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
         if self._create and self._load_new_table(cursor, rows):
-            return LoadedTable(self.name, rows.rows, rows.rows, 0)
-        cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions()})")
+            cursor.execute(self._merge.count_keys)
+            keys = scalar(cursor)
+            return LoadedTable(self.resolved_name, rows.rows, keys, keys, 0)
+        cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions(self._columns)})")
         self._stage(cursor, rows)
-        self._lock(cursor)
-        self._check_keys(cursor)
-        self._prepare_table(cursor)
-        inserted, merged = self._merge(cursor)
+        self._prepare_staged(cursor)
+        exists = self._open(cursor)
+        self._prepare_table(cursor, exists=exists)
+        keys, inserted, replaced = self._run_merge(cursor)
         cursor.execute(f"DROP TABLE {self._staging}")
-        return LoadedTable(self.name, rows.rows, inserted, merged - inserted)
+        return LoadedTable(self.resolved_name, rows.rows, keys, inserted, replaced)
 
     def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:  # noqa: ARG002 - for PostgreSQL
         """Create the table and fill it without staging if there is none; return whether it did."""
         return False
 
-    def _merge(self, cursor: Any) -> tuple[int, int]:
-        """Merge the staged rows, and return how many were inserted, and inserted or updated."""
-        same_key = " AND ".join(f"t.{name} = s.{name}" for name in self._key)
-        existing = f"SELECT 1 FROM {self._table} AS t WHERE {same_key}"  # noqa: S608 - quoted names
-        cursor.execute(f"SELECT count(*) FROM {self._staging} AS s WHERE NOT EXISTS ({existing})")  # noqa: S608
-        inserted = scalar(cursor)
-        cursor.execute(self._merge_statement())
-        return inserted, cursor.rowcount
+    def _run_merge(self, cursor: Any) -> tuple[int, int, int]:
+        """Merge the staged rows, and return how many keys they have, and how many were inserted and replaced."""
+        merge = self._merge
+        cursor.execute(merge.count_keys)
+        keys = scalar(cursor)
+        cursor.execute(merge.count_present_keys)
+        present = unchanged = scalar(cursor)
+        if present:
+            cursor.execute(merge.delete)
+            cursor.execute(merge.count_present_keys)
+            unchanged = scalar(cursor)
+        if unchanged < keys:
+            cursor.execute(merge.insert)
+        return keys, keys - present, present - unchanged
+
+    @property
+    def resolved_name(self) -> str:
+        """The table, as the database found it."""
+        return self.name
 
     @abstractmethod
     def _begin(self, connection: Any) -> None:
@@ -127,8 +166,12 @@ class SqlTable(ABC):
         """Write the rows to the staging table."""
 
     @abstractmethod
-    def _lock(self, cursor: Any) -> None:
-        """Wait until no other task merges into the table."""
+    def _prepare_staged(self, cursor: Any) -> None:
+        """Prepare the staging table for the merge."""
+
+    @abstractmethod
+    def _open(self, cursor: Any) -> bool:
+        """Wait until no other task merges into the table, and return whether the table exists."""
 
     @contextmanager
     def _transaction(self, connection: Any) -> Iterator[Any]:
@@ -146,76 +189,122 @@ class SqlTable(ABC):
     def _error_text(self, error: Exception) -> str:
         """Return what a database's error says without its values."""
 
-    def _definition(self, column: Column) -> str:
-        return f"{self._names[column.name]} {self.types[column.type]}"
+    @abstractmethod
+    def _is_about_data(self, error: Exception, connection: Any) -> bool:
+        """Tell whether the table cannot hold a row, so that a retry fails in the same way."""
 
-    def _definitions(self) -> str:
-        return ", ".join(map(self._definition, self._columns))
+    @property
+    def _merge(self) -> Merge:
+        origin = ", ".join(
+            f"CAST({value} AS {self.types[column.type]}) AS {self._quoted(column.name)}"
+            for column, value in self._origin.items()
+        )
+        is_staged = self._staging != self._table
+        return Merge(
+            table=self._table,
+            staged=f"(SELECT r.*, {origin} FROM {self._staging} AS r)" if is_staged else self._table,  # noqa: S608
+            key=[*map(self._quoted, self._key)],
+            columns=[self._quoted(column.name) for column in self._all_columns],
+            later=(self._quoted(_LATER[0]), self._quoted(_LATER[1])),
+        )
 
-    def _prepare_table(self, cursor: Any) -> None:
-        if self._create:
-            key = f"PRIMARY KEY ({', '.join(self._key)})"
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({self._definitions()}, {key})")
+    @property
+    def _all_columns(self) -> list[Column]:
+        return [*self._columns, *EXPORT_COLUMNS]
+
+    def _definitions(self, columns: Sequence[Column]) -> str:
+        return ", ".join(f"{self._quoted(column.name)} {self.types[column.type]}" for column in columns)
+
+    def _prepare_table(self, cursor: Any, *, exists: bool) -> None:
+        """Create the table, or add the columns that it lacks."""
+        if not exists:
+            if not self._create:
+                raise CruxInvalidRequestError(
+                    f"table: {self.name!r} does not exist; create it, or set create_table=True"
+                )
+            self._create_table(cursor)
+            self._create_index(cursor)
+            return
         cursor.execute(f"SELECT * FROM {self._table} WHERE 1 = 0")  # noqa: S608 - a quoted name
-        present = {entry[0].lower() for entry in cursor.description}
-        missing = [column for column in self._columns if column.name.lower() not in present]
+        present = {self._folded(entry[0]) for entry in cursor.description}
+        missing = [column for column in self._all_columns if self._folded(stored_name(column.name)) not in present]
         if missing and not self._create:
             names = ", ".join(column.name for column in missing)
             raise CruxInvalidRequestError(
                 f"table: {self.name!r} lacks the columns {names}; add them, or set create_table=True"
             )
         for column in missing:
-            cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {self._definition(column)}")
+            cursor.execute(f"ALTER TABLE {self._table} ADD COLUMN {self._definitions([column])}")
 
-    def _check_keys(self, cursor: Any) -> None:
-        # a text is never missing
-        nullable = [c.name for c in self._columns if c.name in self._key_columns and c.type is not ColumnType.TEXT]
-        if nullable:
-            missing = " OR ".join(f"{self._names[name]} IS NULL" for name in nullable)
-            cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {missing}")  # noqa: S608 - quoted names
-            if count := scalar(cursor):
+    def _create_table(self, cursor: Any) -> None:
+        cursor.execute(f"CREATE TABLE {self._table} ({self._definitions(self._all_columns)})")
+
+    @abstractmethod
+    def _create_index(self, cursor: Any) -> None:
+        """Create an index on the key of a new table."""
+
+    @property
+    def _index(self) -> tuple[str, str]:
+        """The name of the index, and its columns."""
+        keys = [*map(stored_name, self._key)]
+        return self._quoted(index_name(self.name.lower().rpartition(".")[2], keys)), ", ".join(map(self._quoted, keys))
+
+    @staticmethod
+    def _folded(name: str) -> str:
+        """Return a column's name as the database compares it."""
+        return name
+
+    def _batches(self, rows: TypedRows) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of an export in batches."""
+        before = 0
+        for table in rows:
+            self._check_keys(table, before)
+            before += len(table)
+            yield from table.to_batches(max_chunksize=BATCH_ROWS)
+
+    def _check_keys(self, table: pa.Table, rows_before: int) -> None:
+        for name in set(self._key).intersection(table.column_names):
+            values = table[name]
+            missing = pc.is_null(values)
+            # within an order, no value is one more value; else it would be one key of many orders
+            if pa.types.is_string(values.type) and "order_uuid" not in self._key:
+                missing = pc.equal(values, "")
+            if (first := pc.index(missing, value=True).as_py()) >= 0:
                 raise UnusableFileError(
-                    f"{count} rows have no value in the key {', '.join(nullable)}; use other columns"
+                    f"row {rows_before + first + 1} has no value in column {name!r}, which is in the key; use "
+                    "key=('order_uuid',)"
                 )
-        keys = ", ".join(self._key)
-        repeated = f"SELECT {keys} FROM {self._staging} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted names
-        cursor.execute(f"SELECT count(*) FROM ({repeated}) AS repeated")  # noqa: S608
-        if count := scalar(cursor):
-            raise UnusableFileError(
-                f"{count} values of the key {', '.join(self._key_columns)} occur in several rows; use a key that "
-                "identifies a row, for example key=('order_uuid', 'line_item_uuid')"
-            )
 
-    def _merge_statement(self) -> str:
-        names = ", ".join(self._names.values())
-        changes = ", ".join(f"{name} = excluded.{name}" for name in self._names.values() if name not in self._key)
-        requested_at, uuid = (self._names[name] for name in _LATER)
-        return (
-            f"INSERT INTO {self._table} AS t ({names}) SELECT {names} FROM {self._staging} WHERE true "  # noqa: S608
-            f"ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {changes} WHERE t.{requested_at} IS NULL "
-            f"OR (excluded.{requested_at}, excluded.{uuid}) > (t.{requested_at}, t.{uuid})"
-        )
+    def _quoted(self, *names: str) -> str:
+        """
+        Quote checked names as the hook does, but always: the hook does not know every reserved word.
+
+        A name that could be without quotes means the same as without them, that is, in lower case.
+        """
+        return ".".join(self._hook.escape_word_format.format(stored_name(name)) for name in names)
 
 
-def batches(rows: TypedRows) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of an export in batches."""
-    for table in rows:
-        yield from table.to_batches(max_chunksize=BATCH_ROWS)
+def stored_name(name: str) -> str:
+    """Return how a column or table is called in the database."""
+    return name.lower() if is_plain_name(name) else name
 
 
-def _quote(hook: DbApiHook, name: str) -> str:
-    """
-    Quote a name that was validated as the hook does, but always: the hook does not know every reserved word.
-
-    A name that could stand without quotes means the same as without them, that is, in lower case.
-    """
-    return hook.escape_word_format.format(name.lower() if is_plain_name(name) else name)
+def _literal(value: str | datetime | None) -> str:
+    """Return a UUID or an instant for a statement."""
+    if value is None:
+        return "NULL"
+    text = value if isinstance(value, str) else value.isoformat(sep=" ", timespec="microseconds")
+    return "'" + text.replace("'", "''") + "'"
 
 
 def scalar(cursor: Any) -> int:
-    """Return the one value of the one row; the connection decides which type a row has."""
-    row = cursor.fetchone()
-    return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
+    """Return the one value of the one row."""
+    return int(values_of(cursor.fetchone())[0])
+
+
+def values_of(row: Any) -> list[Any]:
+    """Return the values of a row; the connection decides which type it has."""
+    return list(row.values() if isinstance(row, Mapping) else row)
 
 
 def database_error(connection: Any, name: str = "Error") -> type[Exception]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import Column, UnusableFileError, describe_name
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnPlan
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# a header has no quotes, see has_csv_header
-_COLUMN_NAME: Final = re.compile(r"[A-Za-z][\w .-]*", re.ASCII)
-_MAX_NAME: Final = 63
+_MAX_BYTES: Final = 63
 """PostgreSQL cuts longer names, so that two of them could become one."""
+_DEFAULT_KEY: Final = "('order_uuid',)"
 
 
 def table_problems(table: object, key: object) -> list[str]:
@@ -27,7 +27,7 @@ def table_problems(table: object, key: object) -> list[str]:
             "'crux.order_lines'"
         )
     if not _is_key(key):
-        problems.append(f"key: {describe(key)} is not a sequence of different column names; use ('line_item_uuid',)")
+        problems.append(f"key: {describe(key)} is not a sequence of different column names; use {_DEFAULT_KEY}")
     return problems
 
 
@@ -37,19 +37,52 @@ def _is_key(key: object) -> bool:
 
 def is_plain_name(name: object) -> bool:
     """Tell whether a name can stand without quotes if it is no reserved word."""
-    return isinstance(name, str) and len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and len(name) <= _MAX_BYTES and _NAME.fullmatch(name) is not None
 
 
-def check_columns(columns: Sequence[Column], key: Sequence[str]) -> None:
-    """Reject columns that a table cannot have, and a key that is not among them."""
-    names = [column.name for column in columns]
-    for name in names:
-        if len(name) > _MAX_NAME or not (is_plain_name(name) or _COLUMN_NAME.fullmatch(name)):
-            raise UnusableFileError(f"column {describe_name(name)} has a name that no table can have")
-    lower = [name.lower() for name in names]
-    if repeated := sorted({name for name in lower if lower.count(name) > 1}):
-        raise UnusableFileError(f"the columns {', '.join(repeated)} differ only in upper and lower case")
-    if missing := [name for name in key if name not in names]:
-        raise CruxInvalidRequestError(
-            f"key: the columns {', '.join(missing)} are not loaded; use columns that personal_data does not drop"
-        )
+def fit_columns(plan: ColumnPlan, reserved: Collection[str] = ()) -> ColumnPlan:
+    """
+    Return the plan without the columns that a table cannot have, and with the reason for each.
+
+    Names that differ only in case are one name. A column of the dictionary always stays; of unknown ones, the first.
+
+    :param reserved: names in lower case that a column of this database cannot have.
+    """
+    taken = {column.name for column in (*COLUMNS, *EXPORT_COLUMNS)}
+    known = taken.copy()
+    columns, unknown = [], dict(plan.unknown)
+    for planned in plan.columns:
+        name = planned.column.name
+        if problem := "" if name in known else _problem(name, taken, reserved):
+            unknown[name] = problem
+        else:
+            taken.add(name.lower())
+            columns.append(planned)
+    return replace(plan, columns=tuple(columns), unknown=unknown)
+
+
+def _problem(name: str, taken: Collection[str], reserved: Collection[str]) -> str:
+    size = len(name.encode())
+    if not size:
+        return "the columns of a table have names"
+    if size > _MAX_BYTES:
+        return f"its name has {size} bytes, and that of a table's column has at most {_MAX_BYTES}"
+    if '"' in name:
+        return "its name contains a quote"
+    if name.lower() in taken:
+        return "its name differs only in case from that of another column"
+    return "the database reserves its name" if name.lower() in reserved else ""
+
+
+def check_key(key: Sequence[str], plan: ColumnPlan) -> None:
+    """Raise CruxInvalidRequestError if a column of the key is not loaded."""
+    loaded = {column.name for column in EXPORT_COLUMNS} | {planned.column.name for planned in plan.columns}
+    problems = [
+        f"column {name!r} of the file is not loaded; use columns that personal_data does not drop"
+        if name in plan.header
+        else f"column {name!r} is not in the file; use {'columns of it' if name == 'order_uuid' else _DEFAULT_KEY}"
+        for name in key
+        if name not in loaded
+    ]
+    if problems:
+        raise CruxInvalidRequestError(f"key: {'; '.join(problems)}")

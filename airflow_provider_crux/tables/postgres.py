@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows, each_once
-from airflow_provider_crux.tables.base import SqlTable, batches, database_error, scalar
+from airflow_provider_crux.tables.base import SqlTable, values_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+log = logging.getLogger(__name__)
 
 _COPY_BYTES: Final = 256 * 1024
 
 _NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
 """The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
+_DATA_CLASSES: Final = frozenset({"22", "23", "54"})
+"""The classes of SQLSTATE for a value that does not fit, a constraint, and a limit of the database."""
+
+_RELATIONS: Final = "pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
 
 
 class PostgresTable(SqlTable):
@@ -33,13 +41,27 @@ class PostgresTable(SqlTable):
         ColumnType.MONEY: "numeric(18, 2)",
         ColumnType.INSTANT: "timestamptz",
     }
+    reserved_columns: ClassVar = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+
+    _schema = ""
+    _relation = ""
+
+    @property
+    def resolved_name(self) -> str:
+        """The table with its schema."""
+        return f"{self._schema}.{self._relation}"
 
     def _begin(self, connection: Any) -> None:
         connection.autocommit = False
+        # each statement sees what others committed before it, so also what was committed while we waited for the lock;
+        # with a snapshot of the whole transaction, the database would reject most of several loads at once
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
-        sql = f"COPY {self._staging} FROM STDIN WITH (FORMAT csv)"
-        blocks = map(_as_csv, batches(rows))
+        names = ", ".join(self._quoted(column.name) for column in self._columns)
+        sql = f"COPY {self._staging} ({names}) FROM STDIN WITH (FORMAT csv)"
+        blocks = map(_as_csv, self._batches(rows))
         if not hasattr(cursor, "copy_expert"):  # psycopg 3
             with cursor.copy(sql) as copy:
                 for block in blocks:
@@ -53,45 +75,81 @@ class PostgresTable(SqlTable):
                 raise reader.error from None
             raise
 
-    def _lock(self, cursor: Any) -> None:
-        # also before the table exists, until the transaction ends; another task may leave out the schema
-        name = self.name.lower().rpartition(".")[2]
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"airflow_provider_crux {name}",))
+    def _prepare_staged(self, cursor: Any) -> None:
+        # nobody else analyzes a temporary table
+        keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
+        cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
+
+    def _open(self, cursor: Any) -> bool:
+        locked = ""
+        while True:
+            exists = self._resolve(cursor)
+            if locked == self.resolved_name:
+                break
+            # also before the table exists, until the transaction ends
+            locked = self.resolved_name
+            key = f"airflow_provider_crux {locked}"
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
+        self._warn_of_similar_tables(cursor)
+        return exists
+
+    def _resolve(self, cursor: Any) -> bool:
+        """Find the table as the server does, and return whether it exists; a new one will be in the current schema."""
+        schema, _, table = self.name.lower().rpartition(".")
+        # a query, because to_regclass() remembers for a while that there was no table
+        cursor.execute(
+            f"SELECT n.nspname FROM {_RELATIONS} "  # noqa: S608 - our own text
+            "WHERE c.relname = %s AND (n.nspname = %s OR (%s = '' AND n.nspname = ANY (current_schemas(true)))) "
+            "ORDER BY array_position(current_schemas(true), n.nspname) LIMIT 1",
+            (table, schema, schema),
+        )
+        row = cursor.fetchone()
+        if row is None and not schema:
+            cursor.execute("SELECT current_schema()")
+            (schema,) = values_of(cursor.fetchone())
+            if schema is None:
+                raise CruxInvalidRequestError(
+                    f"table: no schema of the search path exists; add the schema, for example 'public.{self.name}'"
+                )
+        self._schema, self._relation = schema if row is None else values_of(row)[0], table
+        self._table = ".".join(map(self._hook.escape_word_format.format, (self._schema, self._relation)))
+        return row is not None
+
+    def _warn_of_similar_tables(self, cursor: Any) -> None:
+        cursor.execute(
+            f"SELECT c.relname FROM {_RELATIONS} "  # noqa: S608 - our own text
+            "WHERE n.nspname = %s AND lower(c.relname) = %s AND c.relname <> %s AND c.relkind IN ('r', 'p', 'v', 'f')",
+            (self._schema, self._relation, self._relation),
+        )
+        for row in cursor.fetchall():
+            log.warning(
+                'Schema %s also has the table "%s". The rows are loaded into %s',
+                self._schema,
+                values_of(row)[0],
+                self._relation,
+            )
 
     def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:
         # a third of the time of a merge: rows are written once, and the index is built at the end
-        if self._exists(cursor):
+        if self._resolve(cursor) or self._open(cursor):  # the second, if another task has just created it
             return False
-        self._lock(cursor)
-        if self._exists(cursor):  # another task has just created it
-            return False
-        cursor.execute(f"CREATE TABLE {self._table} ({self._definitions()})")
+        self._create_table(cursor)
+        names = [self._quoted(column.name) for column in self._origin]
+        defaults = zip(names, self._origin.values(), strict=True)
+        self._alter(cursor, [f"ALTER {name} SET DEFAULT {value}" for name, value in defaults])
         # nobody else sees this table until the transaction ends, so nothing needs to be staged
         self._staging = self._table
         self._stage(cursor, rows)
-        self._add_primary_key(cursor)
+        self._alter(cursor, [f"ALTER {name} DROP DEFAULT" for name in names])
+        self._create_index(cursor)
         return True
 
-    def _add_primary_key(self, cursor: Any) -> None:
-        statement = f"ALTER TABLE {self._table} ADD PRIMARY KEY ({', '.join(self._key)})"
-        cursor.execute("SAVEPOINT without_key")
-        with suppress(database_error(cursor.connection, "IntegrityError")):
-            cursor.execute(statement)
-            return
-        # Only now, because this costs as much as the index. Not in an except block: the database's error shows values.
-        cursor.execute("ROLLBACK TO SAVEPOINT without_key")
-        self._check_keys(cursor)
-        cursor.execute(statement)
+    def _alter(self, cursor: Any, changes: Sequence[str]) -> None:
+        cursor.execute(f"ALTER TABLE {self._table} {', '.join(changes)}")
 
-    def _exists(self, cursor: Any) -> bool:
-        # a query, because to_regclass() remembers for a while that there was no table
-        schema, _, table = self.name.lower().rpartition(".")
-        cursor.execute(
-            "SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
-            "WHERE c.relname = %s AND (n.nspname = %s OR (%s = '' AND n.nspname = ANY (current_schemas(true))))",
-            (table, schema, schema),
-        )
-        return scalar(cursor) > 0
+    def _create_index(self, cursor: Any) -> None:
+        name, columns = self._index
+        cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self._table} ({columns})")
 
     def _error_text(self, error: Exception) -> str:
         diagnostics: Any = getattr(error, "diag", None)
@@ -100,10 +158,20 @@ class PostgresTable(SqlTable):
             return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         # a value is at the end of the place: "COPY ..., line 3, column name: "Ada""
         place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
+        column = getattr(diagnostics, "column_name", None)
         constraint = getattr(diagnostics, "constraint_name", None)
         message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
-        details = [message, constraint and f"constraint {constraint}", place and place[1]]
+        details = [
+            message,
+            column and f"column {column}",
+            constraint and f"constraint {constraint}",
+            place and place[1],
+        ]
         return ", ".join([f"SQLSTATE {state}", *filter(None, details)])
+
+    def _is_about_data(self, error: Exception, connection: Any) -> bool:  # noqa: ARG002 - for SQLite
+        state = getattr(getattr(error, "diag", None), "sqlstate", None) or ""
+        return state[:2] in _DATA_CLASSES
 
 
 class _BlockReader(io.RawIOBase):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows
-from airflow_provider_crux.tables.base import SqlTable, batches
+from airflow_provider_crux.tables.base import SqlTable, database_error, scalar
 
 
 class SqliteTable(SqlTable):
-    """A table in SQLite. It has no type for instants: they are texts in UTC of one length, so that they compare."""
+    """
+    A table in SQLite.
+
+    It has no type for amounts, which a number would round: they are texts with two decimals. It has none for instants:
+    they are texts in UTC of one length, so that they compare.
+    """
 
     types: ClassVar = {
         ColumnType.TEXT: "TEXT",
         ColumnType.INTEGER: "INTEGER",
-        ColumnType.MONEY: "DECIMAL(18, 2)",
+        ColumnType.MONEY: "TEXT",
         ColumnType.INSTANT: "TEXT",
     }
 
@@ -27,18 +31,39 @@ class SqliteTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         marks = ", ".join("?" for _ in self._columns)
-        for batch in batches(rows):
+        for batch in self._batches(rows):
             values = zip(*(map(_as_sqlite, column.to_pylist()) for column in batch.columns), strict=True)
             cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
 
-    def _lock(self, cursor: Any) -> None:
-        """The transaction has locked the whole database."""  # noqa: D401
+    def _prepare_staged(self, cursor: Any) -> None:
+        keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
+        if keys:
+            cursor.execute(f"CREATE INDEX temp.{self._staging}_key ON {self._staging} ({keys})")
+
+    def _open(self, cursor: Any) -> bool:
+        # the transaction has locked the whole database
+        schema, _, table = self.name.rpartition(".")
+        cursor.execute("SELECT count(*) FROM pragma_table_info(?, ?)", (table, schema or None))
+        return scalar(cursor) > 0
+
+    def _create_index(self, cursor: Any) -> None:
+        name, columns = self._index
+        schema, _, table = self.name.rpartition(".")
+        qualified = f"{self._quoted(schema)}.{name}" if schema else name
+        cursor.execute(f"CREATE INDEX IF NOT EXISTS {qualified} ON {self._quoted(table)} ({columns})")
+
+    @staticmethod
+    def _folded(name: str) -> str:
+        return name.lower()
 
     def _error_text(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}"  # SQLite's messages name columns, never values
 
+    def _is_about_data(self, error: Exception, connection: Any) -> bool:
+        return isinstance(
+            error, (database_error(connection, "IntegrityError"), database_error(connection, "DataError"))
+        )
+
 
 def _as_sqlite(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return value.isoformat(sep=" ", timespec="microseconds") if isinstance(value, datetime) else value
+    return str(value) if isinstance(value, Decimal) else value

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import EXPORT_COLUMNS
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
-from airflow_provider_crux.tables.names import table_problems
+from airflow_provider_crux.tables.names import check_key, fit_columns, table_problems
 from airflow_provider_crux.task.arguments import is_template
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -26,35 +26,41 @@ if TYPE_CHECKING:
 
 class CruxExportToSqlOperator(ExportTransferOperator):
     """
-    Merge the rows of an export into a table, so that it holds every line item once, in its latest state.
+    Merge the orders of an export into a table, so that it holds every order once, in its latest state.
 
     The task waits for the export if it is not done, loads its rows into a temporary staging table, and merges them by
-    ``key``. A row is replaced only by an export that was **requested later** than the one it came from, so exports may
-    overlap, arrive in any order and be loaded twice. **All or nothing**: everything is one transaction, so after any
-    error the table is as before. The task requests no export, so no retry of it leads to an e-mail.
+    ``key``: all rows with the same key are replaced together. They are replaced only by an export that was **requested
+    later** than the one they came from, so exports may overlap, arrive in any order and be loaded twice. **All or
+    nothing**: everything is one transaction, so after any error the table is as before. The task requests no export, so
+    no retry of it leads to an e-mail.
 
     The table has the columns of the file, typed, and ``crux_export_uuid``, ``crux_interval_start``,
     ``crux_interval_end`` and ``crux_requested_at``.
 
-    .. note:: Rows that are missing from a later export are kept.
+    .. note:: An order that is missing from a later export is kept. A row of an order that a later export contains
+        without this row is removed.
 
     .. note:: PostgreSQL and SQLite are supported. Install the extra ``sql`` and the provider of the database.
 
-    **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "inserted": ...,
-    "updated": ..., "unchanged": ..., "export_uuid": ...}``.
+    **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "keys": ...,
+    "inserted": ..., "replaced": ..., "unchanged": ..., "columns": [...], "export_uuid": ...}``: ``rows`` are those of
+    the file, ``columns`` the names of its columns that were loaded, and the others count keys, by default orders.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
-    "interval_end": ..., "rows": ..., "inserted": ..., "updated": ..., "unchanged": ...}``.
+    "interval_end": ..., "rows": ..., "keys": ..., "inserted": ..., "replaced": ..., "unchanged": ...,
+    "columns": [...]}``.
 
     :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
         bare UUID, from another DAG or system, the time of the request is unknown, so the task fails before it downloads
         anything.
         Templated.
     :param conn_id: id of the database's connection. Templated.
-    :param table: the table, with a schema or without: letters, digits and ``_``. The schema must exist. Templated.
-    :param key: the columns that identify a row; default ``("line_item_uuid",)``. The table needs a primary key or a
-        unique constraint on them. Two rows of an export with the same key are an error.
-    :param create_table: whether to create the table, and to add columns that it lacks; default True.
+    :param table: the table, with a schema or without: letters, digits and ``_``. The schema must exist. Without one,
+        PostgreSQL searches the schemas of the search path. Templated.
+    :param key: the columns whose rows are replaced together; default ``("order_uuid",)``. Each must have a value in
+        every row; beside ``order_uuid``, a text may be empty.
+    :param create_table: whether to create the table, with an index on the key, and to add columns that it lacks;
+        default True.
     :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
         :data:`~airflow_provider_crux.files.columns.COLUMNS`. ``hash`` is HMAC-SHA256 with the Crux connection's extra
         ``hash_key``. Both drop unknown columns.
@@ -80,7 +86,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         export_uuid: str,
         conn_id: str,
         table: str,
-        key: Sequence[str] = ("line_item_uuid",),
+        key: Sequence[str] = ("order_uuid",),
         create_table: bool = True,
         personal_data: str = "keep",
         on_unknown_column: str = "keep",
@@ -111,6 +117,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 f"export_uuid: it is unknown when export {self.export_uuid} was requested; pass "
                 "export.output of the CruxOrdersExportOperator that requests it, and leave its do_xcom_push on"
             )
+        self._warn_of_status_filter(submitted)
         return submitted, sql_hook, sql_table
 
     def _transfer(
@@ -120,33 +127,47 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         from airflow_provider_crux.files.rows import TypedRows
 
         submitted, sql_hook, sql_table = target
-        values = (export.uuid, submitted.interval_start, submitted.interval_end, submitted.requested_at)
         with self.hook.open_file(export) as chunks:
             stream, plan = plan_file(
                 self._stop_when_killed(chunks, self.table),
                 personal_data=self.personal_data,
                 on_unknown_column=self.on_unknown_column,
+                fit=partial(fit_columns, reserved=sql_table.reserved_columns),
             )
-            rows = TypedRows(
-                stream,
-                plan,
-                constants=zip(EXPORT_COLUMNS, values, strict=True),
-                hash_key=self.hook.settings.hash_key or "",
+            check_key(self.key, plan)
+            rows = TypedRows(stream, plan, hash_key=self.hook.settings.hash_key or "", reject_nul=True)
+            table = sql_table(
+                sql_hook,
+                self.table,
+                columns=rows.columns,
+                origin=(export.uuid, submitted.interval_start, submitted.interval_end, submitted.requested_at),
+                key=self.key,
+                create=self.create_table,
             )
-            table = sql_table(sql_hook, self.table, columns=rows.columns, key=self.key, create=self.create_table)
             loaded = table.load(rows)
-        names = ("rows", "inserted", "updated", "unchanged")
-        counts = {name: getattr(loaded, name) for name in names}
+        counts = {name: getattr(loaded, name) for name in ("rows", "keys", "inserted", "replaced", "unchanged")}
         self.log.info(
-            "Loaded export %s into table %s: %d rows, %d inserted, %d updated, %d unchanged",
+            "Loaded export %s into table %s: %d rows of %d keys, of which %d were inserted, %d replaced, %d unchanged",
             export.uuid,
             loaded.table,
             *counts.values(),
         )
-        result = {"table": loaded.table, **counts, "export_uuid": export.uuid}
-        self._publish(context, submitted, "export_table", result, metadata=names)
+        details = {**counts, "columns": [column.name for column in rows.columns]}
+        result = {"table": self.table, **details, "export_uuid": export.uuid}
+        self._publish(context, submitted, "export_table", result, metadata=tuple(details))
         self._loaded = loaded
         return self.table
+
+    def _warn_of_status_filter(self, submitted: SubmittedExport) -> None:
+        status = submitted.request.line_item_status if submitted.request else None
+        if status and "line_item_uuid" not in self.key:
+            self.log.warning(
+                "Export %s was requested with line_item_status=%r, so it may contain only some line items of an order, "
+                "but it replaces all of them in table %s. Remove the filter, or use key=('line_item_uuid',)",
+                submitted.export_uuid,
+                list(status),
+                self.table,
+            )
 
     def _advice(self) -> str:
         return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from airflow_provider_crux.sandbox.csv_file import COLUMNS as COLUMNS_2019
 from airflow_provider_crux.sandbox.orders import ExportQuery
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
 from tests.secrets_masker import clear_masker
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 TABLE = "order_lines"
 REQUESTED_AT = datetime(2026, 1, 5, 0, 10, tzinfo=UTC)
 CRUX_COLUMNS = ("crux_export_uuid", "crux_interval_start", "crux_interval_end", "crux_requested_at")
-NAMES = [column.name for column in COLUMNS]
+NAMES = list(COLUMNS_2019)
 MONEY = frozenset(column.name for column in COLUMNS if column.type is ColumnType.MONEY)
 
 Row = dict[str, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class Database:
     """
     A database that the tests read without the code under test.
@@ -45,6 +46,9 @@ class Database:
     conn_id: str
     connect: Callable[[], Any]
     opened: list[Any] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return self.conn_id  # Hypothesis would show all connections
 
     def execute(self, statement: str) -> None:
         with contextlib.closing(self.connect()) as connection:
@@ -60,7 +64,7 @@ class Database:
     def rows(self, table: str = TABLE) -> list[Row]:
         """Return the rows of a table, typed alike in every database, ordered by line item."""
         rows = self.query(f"SELECT * FROM {table}")
-        return sorted((self._typed(row) for row in rows), key=lambda row: str(row["line_item_uuid"]))
+        return sorted((self._typed(row) for row in rows), key=lambda row: str(row.get("line_item_uuid")))
 
     def by_key(self, *columns: str, table: str = TABLE) -> dict[str, tuple[Any, ...]]:
         """Return some columns of every row by its line item."""
@@ -204,7 +208,7 @@ class Loading:
         :param body: what the sandbox serves; ``None`` for the file of the export.
         :param uuid: the export; ``None`` for a new one.
         :param minutes: how much later than :data:`REQUESTED_AT` it was requested.
-        :return: how many rows were inserted, updated and unchanged.
+        :return: how many keys were inserted, replaced and unchanged.
         """
         clear_masker()
         uuid = uuid or self.export()
@@ -214,8 +218,8 @@ class Loading:
         operator = self.operator(uuid, **arguments)
         assert operator.execute(context) == operator.table
         counts = self.pushed["export_table"]
-        assert counts["rows"] == counts["inserted"] + counts["updated"] + counts["unchanged"]
-        return counts["inserted"], counts["updated"], counts["unchanged"]
+        assert counts["keys"] == counts["inserted"] + counts["replaced"] + counts["unchanged"]
+        return counts["inserted"], counts["replaced"], counts["unchanged"]
 
     @property
     def downloads(self) -> int:
@@ -223,9 +227,14 @@ class Loading:
         return len([entry for entry in self.sandbox.requests if entry["path"].startswith(FILE_PATH)])
 
 
+def rows_file(*rows: Row, columns: Sequence[str] = COLUMNS_2019) -> bytes:
+    """Return a file with these rows; each is an order of its own, which is called like its line item."""
+    return csv_file(*({"order_uuid": row.get("line_item_uuid", "1"), **row} for row in rows), columns=columns)
+
+
 def lines(*names: str, **values: str) -> bytes:
-    """Return a file with a row for each line item, which all have these values."""
-    return csv_file(*({"line_item_uuid": name, **values} for name in names))
+    """Return a file with an order of one line item for each name, which all have these values."""
+    return rows_file(*({"line_item_uuid": name, **values} for name in names))
 
 
 def typed_row(row: dict[str, str]) -> dict[str, Any]:

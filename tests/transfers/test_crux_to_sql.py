@@ -19,8 +19,8 @@ from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from tests.transfers.table import REQUESTED_AT, TABLE, lines
-from tests.transfers.transfer import INTERVAL, csv_file, resume
+from tests.transfers.table import NAMES, REQUESTED_AT, TABLE, lines, rows_file
+from tests.transfers.transfer import INTERVAL, resume
 
 if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
@@ -39,9 +39,11 @@ def test_the_event_of_every_asset_describes_the_load(loading: Loading) -> None:
         "interval_start": INTERVAL["interval_start"],
         "interval_end": INTERVAL["interval_end"],
         "rows": 33,
+        "keys": 15,
         "inserted": 0,
-        "updated": 33,
+        "replaced": 15,
         "unchanged": 0,
+        "columns": NAMES,
     }
     by_uri = loading.context["outlet_events"].by_uri
     assert {uri: event.extra for uri, event in by_uri.items()} == {
@@ -61,7 +63,7 @@ def test_no_xcom_is_pushed_if_the_dag_wants_none(loading: Loading, database: Dat
 def test_an_export_without_orders_changes_nothing(loading: Loading, database: Database) -> None:
     loading.run(lines("a"))
     rows = database.rows()
-    assert loading.run(csv_file()) == (0, 0, 0)
+    assert loading.run(rows_file()) == (0, 0, 0)
     assert database.rows() == rows
 
 

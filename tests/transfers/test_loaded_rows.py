@@ -1,5 +1,5 @@
 """
-What is in the table after exports were loaded: the values, and of each line item its latest state.
+What is in the table after exports were loaded: the values, and of each order its latest state.
 
 Here the database is SQLite; ``tests/postgres`` runs the same tests against PostgreSQL.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -17,8 +18,9 @@ from airflow.providers.common.compat.sdk import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.transfers.table import CRUX_COLUMNS, NAMES, REQUESTED_AT, TABLE, lines, typed_row
-from tests.transfers.transfer import csv_file, file_content, parse
+from airflow_provider_crux.files.columns import COLUMNS
+from tests.transfers.table import CRUX_COLUMNS, NAMES, REQUESTED_AT, TABLE, lines, rows_file, typed_row
+from tests.transfers.transfer import INTERVAL, file_content, parse
 
 if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 def test_every_line_item_is_loaded_with_typed_values(loading: Loading, database: Database) -> None:
     uuid = loading.export()
-    assert loading.run(uuid=uuid) == (33, 0, 0)
+    assert loading.run(uuid=uuid) == (15, 0, 0)
     in_file = [typed_row(row) for row in parse(file_content(uuid))]
     origin = {
         "crux_export_uuid": uuid,
@@ -45,9 +47,11 @@ def test_every_line_item_is_loaded_with_typed_values(loading: Loading, database:
         "export_table": {
             "table": TABLE,
             "rows": 33,
-            "inserted": 33,
-            "updated": 0,
+            "keys": 15,
+            "inserted": 15,
+            "replaced": 0,
             "unchanged": 0,
+            "columns": NAMES,
             "export_uuid": uuid,
         }
     }
@@ -71,7 +75,7 @@ def test_money_and_numbers_in_every_published_form_are_exact(loading: Loading, d
         {"line_item_uuid": str(index), "estimated_tax": amount, "quantity": quantity}
         for index, (amount, quantity) in enumerate(zip(amounts, quantities, strict=True))
     ]
-    loading.run(csv_file(*rows))
+    loading.run(rows_file(*rows))
     stored = database.by_key("estimated_tax", "quantity")
     assert [stored[str(index)] for index in range(len(rows))] == [
         (None if amount is None else Decimal(amount), int(quantity) if quantity else None)
@@ -102,12 +106,12 @@ def test_text_is_loaded_character_by_character(loading: Loading, database: Datab
         "x" * 300_000,
         "\x01\x1f\x7f",
     ]
-    loading.run(csv_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts))))
+    loading.run(rows_file(*({"line_item_uuid": str(index), "name": text} for index, text in enumerate(texts))))
     stored = database.by_key("name")
     assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
     # the same through the statement that merges
     loading.run(
-        csv_file(*({"line_item_uuid": str(index), "city": text} for index, text in enumerate(texts))), minutes=1
+        rows_file(*({"line_item_uuid": str(index), "city": text} for index, text in enumerate(texts))), minutes=1
     )
     stored = database.by_key("city")
     assert [stored[str(index)] for index in range(len(texts))] == [(text,) for text in texts]
@@ -127,7 +131,7 @@ def test_any_text_is_loaded_as_it_is(
         {"line_item_uuid": str(index), "name": name, "retailer_provided_notes": notes}
         for index, (name, notes) in enumerate(texts)
     ]
-    loading.run(csv_file(*rows))
+    loading.run(rows_file(*rows))
     stored = database.by_key("name", "retailer_provided_notes")
     assert [stored[str(index)] for index in range(len(texts))] == texts
 
@@ -139,11 +143,11 @@ def test_the_size_of_a_batch_changes_nothing(loading: Loading, database: Databas
     for rows in (1, 7, 33, 10**9):
         batches_of(rows)
         database.execute(f"DROP TABLE {TABLE}")
-        assert loading.run(uuid=uuid) == (33, 0, 0)
+        assert loading.run(uuid=uuid) == (15, 0, 0)
         assert database.rows() == expected
 
 
-# upsert
+# merge
 
 
 def test_a_later_export_replaces_a_row_and_an_earlier_one_never_does(loading: Loading, database: Database) -> None:
@@ -169,16 +173,14 @@ def test_the_same_export_twice_changes_nothing(loading: Loading, database: Datab
     uuid = loading.export()
     loading.run(uuid=uuid)
     rows = database.rows()
-    assert loading.run(uuid=uuid) == (0, 0, 33)
+    assert loading.run(uuid=uuid) == (0, 0, 15)
     assert database.rows() == rows
 
 
-def test_overlapping_exports_hold_every_line_item_once_in_its_latest_state(
-    loading: Loading, database: Database
-) -> None:
+def test_overlapping_exports_hold_every_order_in_its_latest_state(loading: Loading, database: Database) -> None:
     three_days, day = loading.export(days=3), loading.export()
-    assert loading.run(uuid=three_days) == (len(parse(file_content(three_days))), 0, 0)
-    assert loading.run(uuid=day, minutes=1)[1:] == (33, 0)
+    assert loading.run(uuid=three_days) == (len({row["order_uuid"] for row in parse(file_content(three_days))}), 0, 0)
+    assert loading.run(uuid=day, minutes=1) == (0, 15, 0)
     by_export = database.by_key("crux_export_uuid")
     assert sorted(by_export) == sorted(row["line_item_uuid"] for row in parse(file_content(three_days)))
     in_day = {row["line_item_uuid"] for row in parse(file_content(day))}
@@ -199,53 +201,105 @@ def test_exports_of_the_same_moment_lead_to_the_same_table_in_either_order(
     assert tables[0][0]["name"] == max(one, two)
 
 
+def test_the_rows_of_an_order_are_replaced_together(loading: Loading, database: Database) -> None:
+    def file(*items: tuple[str, str]) -> bytes:
+        return rows_file(*({"order_uuid": order, "line_item_uuid": item} for order, item in items))
+
+    def items() -> list[tuple[str, str]]:
+        return sorted((row["order_uuid"], row["line_item_uuid"]) for row in database.rows())
+
+    # the same row twice, and items that have no name
+    assert loading.run(file(("a", "1"), ("a", "2"), ("b", "3"), ("b", "3"), ("c", ""), ("d", ""))) == (4, 0, 0)
+    first = [("a", "1"), ("a", "2"), ("b", "3"), ("b", "3"), ("c", ""), ("d", "")]
+    assert items() == first
+    # one item has left order a, and another one has come
+    assert loading.run(file(("a", "2"), ("a", "4"), ("b", "3"), ("e", "5")), minutes=2) == (1, 2, 0)
+    assert items() == [("a", "2"), ("a", "4"), ("b", "3"), ("c", ""), ("d", ""), ("e", "5")]
+    # an export that was requested in between, loaded too late
+    assert loading.run(file(("a", "1"), ("c", "6"), ("e", "5"), ("e", "7")), minutes=1) == (0, 1, 2)
+    assert items() == [("a", "2"), ("a", "4"), ("b", "3"), ("c", "6"), ("d", ""), ("e", "5")]
+
+
+LISTS = {name: [column.name for column in COLUMNS if name in column.lists] for name in COLUMNS[3].lists}
+KEPT = ("order_uuid", "line_item_uuid", "quantity", "weight", "crux_export_uuid")
+
 exports = st.lists(
     st.tuples(
         # when it was requested; some at the same moment
         st.integers(0, 4),
-        st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), max_size=5, unique_by=lambda row: row[0]),
+        st.sampled_from(sorted(LISTS)),
+        st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("12"), st.integers(0, 9)), max_size=6),
     ),
     min_size=1,
     max_size=4,
 )
 
 
-@pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data(), exports)
 def test_any_sequence_of_exports_leads_to_the_same_table(
-    loading: Loading, database: Database, data: st.DataObject, exports: list[tuple[int, list[tuple[str, int]]]]
+    loading: Loading,
+    database: Database,
+    data: st.DataObject,
+    exports: list[tuple[int, str, list[tuple[str, str, int]]]],
 ) -> None:
     database.execute(f"DROP TABLE IF EXISTS {TABLE}")
     uuids = [loading.export() for _ in exports]
     indexes = list(range(len(exports)))
     again = data.draw(st.lists(st.sampled_from(indexes), max_size=3))
     for index in data.draw(st.permutations(indexes + again)):
-        minutes, items = exports[index]
-        rows = [{"line_item_uuid": key, "quantity": str(quantity), "name": uuids[index]} for key, quantity in items]
-        loading.run(csv_file(*rows), uuid=uuids[index], minutes=minutes)
-    latest: dict[str, tuple[tuple[int, str], int]] = {}
-    for uuid, (minutes, items) in zip(uuids, exports, strict=True):
-        for key, quantity in items:
-            latest[key] = max(latest.get(key, ((-1, ""), 0)), ((minutes, uuid), quantity))
-    assert database.by_key("crux_export_uuid", "name", "quantity") == {
-        key: (uuid, uuid, quantity) for key, ((_, uuid), quantity) in latest.items()
-    }
+        minutes, columns, rows = exports[index]
+        values = [{"order_uuid": order, "line_item_uuid": item, "quantity": str(n)} for order, item, n in rows]
+        loading.run(rows_file(*values, columns=LISTS[columns]), uuid=uuids[index], minutes=minutes)
+    latest: dict[str, list[tuple[Any, ...]]] = {}
+    for (_, columns, rows), uuid in sorted(zip(exports, uuids, strict=True), key=lambda pair: (pair[0][0], pair[1])):
+        has_items = "line_item_uuid" in LISTS[columns]
+        of_order: dict[str, list[tuple[Any, ...]]] = {}
+        for order, item, number in rows:
+            row = (order, item if has_items else None, number, None if has_items else "", uuid)
+            of_order.setdefault(order, []).append(row)
+        latest |= of_order
+    table = [tuple(row.get(name) for name in KEPT) for row in database.rows()]
+    assert sorted(table, key=str) == sorted(chain.from_iterable(latest.values()), key=str)
+
+
+def test_the_key_may_be_the_line_item(loading: Loading, database: Database) -> None:
+    rows = [{"order_uuid": "a", "line_item_uuid": item} for item in "12"]
+    key = ("line_item_uuid",)
+    assert loading.run(rows_file(*rows), key=key) == (2, 0, 0)
+    assert loading.run(rows_file({**rows[0], "name": "new"}), key=key, minutes=1) == (0, 1, 0)
+    assert database.by_key("name") == {"1": ("new",), "2": ("name 1",)}
 
 
 def test_the_key_may_have_several_columns(loading: Loading, database: Database) -> None:
     rows = [{"order_uuid": order, "line_item_uuid": ""} for order in "ab"]
-    key = ("order_uuid", "line_item_uuid")
-    with pytest.raises(AirflowFailException, match=r"1 values of the key .*line_item_uuid.*occur in several rows"):
-        loading.run(csv_file(*rows))
-    assert loading.run(csv_file(*rows), key=key) == (2, 0, 0)
-    assert loading.run(csv_file(rows[0], {"order_uuid": "c"}), key=key, minutes=1) == (1, 1, 0)
+    key = ("order_uuid", "line_item_uuid", "crux_interval_start")
+    assert loading.run(rows_file(*rows), key=key) == (2, 0, 0)
+    assert loading.run(rows_file(rows[0], {"order_uuid": "c"}), key=key, minutes=1) == (1, 1, 0)
     assert sorted(row["order_uuid"] for row in database.rows()) == ["a", "b", "c"]
 
 
-def test_a_key_that_is_missing_in_a_row_is_an_error(loading: Loading, database: Database) -> None:
-    body = csv_file({"line_item_uuid": "a", "quantity": ""}, {"line_item_uuid": "b", "quantity": "1"})
-    with pytest.raises(AirflowFailException, match=r"1 rows have no value in the key .*quantity"):
-        loading.run(body, key=("order_uuid", "quantity"))
+@pytest.mark.parametrize(
+    ("key", "column"), [(("order_uuid", "quantity"), "quantity"), (("line_item_uuid",), "line_item_uuid")]
+)
+def test_a_row_without_a_value_in_the_key_is_an_error(
+    loading: Loading, database: Database, key: tuple[str, ...], column: str
+) -> None:
+    body = rows_file({"line_item_uuid": "a", "quantity": "1"}, {"line_item_uuid": "b", column: ""})
+    with pytest.raises(
+        AirflowFailException, match=rf"row 2 has no value in column '{column}', which is in the key; use"
+    ):
+        loading.run(body, key=key)
     assert TABLE not in database.tables()
     database.assert_nothing_is_left()
+
+
+def test_an_export_of_some_line_items_is_loaded_with_a_warning(loading: Loading, logged) -> None:
+    uuid = loading.export()
+    request = {**INTERVAL["request"], "line_item_status": ["unallocated"]}
+    for key in (("order_uuid",), ("line_item_uuid",)):
+        context = loading.new_context({**loading.interval(uuid), "request": request})
+        logged()
+        loading.operator(uuid, key=key).execute(context)
+        warning = "with line_item_status=['unallocated'], so it may contain only some line items of an order"
+        assert (warning in logged()) == (key == ("order_uuid",))

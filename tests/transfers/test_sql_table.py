@@ -11,11 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxInvalidResponseError
-from airflow_provider_crux.files.columns import COLUMNS, Column
-from airflow_provider_crux.tables.names import check_columns, table_problems
-from tests.transfers.table import MONEY, NAMES, TABLE, lines
-from tests.transfers.transfer import csv_file
+from airflow_provider_crux.files.columns import plan_columns
+from airflow_provider_crux.tables.names import fit_columns, table_problems
+from airflow_provider_crux.tables.statements import index_name
+from tests.transfers.table import NAMES, TABLE, lines, rows_file
 
 if TYPE_CHECKING:
     from tests.transfers.table import Database, Loading
@@ -36,23 +35,31 @@ KEYWORDS = """
 
 
 def test_columns_have_the_types_of_their_values(loading: Loading, database: Database) -> None:
-    loading.run(csv_file({"quantity": "", "estimated_tax": "1234567890123.45", "name": ""}))
+    loading.run(rows_file({"quantity": "", "estimated_tax": "9999999999999999.99", "dropship_fee": "2", "name": ""}))
     types = {row["name"]: row["type"] for row in database.query(f"PRAGMA table_info({TABLE})")}
     expected = dict.fromkeys((*NAMES, "crux_export_uuid"), "TEXT")
-    expected |= dict.fromkeys(MONEY, "DECIMAL(18, 2)") | {"quantity": "INTEGER"}
+    expected |= {"quantity": "INTEGER"}
     expected |= dict.fromkeys(("crux_interval_start", "crux_interval_end", "crux_requested_at"), "TEXT")
     assert types == expected
-    (row,) = database.query(f"SELECT quantity, estimated_tax, name, crux_requested_at FROM {TABLE}")
+    (row,) = database.query(f"SELECT quantity, estimated_tax, dropship_fee, name, crux_requested_at FROM {TABLE}")
     # in UTC and of one length, so that texts compare like instants
     instant = "2026-01-05 00:10:00.000000+00:00"
-    assert row == {"quantity": None, "estimated_tax": 1234567890123.45, "name": "", "crux_requested_at": instant}
+    assert row == {
+        "quantity": None,
+        "estimated_tax": "9999999999999999.99",
+        "dropship_fee": "2.00",
+        "name": "",
+        "crux_requested_at": instant,
+    }
+    (index,) = database.query(f"PRAGMA index_list({TABLE})")
+    assert (index["name"], index["unique"]) == (f"{TABLE}_order_uuid_idx", 0)
 
 
 @pytest.mark.slow
 def test_every_keyword_of_the_database_is_the_name_of_a_column_and_of_a_table(
     loading: Loading, database: Database
 ) -> None:
-    body = csv_file({word: f"value of {word}" for word in KEYWORDS}, columns=[*NAMES, *KEYWORDS])
+    body = rows_file({word: f"value of {word}" for word in KEYWORDS}, columns=[*NAMES, *KEYWORDS])
     assert loading.run(body) == (1, 0, 0)
     assert loading.run(body, minutes=1) == (0, 1, 0)
     (row,) = database.rows()
@@ -120,27 +127,48 @@ def test_a_key_is_a_sequence_of_different_plain_names(key: object) -> None:
     assert table_problems("orders", ["a", "B_2"]) == table_problems("orders", ("_c",)) == []
 
 
-def accepts(name: str) -> bool:
-    try:
-        check_columns([Column(name, "")], ())
-    except CruxInvalidResponseError:
-        return False
-    return True
+def fitting(*names: str, **reserved: frozenset[str]) -> tuple[list[str], list[str]]:
+    """Return the names that a table can have, and the warnings about the others."""
+    plan = fit_columns(plan_columns(names), **reserved)
+    return [planned.column.name for planned in plan.columns], [name for name in plan.warnings if "not stored" in name]
 
 
-@given(st.text(st.sampled_from("aZ_09 .-\"'`;()[]\\\n\0é") | st.characters(), max_size=66))
-def test_a_column_that_is_accepted_can_stand_in_quotes(name: str) -> None:
-    if accepts(name):
+@given(st.text(st.sampled_from("aZ_09 .-\"'`;()[]%?:\\\n\0é") | st.characters(), max_size=66))
+def test_a_column_that_is_loaded_can_stand_in_quotes(name: str) -> None:
+    columns, warnings = fitting("order_uuid", name)
+    assert len(columns) + len(warnings) == 2
+    if not warnings:
         connection = sqlite3.connect(":memory:")
         connection.execute(f'CREATE TABLE t ("{name}" text)')
         (entry,) = connection.execute("SELECT * FROM t").description
         connection.close()
         assert entry[0] == name
     else:
-        assert not re.fullmatch(r"[A-Za-z][A-Za-z0-9_ .-]{0,62}", name)
+        assert re.search('["\0\ud800-\udfff]', name) or not 1 <= len(name.encode()) <= 63
 
 
-def test_every_column_of_the_key_must_be_loaded() -> None:
-    check_columns(COLUMNS, ("line_item_uuid",))
-    with pytest.raises(CruxInvalidRequestError, match="key: the columns a, b are not loaded"):
-        check_columns(COLUMNS, ("a", "name", "b"))
+def test_a_column_that_a_table_cannot_have_is_left_out_with_a_warning() -> None:
+    odd = ["cost (USD)", "Größe", "sku#", "_id", "é" * 31]
+    assert fitting(*odd) == (odd, [])
+    names = ["City", "Quantity", "city", "order_uuid", "Note", "note", "CRUX_REQUESTED_AT", "xmin", "é" * 32, 'a"b', ""]
+    columns, warnings = fitting(*names, reserved=frozenset({"xmin"}))
+    assert columns == ["city", "order_uuid", "Note"]
+    alike = "its name differs only in case from that of another column"
+    reasons = [
+        ("Column 'City'", alike),
+        ("Column 'Quantity'", alike),
+        ("Column 'note'", alike),
+        ("Column 'CRUX_REQUESTED_AT'", alike),
+        ("Column 'xmin'", "the database reserves its name"),
+        (f"Column {'é' * 32!r}", "its name has 64 bytes, and that of a table's column has at most 63"),
+        ("Column 'a\"b'", "its name contains a quote"),
+        ("A column without a name", "the columns of a table have names"),
+    ]
+    assert warnings == [f"{column} is unknown: it is not stored, because {reason}" for column, reason in reasons]
+
+
+def test_the_name_of_an_index_is_plain_and_not_too_long() -> None:
+    assert index_name("crux_orders", ["order_uuid"]) == "crux_orders_order_uuid_idx"
+    names = {index_name("x" * 60, [key]) for key in ("a", "b", "c" * 60)}
+    assert {len(name) for name in names} == {63}
+    assert len(names) == 3

@@ -1,0 +1,80 @@
+"""The statements that merge an export into a table, as texts that every SQL database knows. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_MAX_NAME: Final = 63
+
+
+@dataclass(frozen=True)
+class Merge:
+    """
+    All rows with the same key are replaced together, by the export that was requested last.
+
+    So the rows of one key always come from one export, and nothing in it need be unique. Run :attr:`delete` and
+    :attr:`insert` in one transaction.
+
+    :param table: the table; it and all other names are quoted.
+    :param staged: the rows of one export: a table, or a query in parentheses.
+    :param key: the columns of the key.
+    :param columns: all columns of the staged rows.
+    :param later: the columns that tell which of two exports was requested later: the second one decides between exports
+        of the same moment.
+    """
+
+    table: str
+    staged: str
+    key: Sequence[str]
+    columns: Sequence[str]
+    later: tuple[str, str]
+
+    @property
+    def delete(self) -> str:
+        """Delete the rows whose key the export has, and that an export loaded that was requested earlier."""
+        moment, uuid = self.later
+        earlier = f"t.{moment} IS NULL OR t.{moment} < s.{moment} OR (t.{moment} = s.{moment} AND t.{uuid} < s.{uuid})"
+        staged = f"SELECT 1 FROM {self.staged} AS s WHERE {self._same_key} AND ({earlier})"  # noqa: S608 - quoted names
+        return f"DELETE FROM {self.table} AS t WHERE EXISTS ({staged})"  # noqa: S608
+
+    @property
+    def insert(self) -> str:
+        """Insert the rows of the export whose key the table does not have, or no longer has."""
+        values = ", ".join(f"s.{name}" for name in self.columns)
+        return (
+            f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {values} FROM {self.staged} AS s "  # noqa: S608
+            f"WHERE NOT EXISTS ({self._present})"
+        )
+
+    @property
+    def count_keys(self) -> str:
+        """Count the keys of the export."""
+        return f"SELECT count(*) FROM ({self._keys}) AS s"  # noqa: S608
+
+    @property
+    def count_present_keys(self) -> str:
+        """Count the keys of the export that the table has."""
+        return f"SELECT count(*) FROM ({self._keys}) AS s WHERE EXISTS ({self._present})"  # noqa: S608
+
+    @property
+    def _keys(self) -> str:
+        keys = ", ".join(f"k.{name}" for name in self.key)
+        return f"SELECT DISTINCT {keys} FROM {self.staged} AS k"  # noqa: S608
+
+    @property
+    def _present(self) -> str:
+        return f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key}"  # noqa: S608
+
+    @property
+    def _same_key(self) -> str:
+        return " AND ".join(f"s.{name} = t.{name}" for name in self.key)
+
+
+def index_name(table: str, key: Sequence[str]) -> str:
+    """Return the name of the index on the key, of plain names; a long one ends with a checksum instead."""
+    name = "_".join([table, *key])
+    fits = len(name) + len("_idx") <= _MAX_NAME
+    return f"{name}_idx" if fits else f"{name[:50]}_{zlib.crc32(name.encode()):08x}_idx"
