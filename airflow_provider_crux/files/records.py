@@ -1,4 +1,8 @@
-"""Where the records of a CSV file end, and whether they are well-formed, as its bytes pass by. The rest is for parsers."""
+"""
+Where the records of a CSV file end, and whether they are well-formed, found while its bytes pass by.
+
+What is in them is for parsers.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,11 @@ MAX_RECORD_BYTES: Final = 1024 * 1024
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
-# Quoted fields that follow each other, up to the last one's closing quote, which must end the field. Only a quote at the
-# beginning of a field opens one, and a doubled quote closes nothing. The group takes all that follows if no quote closes
-# the last one, or, then with this quote, if text follows it. Possessive, so that no text makes the pattern read or
-# remember a byte twice.
-_QUOTED_FIELDS: Final = re.compile(
-    rb'"(?<![^,\r\n]")[^"]*+(?:",?"[^"]*+)*+(?:"(?![^,\r\n])|("?).*+)', re.DOTALL
-)
+# Quoted fields that follow each other, up to the quote that closes the last one and must end it. Only a quote at the
+# beginning of a field opens one, and a doubled quote closes nothing. If no quote closes the last one, the group is all
+# that follows, that is, nothing; if text follows the closing quote, the group is this quote and all that follows.
+# Possessive, so that no text makes the pattern read or remember a byte twice.
+_QUOTED_FIELDS: Final = re.compile(rb'"(?<![^,\r\n]")[^"]*+(?:",?"[^"]*+)*+(?:"(?![^,\r\n])|("?.*+))', re.DOTALL)
 # what is in the group stays
 _COMMAS_ONLY: Final = re.compile(rb'("(?<![^,\r\n]")[^"]*+(?:",?"[^"]*+)*+")|(?<![^\r\n]),++(?![^\r\n])')
 _TAILS: Final = (4 * 1024, 64 * 1024)
@@ -30,8 +32,8 @@ class RecordCounter:
     """
     Count the records of a CSV file in chunks that may end anywhere.
 
-    It accepts what :mod:`csv` accepts in strict mode, as RFC 4180 says: quoted line breaks and commas, doubled quotes, a
-    quote within an unquoted field, any line end, a last line without one. A byte-order mark, blank lines and lines of
+    It accepts what :mod:`csv` accepts in strict mode, as RFC 4180 says: quoted line breaks and commas, doubled quotes,
+    a quote within an unquoted field, any line end, a last line without one. A byte-order mark, blank lines and lines of
     nothing but commas are no records. Memory stays within a few times the chunk, however long a field is.
 
     :mod:`csv` itself does not fit: it needs whole lines, holds whole fields, and rejects long ones.
@@ -123,6 +125,25 @@ class RecordCounter:
 def describe_row(number: int) -> str:
     """Return how a message names a row; rows count from 1, and the header is 0."""
     return f"row {number}" if number else "the header"
+
+
+class NoOrderError(UnusableFileError):
+    """A record is no row of an order, so nobody knows how many rows the file has."""
+
+
+def repeated_header(row: int) -> NoOrderError:
+    """Return the error for a row that is the header again."""
+    return NoOrderError(f"row {row} repeats the header: the file may be two files in one")
+
+
+def row_without_order(row: int) -> NoOrderError:
+    """Return the error for a row that belongs to no order."""
+    return NoOrderError(f"row {row} has no order_uuid: it may be a line of totals")
+
+
+def row_of_other_width(row: int, values: int, width: int) -> UnusableFileError:
+    """Return the error for a row that does not have as many values as the header."""
+    return UnusableFileError(f"row {row} has {values} values instead of {width}")
 
 
 class RecordBlocks:

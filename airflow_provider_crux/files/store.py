@@ -139,8 +139,8 @@ def store(
         else:
             counts = write(stream, sink)
         _remove_manifest(path, overwrite=overwrite)
-    if count_orders or counts.rows is None:
-        _warn_of_what_is_not_counted(counts, header)
+    if counts.warning and (count_orders or counts.rows is None):
+        log.warning(counts.warning)
     return StoredFile(
         path=str(path),
         bytes=sink.size,
@@ -172,14 +172,6 @@ def _conversion(
             convert_to_parquet, plan=plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
         ), columns
     return partial(convert_csv, plan=plan, hash_key=hash_key, added=list(added.items())), columns
-
-
-def _warn_of_what_is_not_counted(counts: FileCounts, header: Header) -> None:
-    if counts.rows is None:
-        log.warning("The rows of the file are not counted, because it is not valid CSV")
-    elif counts.orders is None:
-        reason = "a row has no order_uuid" if "order_uuid" in header.names else "the file has no column order_uuid"
-        log.warning("The orders of the file are not counted, because %s", reason)
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
