@@ -100,8 +100,8 @@ class CruxUnavailableError(CruxTransientError):
 
     Except for an export request, also a lost response or any status of 500 or above.
 
-    For a file, also every other status, an export without a URL, and a file that is empty, does not begin with a CSV
-    header, or whose length is unknown: storage may return anything in passing, and a download e-mails nobody.
+    For a file, also every other status, an export without a URL, and a file that is empty, is no CSV file, or
+    whose length is unknown: storage may return anything in passing, and a download e-mails nobody.
     """
 
 

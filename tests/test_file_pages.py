@@ -13,8 +13,9 @@ import jsonschema
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_crux.files.columns import COLUMNS
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS
 from airflow_provider_crux.files.manifest import Manifest
+from airflow_provider_crux.files.rows import TYPES
 from tests.test_docs import FENCE
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -56,24 +57,24 @@ def lake(sandbox, connect, make_context, tmp_path: Path) -> Lake:
     return Lake(tmp_path, exports)
 
 
-def test_the_columns_of_a_stored_file_are_those_of_the_table(lake: Lake) -> None:
-    schema = pyarrow.parquet.read_schema(lake.folder / "dt=2026-01-02/orders.parquet")
-    personal = {column.name for column in COLUMNS if column.personal}
-    rows = [
-        f"| `{field.name}` | {field.type} | {'yes' if field.name in personal else ''} | "
-        f"{field.metadata[b'description'].decode()} |"
-        for field in schema
+def test_the_tables_of_columns_are_those_of_the_dictionary() -> None:
+    known = [
+        f"| `{column.name}` | {TYPES[column.type]} | {'yes' if column.personal else ''} | "
+        f"{', '.join(f'`{name}`' for name in column.lists)} | {column.meaning} |"
+        for column in COLUMNS
     ]
-    (table,) = re.findall(
-        r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", (DOCS / "formats.md").read_text(), re.DOTALL
-    )
-    assert table == "".join(f"{row}\n" for row in rows), "\n".join(rows)
+    added = [f"| `{column.name}` | {TYPES[column.type]} | {column.meaning} |" for column in EXPORT_COLUMNS]
+    page = (DOCS / "formats.md").read_text()
+    tables = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert tables == ["".join(f"{row}\n" for row in rows) for rows in (known, added)], "\n".join([*known, "", *added])
 
 
 def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones(lake: Lake) -> None:
     stored = sorted(str(path.relative_to(lake.folder)) for path in lake.folder.rglob("*") if path.is_file())
     (listed,) = blocks("lake.md", "", f"{LAKE_OF_READERS}/dt=2026-01-02/orders.parquet\n")
-    assert listed.replace(f"{LAKE_OF_READERS}/", "").splitlines() == [name for name in stored if "2026-01-02" in name]
+    assert sorted(listed.replace(f"{LAKE_OF_READERS}/", "").splitlines()) == [
+        name for name in stored if "2026-01-02" in name
+    ]
 
     (text,) = blocks("manifests.md", "json", '"version"')
     example = json.loads(text)
@@ -99,6 +100,43 @@ def test_duckdb_reads_what_was_stored(lake: Lake) -> None:
     assert all(cost > 0 for _, _, cost in by_day)
     assert len(rows) == sum(manifest["rows"] for manifest in stored) > 0
     assert [manifest[2:] for manifest in manifests] == [(manifest["rows"], manifest["orders"]) for manifest in stored]
+
+
+@pytest.mark.parametrize("reader", ["pandas", "polars", "pyarrow.parquet"])
+def test_a_reader_of_the_folder_skips_the_manifests(lake: Lake, reader: str) -> None:
+    pytest.importorskip(reader, reason="is installed on one version of Airflow")
+    (statements,) = blocks("reading-files.md", "python", f"import {reader}\n")
+    names: dict[str, Any] = {}
+    exec(statements.replace(f"{LAKE_OF_READERS}/", f"{lake.folder}/"), names)
+    orders = names["orders"]
+    assert len(orders) == sum(lake.manifest(day)["rows"] for day in lake.exports) > 0
+    columns = list(orders.column_names if reader == "pyarrow.parquet" else orders.columns)
+    assert [name for name in columns if name != "dt"] == lake.manifest("2026-01-02")["columns"]
+    assert columns[-1] in ("crux_requested_at", "dt")
+
+
+def test_duckdb_reads_the_folder_and_no_text_is_null(lake: Lake) -> None:
+    files = f"{lake.folder}/dt=*/*.parquet"
+    assert duckdb.sql(f"FROM read_parquet('{lake.folder}')").fetchall() == duckdb.sql(f"FROM '{files}'").fetchall()
+    fields = duckdb.sql(f"SELECT name, repetition_type FROM parquet_schema('{files}')").fetchall()
+    (read,) = (pyarrow.parquet.read_schema(path) for path in [lake.folder / "dt=2026-01-02/orders.parquet"])
+    texts = {field.name for field in read if field.type == pyarrow.string()}
+    assert {name for name, required in fields[1:] if required == "REQUIRED"} - {"schema"} == texts
+    assert {field.name for field in read if not field.nullable} == texts >= {"order_uuid", "line_item_uuid"}
+
+
+def test_the_statement_for_different_columns_reads_them_all(lake: Lake) -> None:
+    """The files of the second day have one column less, and the first another one more."""
+    for day, name in (("2026-01-02", "sku_id"), ("2026-01-03", "city")):
+        path = lake.folder / f"dt={day}/orders.parquet"
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path, partitioning=None).drop([name]), path)
+    (statements,) = blocks("reading-files.md", "python", "unify_schemas")
+    names: dict[str, Any] = {"pyarrow": pyarrow}
+    exec(statements.replace(f"{LAKE_OF_READERS}/", f"{lake.folder}/"), names)
+    orders = names["orders"]
+    assert set(orders.column_names) == set(lake.manifest("2026-01-02")["columns"])
+    days = [lake.manifest(day)["rows"] for day in lake.exports]
+    assert [orders["sku_id"].null_count, orders["city"].null_count] == days
 
 
 def test_the_function_for_hashes_finds_a_person(lake: Lake) -> None:

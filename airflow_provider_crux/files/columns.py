@@ -141,7 +141,10 @@ ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not in the dictionary."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
-INTEGER_PATTERN: Final = "^(-?[0-9]{1,18})?$"
+INTEGER_PATTERN: Final = r"^([+-]?([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.0{1,10})?)?$"
+"""What fits 18 digits, written as an amount may be: ``2``, ``+2``, ``1,000``, ``2.00``, or nothing."""
+INTEGER_DECORATION_PATTERN: Final = r"[+,]|\..*"
+"""What is no part of the number in a whole number."""
 MONEY_PATTERN: Final = (
     r"^((-?((US)?\$)?|(US)?\$-)(([0-9]{1,16}|[0-9]{1,3}(,[0-9]{3}){1,4})(\.[0-9]{1,2}0{0,8})?|\.[0-9]{1,2}0{0,8}))?$"
 )
@@ -267,4 +270,11 @@ def unreadable_value(column: Column, row: int) -> UnusableFileError:
     kind = {ColumnType.MONEY: "an amount of money in US dollars", ColumnType.INTEGER: "a whole number"}
     return UnusableFileError(
         f"the value of column {column.name!r} in row {row} is not {kind.get(column.type, 'valid UTF-8')}"
+    )
+
+
+def nul_in_value(column: Column, row: int) -> UnusableFileError:
+    """Return the error for a text that no table can hold; rows count from 1 without the header."""
+    return UnusableFileError(
+        f"the value of column {column.name!r} in row {row} contains the character NUL, which a table cannot hold"
     )

@@ -10,21 +10,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.files.columns import ColumnPlan, UnusableFileError, hash_value
-from airflow_provider_crux.files.records import RecordBlocks, RecordCounter
+from airflow_provider_crux.files.records import (
+    NoOrderError,
+    RecordBlocks,
+    RecordCounter,
+    repeated_header,
+    row_of_other_width,
+    row_without_order,
+)
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_UNCOUNTABLE: Final = (UnusableFileError, csv.Error, IndexError, ValueError)
+_WHITESPACE: Final = " \t\n\r\v\f"
 
 
 @dataclass(frozen=True)
 class FileCounts:
-    """The rows of a file without its header, and its distinct ``order_uuid``: ``None`` if they were not counted."""
+    """
+    The rows of a file without its header, and its distinct ``order_uuid``.
+
+    They are ``None`` if they were not or cannot be counted; if they cannot be, ``warning`` says why.
+    """
 
     rows: int | None
     orders: int | None = None
+    warning: str | None = None
 
 
 @contextmanager
@@ -37,10 +49,47 @@ def _fields_of_any_length() -> Iterator[None]:
         csv.field_size_limit(previous)
 
 
-def _parse(block: bytes, *, is_first: bool) -> Iterator[list[str]]:
-    """Yield the records of a block, that is, in the first one also the header; blank lines are none."""
-    text = block.decode("utf-8-sig" if is_first else "utf-8", errors="surrogateescape")
-    return filter(None, csv.reader(io.StringIO(text, newline="")))
+class _CheckedRows:
+    """
+    The rows of a file as Python's parser reads them, block by block.
+
+    :ivar order_index: the position of ``order_uuid``; ``None`` if the file has no such column.
+    :ivar count: rows so far.
+    """
+
+    def __init__(self) -> None:
+        self.order_index: int | None = None
+        self.count = 0
+        self._header: list[str] = []
+        self._first_names: frozenset[str] = frozenset()
+
+    def parse(self, block: bytes) -> Iterator[list[str]]:
+        """
+        Yield the rows of the next block; the first block begins with the header.
+
+        :raises UnusableFileError: if one does not have as many values as the header, or is no row of an order.
+        """
+        text = io.StringIO(block.decode(errors="surrogateescape"), newline="")
+        records = filter(None, csv.reader(text, strict=True))  # blank lines are none
+        if not self._header:
+            self._read_header(next(records, []))
+        width, names, index = len(self._header), self._first_names, self.order_index
+        for row in records:
+            self.count += 1
+            if len(row) != width:
+                raise row_of_other_width(self.count, len(row), width)
+            if row[0] in names and row[1:] == self._header[1:]:
+                raise repeated_header(self.count)
+            if index is not None and not row[index].strip(_WHITESPACE):
+                raise row_without_order(self.count)
+            yield row
+
+    def _read_header(self, names: list[str]) -> None:
+        self._header = names
+        # a second header may follow a byte-order mark, and then a parser does not see that its name is quoted
+        for name in names[:1]:
+            self._first_names = frozenset((name, f"\ufeff{name}", f'\ufeff"{name}"'))
+        self.order_index = names.index("order_uuid") if "order_uuid" in names else None
 
 
 def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_orders: bool = False) -> FileCounts:
@@ -49,7 +98,10 @@ def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_order
     for chunk in chunks:
         sink.write(chunk)
         counter.feed(chunk)
-    return FileCounts(counter.rows, counter.orders() if isinstance(counter, OrderCounter) else None)
+    if isinstance(counter, OrderCounter):
+        return counter.counts()
+    counter.finish()
+    return counts_of(counter.rows, None, counter.fault)
 
 
 class OrderCounter:
@@ -57,43 +109,49 @@ class OrderCounter:
 
     def __init__(self) -> None:
         self._blocks = RecordBlocks()
-        self._index: int | None = None
-        # hashes, because they need less memory; None if the orders cannot be counted
-        self._orders: set[int] | None = set()
+        self._rows = _CheckedRows()
+        # hashes, because they need less memory
+        self._orders: set[int] = set()
+        self._fault: UnusableFileError | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes of the file."""
-        if self._orders is None:
+        if self._fault:
             self._blocks.skip(chunk)
             return
         try:
-            self._add(self._blocks.feed(chunk), self._orders)
-        except _UNCOUNTABLE:
-            self._orders = None
+            self._add(self._blocks.feed(chunk))
+        except UnusableFileError as error:
+            self._fault = error
 
-    @property
-    def rows(self) -> int:
-        """Rows so far without the header."""
-        return self._blocks.rows
-
-    def orders(self) -> int | None:
-        """Return the distinct orders when the file has ended; ``None`` if a row has none, or is too long to parse."""
-        if self._orders is None:
-            return None
+    def counts(self) -> FileCounts:
+        """Return what was counted when the file has ended."""
         try:
-            self._add(self._blocks.rest(), self._orders)
-        except _UNCOUNTABLE:
-            return None
-        return len(self._orders)
+            block = self._blocks.rest()
+            if not self._fault:
+                self._add(block)
+        except UnusableFileError as error:
+            self._fault = error
+        if self._fault is None and self._rows.order_index is not None:
+            return counts_of(self._blocks.rows, len(self._orders))
+        rows = None if isinstance(self._fault, NoOrderError) else self._blocks.rows
+        return counts_of(rows, None, str(self._fault) if self._fault else None)
 
-    def _add(self, block: bytes, orders: set[int]) -> None:
+    def _add(self, block: bytes) -> None:
         if not block:
             return
         with _fields_of_any_length():
-            rows = _parse(block, is_first=self._index is None)
-            if self._index is None:
-                self._index = next(rows, []).index("order_uuid")
-            orders.update(hash(row[self._index]) for row in rows)
+            for row in self._rows.parse(block):
+                if self._rows.order_index is None:  # nothing to count
+                    return
+                self._orders.add(hash(row[self._rows.order_index]))
+
+
+def counts_of(rows: int | None, orders: int | None, fault: str | None = None) -> FileCounts:
+    """Return the counts with a warning of what they lack, by default a column to count."""
+    what = "rows" if rows is None else "orders"
+    problem = fault or ("it has no column order_uuid" if orders is None else None)
+    return FileCounts(rows, orders, problem and f"The {what} of the file cannot be counted: {problem}")
 
 
 def convert_csv(
@@ -108,26 +166,22 @@ def convert_csv(
     Write a CSV file with other columns, in UTF-8 with a byte-order mark. The values that stay are unchanged.
 
     :param added: names and values of columns to add at the end.
-    :raises UnusableFileError: if a row does not have as many values as the header, or is too long.
+    :raises UnusableFileError: if a row is not well-formed or too long, does not have as many values as the header, or
+        is no row of an order.
     """
     names = [*(planned.column.name for planned in plan.columns), *(name for name, _ in added)]
     constants = [value for _, value in added]
     order_index = plan.order_index
     orders: set[int] = set()
-    rows = -1  # the first record is the header
-    blocks = RecordBlocks()
-    sink.write(_BYTE_ORDER_MARK)
+    rows = _CheckedRows()
+    converted = io.StringIO(newline="")
+    csv.writer(converted).writerow(names)
+    sink.write(_BYTE_ORDER_MARK + converted.getvalue().encode(errors="surrogateescape"))
     with _fields_of_any_length():
-        for block in blocks.split(chunks):
+        for block in RecordBlocks().split(chunks):
             converted = io.StringIO(newline="")
             writer = csv.writer(converted)
-            for row in _parse(block, is_first=rows < 0):
-                rows += 1
-                if len(row) != len(plan.header):
-                    raise UnusableFileError(f"row {rows} has {len(row)} values instead of {len(plan.header)}")
-                if rows == 0:
-                    writer.writerow(names)
-                    continue
+            for row in rows.parse(block):
                 if order_index is not None:
                     orders.add(hash(row[order_index]))
                 values = [
@@ -136,5 +190,4 @@ def convert_csv(
                 ]
                 writer.writerow(values + constants)
             sink.write(converted.getvalue().encode(errors="surrogateescape"))
-    blocks.check_rows(rows)
-    return FileCounts(rows, None if order_index is None else len(orders))
+    return counts_of(rows.count, None if order_index is None else len(orders))

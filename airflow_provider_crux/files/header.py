@@ -24,7 +24,7 @@ _KNOWN: Final = frozenset(column.name for column in COLUMNS)
 _MAX_SHOWN: Final = 10
 # like an identifier: the name of a person or a city, an address, a number and a UUID do not match
 _SURELY_A_NAME: Final = re.compile(r"[a-z][A-Za-z0-9_ ]{0,63}", re.ASCII)
-# how the names of a file without rows look; text that happens to contain a comma does not
+# how the names of a file without rows look
 _MAYBE_A_NAME: Final = re.compile(r"[^\W\d][\w .()#-]*")
 
 
@@ -44,7 +44,7 @@ _SIGNATURES: Final = (
     (re.compile(rb"pk(\x03\x04|\x05\x06)"), OtherContent("a ZIP file", from_proxy=False)),
     (re.compile(rb"\x1f\x8b"), OtherContent("a gzip file", from_proxy=False)),
     (re.compile(rb"\xff\xfe|\xfe\xff"), OtherContent("text in UTF-16", from_proxy=False)),
-    (re.compile(rb"\s*<(!doctype html|.{0,1000}<?(html|head|body)\b)", re.DOTALL), OtherContent("a web page (HTML)")),
+    (re.compile(rb"\s*<(.*<)?(!doctype html|html|head|body)\b", re.DOTALL), OtherContent("a web page (HTML)")),
     (re.compile(rb"\s*<"), OtherContent("XML")),
     (re.compile(rb"\s*[\[{]"), OtherContent("JSON")),
 )
@@ -111,9 +111,10 @@ def read_header(beginning: bytes) -> Header | OtherContent:
     header, *rows = _records(content) or [[]]
     if not header:
         return Header((), is_valid=False) if b"," in re.split(rb"[\r\n]", content.lstrip(), maxsplit=1)[0] else _NO_CSV
-    found = Header(tuple(header))
-    has_alike = [len(row) == len(header) for row in rows] or [all(map(_MAYBE_A_NAME.fullmatch, header))]
-    return found if found.problem is None or (len(header) > 1 and has_alike[0]) else _NO_CSV
+    # text that happens to contain a comma is no table: its next line has another number of values
+    is_table = len(rows[0]) == len(header) if rows else all(map(_MAYBE_A_NAME.fullmatch, header))
+    csv_header = Header(tuple(header))
+    return csv_header if csv_header.problem is None or (len(header) > 1 and is_table) else _NO_CSV
 
 
 def _is_enough(beginning: bytes) -> bool:
@@ -127,11 +128,11 @@ def _whole_lines(content: bytes) -> bytes:
 
 
 def _records(content: bytes) -> list[list[str]]:
-    """Return the first two records, as far as they are valid CSV. Blank lines are none."""
+    """Return the first two records, as far as they are valid CSV. Lines of nothing but commas are none."""
     text = io.StringIO(content.decode(errors="surrogateescape"), newline="")
     records: list[list[str]] = []
     with suppress(csv.Error):
-        for record in filter(None, csv.reader(text, strict=True)):
+        for record in filter(any, csv.reader(text, strict=True)):
             records.append(record)
             if len(records) == 2:
                 break

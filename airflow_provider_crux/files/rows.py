@@ -17,6 +17,7 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
+    INTEGER_DECORATION_PATTERN,
     INTEGER_PATTERN,
     MONEY_DECORATION_PATTERN,
     MONEY_PATTERN,
@@ -24,12 +25,17 @@ from airflow_provider_crux.files.columns import (
     ColumnPlan,
     ColumnType,
     PlannedColumn,
-    UnusableFileError,
     hash_value,
+    nul_in_value,
     unreadable_value,
 )
-from airflow_provider_crux.files.csv import FileCounts
-from airflow_provider_crux.files.records import RecordBlocks
+from airflow_provider_crux.files.csv import FileCounts, counts_of
+from airflow_provider_crux.files.records import (
+    RecordBlocks,
+    repeated_header,
+    row_of_other_width,
+    row_without_order,
+)
 
 if TYPE_CHECKING:
     import io
@@ -42,6 +48,7 @@ TYPES: Final = {
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
@@ -53,6 +60,7 @@ class TypedRows:
 
     :param constants: columns to add at the end, with the one value of each.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param reject_nul: whether a text that contains the character NUL is an error, because no database has to hold it.
     :ivar rows: rows so far.
     """
 
@@ -65,6 +73,7 @@ class TypedRows:
         hash_key: str = "",
         table_bytes: int = _TABLE_BYTES,
         count_orders: bool = False,
+        reject_nul: bool = False,
     ) -> None:
         self.rows = 0
         # eight bytes each, because a set of Python's integers needs ten times as much
@@ -72,7 +81,8 @@ class TypedRows:
         self._order_index = plan.order_index if count_orders else None
         self._chunks = chunks
         self._digest = hashlib.sha256()
-        self._blocks = RecordBlocks()
+        self._reject_nul = reject_nul
+        self._has_nul = False
         self._plan = plan
         self._constants = tuple(constants)
         self._hash_key = hash_key
@@ -108,28 +118,31 @@ class TypedRows:
         """
         Yield the rows in tables.
 
-        :raises UnusableFileError: if a row does not have as many values as the header or is too long, or a value is not
-            of its column's type. The message names row and column, and never shows a value.
+        :raises UnusableFileError: if a row is not well-formed or too long, does not have as many values as the header,
+            or is no row of an order, or if a value is not of its column's type. The message names row and column, and
+            never shows a value.
         """
         for group in _prefetched(self._unconverted()):
+            _check_orders(group, self._plan, self.rows)
             if self._order_index is not None:
                 self._orders.extend(map(hash, pc.unique(group[self._order_index]).to_pylist()))
             arrays = [
                 _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
             ]
+            if self._reject_nul and self._has_nul:
+                _check_nul(arrays, self._plan.columns, self.rows)
             arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
             self.rows += len(group)
             yield pa.table(arrays, schema=self.schema)
-        self._blocks.check_rows(self.rows)
 
     def _unconverted(self) -> Iterator[pa.Table]:
         """Yield the rows in tables of about the size, with values as bytes."""
         pending: list[pa.Table] = []
         rows, size = -1, 0  # the first record is the header
-        for block in self._blocks.split(self._chunks):
-            self._digest.update(block)
+        for block in RecordBlocks().split(self._digested()):
             if not block.strip(b"\r\n"):
                 continue
+            self._has_nul |= b"\0" in block
             table = _parse(block, self._plan, rows)
             records = table.slice(1) if rows < 0 else table
             rows += len(table)
@@ -141,6 +154,11 @@ class TypedRows:
                 pending, size = [], 0
         if pending:
             yield pa.concat_tables(pending)
+
+    def _digested(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._digest.update(chunk)
+            yield chunk
 
 
 def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
@@ -171,7 +189,31 @@ def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
         )
     # not in an except block, where Arrow's error would be the context
     row, width = widths[0]
-    raise UnusableFileError(f"row {rows_before + row} has {width} values instead of {len(plan.header)}")
+    raise row_of_other_width(rows_before + row, width, len(plan.header))
+
+
+def _check_orders(group: pa.Table, plan: ColumnPlan, rows_before: int) -> None:
+    """Raise UnusableFileError if one of the rows is no row of an order."""
+    first, *others = (name.encode(errors="surrogateescape") for name in plan.header)
+    names = pa.array([_BYTE_ORDER_MARK + b'"%s"' % first, _BYTE_ORDER_MARK + first, first], pa.binary())
+    for index in pc.indices_nonzero(pc.is_in(group[0], value_set=names)).to_pylist():
+        if [column[index].as_py() for column in group.columns[1:]] == others:
+            raise repeated_header(rows_before + index + 1)
+    if plan.order_index is None:
+        return
+    with suppress(pa.ArrowInvalid):  # what is not UTF-8 is an error later
+        orders = pc.ascii_trim_whitespace(group[plan.order_index].cast(pa.string()))
+        if (index := pc.index(orders, "").as_py()) >= 0:
+            raise row_without_order(rows_before + index + 1)
+
+
+def _check_nul(arrays: Iterable[Any], columns: Iterable[PlannedColumn], rows_before: int) -> None:
+    """Raise UnusableFileError if a text contains the character NUL."""
+    for values, column in zip(arrays, (planned.column for planned in columns), strict=True):
+        if column.type is ColumnType.TEXT and (
+            (index := pc.index(pc.match_substring(values, "\0"), value=True).as_py()) >= 0
+        ):
+            raise nul_in_value(column, rows_before + index + 1)
 
 
 def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -196,8 +238,8 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
         valid = pc.match_substring_regex(trimmed, MONEY_PATTERN if column.type is ColumnType.MONEY else INTEGER_PATTERN)
         if (first := pc.index(valid, value=False).as_py()) >= 0:
             raise unreadable_value(column, rows_before + pc.index(text, distinct[first]).as_py() + 1)
-        if column.type is ColumnType.MONEY:
-            trimmed = pc.replace_substring_regex(trimmed, MONEY_DECORATION_PATTERN, "")
+        decoration = MONEY_DECORATION_PATTERN if column.type is ColumnType.MONEY else INTEGER_DECORATION_PATTERN
+        trimmed = pc.replace_substring_regex(trimmed, decoration, "")
         return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
 
     if planned.hashed:
@@ -253,4 +295,4 @@ def convert_to_parquet(
                 "crux_csv_sha256": rows.csv_sha256,
             }
         )
-    return FileCounts(rows.rows, rows.orders)
+    return counts_of(rows.rows, rows.orders)

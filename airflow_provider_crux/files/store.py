@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from airflow_provider_crux.api.exports import SubmittedExport
 
 log = logging.getLogger(__name__)
+
+_Write = Callable[[Iterable[bytes], "io.RawIOBase | io.BufferedIOBase"], FileCounts]
 
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
@@ -117,48 +120,27 @@ def store(
     :raises UnusableFileError: if the file cannot be converted.
     """
     stream, header = _open(chunks)
-    plan, columns = None, header.columns
+    write: _Write = partial(copy_csv, count_orders=count_orders)
+    columns = header.columns
     if options.converts or options.on_unknown_column != "keep":
         plan = _plan(header, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column)
+        if options.converts:
+            write, columns = _conversion(
+                plan, options, submitted=submitted, hash_key=hash_key, count_orders=count_orders
+            )
     elif header.problem:
         log.warning("The file is stored as it is, although %s", header.problem)
-    added: dict[str, str] = {}
-    if plan is not None and options.converts:
-        if options.file_format == PARQUET or options.add_export_columns:
-            record = submitted.as_xcom()
-            names = ("export_uuid", "interval_start", "interval_end", "requested_at")
-            added = {column.name: record[name] or "" for column, name in zip(EXPORT_COLUMNS, names, strict=True)}
-        columns = [*(planned.column.name for planned in plan.columns), *added]
-        for warning in names_that_differ_in_case(columns):
-            log.warning(warning)
-
-    def write(sink: io.RawIOBase | io.BufferedIOBase) -> FileCounts:
-        if plan is None or not options.converts:
-            return copy_csv(stream, sink, count_orders=count_orders)
-        if options.file_format == PARQUET:
-            # here, so that only those who store Parquet need pyarrow
-            from airflow_provider_crux.files.rows import convert_to_parquet
-
-            return convert_to_parquet(
-                stream, sink, plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
-            )
-        return convert_csv(stream, sink, plan, hash_key=hash_key, added=list(added.items()))
-
     with atomic_write(path, overwrite=overwrite) as file:
         sink = _DigestingSink(file)
         if options.compression == GZIP:
             # without name and time: the same file has the same bytes
             with gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0) as compressed:
-                counts = write(compressed)
+                counts = write(stream, compressed)
         else:
-            counts = write(sink)
+            counts = write(stream, sink)
         _remove_manifest(path, overwrite=overwrite)
-    if counts.rows is None:
-        log.warning("The rows of the file are not counted, because it is not valid CSV")
-    elif count_orders and counts.orders is None:
-        has_orders = "order_uuid" in header.names
-        reason = "a row has no order_uuid" if has_orders else "the file has no column order_uuid"
-        log.warning("The orders of the file are not counted, because %s", reason)
+    if counts.warning and (count_orders or counts.rows is None):
+        log.warning(counts.warning)
     return StoredFile(
         path=str(path),
         bytes=sink.size,
@@ -168,6 +150,28 @@ def store(
         orders=counts.orders,
         columns=columns,
     )
+
+
+def _conversion(
+    plan: ColumnPlan, options: FileOptions, *, submitted: SubmittedExport, hash_key: str, count_orders: bool
+) -> tuple[_Write, list[str]]:
+    """Return what writes a converted file, and the names of its columns."""
+    added = {}
+    if options.file_format == PARQUET or options.add_export_columns:
+        record = submitted.as_xcom()
+        names = ("export_uuid", "interval_start", "interval_end", "requested_at")
+        added = {column.name: record[name] or "" for column, name in zip(EXPORT_COLUMNS, names, strict=True)}
+    columns = [*(planned.column.name for planned in plan.columns), *added]
+    for warning in names_that_differ_in_case(columns):
+        log.warning(warning)
+    if options.file_format == PARQUET:
+        # here, so that only those who store Parquet need pyarrow
+        from airflow_provider_crux.files.rows import convert_to_parquet
+
+        return partial(
+            convert_to_parquet, plan=plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
+        ), columns
+    return partial(convert_csv, plan=plan, hash_key=hash_key, added=list(added.items())), columns
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:

@@ -59,8 +59,8 @@ class CruxExportCoverageOperator(BaseOperator):
     most ``[core] max_map_length`` (default 1024); the next run returns the rest. ``coverage`` is a dict: ``since``,
     ``until``, ``covered_seconds``, ``gaps`` (before they are cut), ``short_gaps``, ``empty_intervals`` and
     ``empty_seconds`` (without orders, so no gaps), ``overlaps``, the number of ``files`` that count, and their ``rows``
-    and ``orders``. ``until`` is also an XCom of its own, for a task that checks the same time again:
-    ``until=coverage.output["until"]``.
+    and ``orders``, ``None`` if those of one file are unknown. ``until`` is also an XCom of its own, for a task that
+    checks the same time again: ``until=coverage.output["until"]``.
 
     :param path: the folder: ``file:///...``, ``s3://conn_id@bucket/folder/``, ``gs://...``, or an
         ``ObjectStoragePath``; everything below it is listed once. Templated.

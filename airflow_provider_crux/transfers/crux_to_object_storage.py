@@ -54,8 +54,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     whatever happens, ``path`` contains the whole file, or what it contained before. The task requests no export, so no
     retry of it leads to an e-mail.
 
-    By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a byte-order mark and
-    one row for each line item.
+    By default the file is stored byte for byte, in less than 64 MiB of memory: CSV in UTF-8 with a header of any
+    columns. A row is a line item, or a package of one.
 
     .. note:: The file contains names, phone numbers and addresses of people. Whoever can read ``path`` can read those,
         unless ``personal_data`` drops or hashes them.
@@ -66,10 +66,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     literal brace.
 
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
-    "sha256": ..., "format": ..., "export_uuid": ...}``; ``rows`` does not count the header.
+    "sha256": ..., "format": ..., "columns": ..., "export_uuid": ...}``. ``rows`` does not count the header, and is
+    ``None`` if a file that is stored as it is breaks the rules of CSV. ``columns`` are the names of the stored columns,
+    ``None`` if a file that is stored as it is has none of the columns of an export.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
-    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ...}``; the interval is ``None`` if it is unknown.
+    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ..., "columns": ...}``; the interval is ``None`` if it is
+    unknown.
 
     :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
         bare UUID, from another DAG or system, the interval, the filters and the time of the request are unknown:
@@ -79,7 +82,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
         before anything is downloaded. A task that may be retried or cleared needs True, or a path of its own for each
         try.
-    :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with three columns
+    :param file_format: ``csv`` (the default) or ``parquet``: typed columns, compressed with zstd, with four columns
         that say which export a row comes from; needs the extra ``parquet``.
     :param compression: ``gzip`` for CSV; default ``None``. The same file always gets the same bytes.
     :param personal_data: ``keep`` (the default), ``drop`` or ``hash`` the columns that identify people, see
@@ -87,10 +90,11 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         ``hash_key``. Both drop unknown columns.
     :param on_unknown_column: ``keep`` (the default) stores an unknown column, as text, with a warning;
         ``fail`` fails the task before anything is stored.
-    :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start`` and
-        ``crux_interval_end``, which Parquet always has; default False.
-    :param manifest: whether to store ``<path>.manifest.json``, which ``CruxExportCoverageOperator`` reads; default
-        False. Whenever the file is replaced, an older manifest is removed first.
+    :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start``,
+        ``crux_interval_end`` and ``crux_requested_at``, which Parquet always has; default False.
+    :param manifest: whether to also store ``_<file>.manifest.json`` in the folder of the file, which
+        ``CruxExportCoverageOperator`` reads; default False. Whenever the file is replaced, an older manifest is removed
+        first.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.

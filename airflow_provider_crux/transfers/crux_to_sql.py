@@ -135,7 +135,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 fit=partial(fit_columns, reserved=sql_table.reserved_columns),
             )
             check_key(self.key, plan)
-            rows = TypedRows(stream, plan, hash_key=self.hook.settings.hash_key or "")
+            rows = TypedRows(stream, plan, hash_key=self.hook.settings.hash_key or "", reject_nul=True)
             table = sql_table(
                 sql_hook,
                 self.table,

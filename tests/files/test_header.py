@@ -76,9 +76,9 @@ def test_the_first_row_of_a_file_without_a_header_is_not_shown(row: bytes) -> No
 
 @pytest.mark.parametrize("header", [b'order_uuid,"sku"x,city', b'order_uuid,"sku,city\r\n1,Ada', b'"order_uuid" ,sku'])
 def test_a_header_that_is_not_valid_csv_has_no_names(header: bytes) -> None:
-    found = header_of(header + b"\r\n1,2,3\r\n")
-    assert "its header is not valid CSV" in str(found.problem)
-    assert found.columns is None
+    broken = header_of(header + b"\r\n1,2,3\r\n")
+    assert "its header is not valid CSV" in str(broken.problem)
+    assert broken.columns is None
 
 
 FIELD = st.sampled_from(["order_uuid", "name", "a b", "a,b", 'a"b', "a\r\nb", "", "Ada", "é", "1"])
@@ -102,5 +102,5 @@ def test_the_chunks_do_not_matter(records: list[list[str]], line_end: str, begin
 @pytest.mark.parametrize("names", [9_000, 5_000])
 def test_a_header_longer_than_64_kibibytes_is_no_header(names: int) -> None:
     content = b"order_uuid" + b",column1" * names + b"\n"
-    found = read_header(next(with_whole_header([content])))
-    assert isinstance(found, OtherContent) == (len(content) > 64 * 1024)
+    read = read_header(next(with_whole_header([content])))
+    assert isinstance(read, OtherContent) == (len(content) > 64 * 1024)

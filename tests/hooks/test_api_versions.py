@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 from requests_mock import ANY
 
-from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OrdersExportRequest
 from airflow_provider_crux.exceptions import (
     CruxInvalidConnectionError,
     CruxInvalidRequestError,
@@ -20,10 +21,14 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.hooks.crux_async import CruxAsyncHook
+from airflow_provider_crux.sandbox.server import running_sandbox
+from airflow_provider_crux.sandbox.state import SandboxSettings
 from tests.raw_server import TOKEN, UUID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_crux.api.responses import Export
 
 HOST = "http://127.0.0.1:9"
 DAY = {"start_date": datetime(2026, 1, 4, tzinfo=UTC), "end_date": datetime(2026, 1, 5, tzinfo=UTC)}
@@ -387,3 +392,49 @@ def test_a_wait_in_the_triggerer_uses_the_version_of_the_connection_also_after_a
 
     asyncio.run(scenario())
     assert paths == [*[PATHS["api"]["status"]] * 2, PATHS["timp"]["status"]]
+
+
+def test_an_account_of_each_version_exports_and_lists_the_same_orders(connect, version: str) -> None:
+    statuses = SPELLINGS if version in NEWER else LINE_ITEM_STATUSES
+    filters: list[dict[str, Any]] = [
+        {"sort": {"key": "date", "dir": "desc"}},
+        *({"line_item_status": [status]} for status in statuses),
+        {"line_item_status": ["rejected", "backordered"], "status_conjunction": "or"},
+    ]
+    settings = SandboxSettings(api_version=version)
+    with running_sandbox(settings) as sandbox:
+        connect(host=sandbox.url, login=settings.user, password=settings.password, extra={"api_version": version})
+        hook = CruxHook()
+        results = set()
+        for hour, selected in product(range(0, 24, 12), filters):
+            start = DAY["start_date"] + timedelta(hours=hour)
+            request = OrdersExportRequest(start_date=start, end_date=start + timedelta(hours=2), **selected)
+            export = hook.wait_for_export(hook.export_orders(request), poll_interval=0.01)
+            assert asyncio.run(poll(export.uuid)).state is export.state
+            with hook.open_file(export) as chunks:
+                rows = b"".join(chunks).count(b"\r\n") - 1
+            assert hook.has_orders(request) is (rows > 0)
+            results.add(rows > 0)
+        assert results == {True, False}
+        assert {entry["status"] for entry in sandbox.requests} <= {200, 201}
+
+
+async def poll(export_uuid: str) -> Export:
+    async with CruxAsyncHook("crux_default") as hook:
+        return await hook.get_export(export_uuid)
+
+
+@pytest.mark.parametrize(("version", "configured"), list(permutations(PATHS, 2)))
+def test_a_wrong_version_requests_nothing_and_the_test_button_names_the_others(
+    connect, version: str, configured: str
+) -> None:
+    settings = SandboxSettings(api_version=version)
+    with running_sandbox(settings) as sandbox:
+        connect(host=sandbox.url, password=settings.token, extra={"api_version": configured})
+        advice = f"If every request fails with HTTP 404, change the connection's api_version from {configured!r} to "
+        hook = CruxHook()
+        for method in (hook.list_orders, hook.export_orders):
+            with pytest.raises(CruxNotFoundError, match=advice):
+                method(OrdersExportRequest())
+        assert advice in hook.test_connection()[1]
+        assert sandbox.exports == []
