@@ -29,7 +29,7 @@ for pin in open(sys.argv[1]):
 PYTHON
 elif [[ $airflow != next ]]; then
   groups+=(--group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench
-    --group pyproject.toml:release --group pyproject.toml:docs)
+    --group pyproject.toml:readers --group pyproject.toml:release --group pyproject.toml:docs)
 fi
 uv pip compile pyproject.toml "$requirements" --all-extras "${groups[@]}" "${options[@]}" \
   --output-file "constraints/airflow-$airflow.txt"

@@ -135,7 +135,7 @@ class OrderCounter:
         if self._fault is None and self._rows.order_index is not None:
             return counts_of(self._blocks.rows, len(self._orders))
         rows = None if isinstance(self._fault, NoOrderError) else self._blocks.rows
-        return counts_of(rows, None, self._fault and str(self._fault))
+        return counts_of(rows, None, str(self._fault) if self._fault else None)
 
     def _add(self, block: bytes) -> None:
         if not block:

@@ -185,7 +185,7 @@ def test_nothing_is_required(transfer: Transfer, arguments: dict[str, Any], capl
     transfer.run(b"sku,quantity\r\nA,2\r\nB,3\r\n", manifest=True, **arguments)
     manifest = manifest_of(transfer)
     assert (manifest["rows"], manifest["orders"]) == (2, None)
-    assert "The orders of the file are not counted, because the file has no column order_uuid" in caplog.text
+    assert "The orders of the file cannot be counted: it has no column order_uuid" in caplog.text
 
 
 # Other files.

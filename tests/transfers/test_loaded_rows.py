@@ -285,7 +285,8 @@ def test_the_key_may_have_several_columns(loading: Loading, database: Database) 
 def test_a_row_without_a_value_in_the_key_is_an_error(
     loading: Loading, database: Database, key: tuple[str, ...], column: str
 ) -> None:
-    body = rows_file({"line_item_uuid": "a", "quantity": "1"}, {"line_item_uuid": "b", column: ""})
+    row = {"order_uuid": "o", "line_item_uuid": "a", "quantity": "1"}
+    body = rows_file(row, {**row, column: ""})
     with pytest.raises(
         AirflowFailException, match=rf"row 2 has no value in column '{column}', which is in the key; use"
     ):

@@ -74,11 +74,6 @@ def test_a_name_that_sqlite_reserves_is_a_clear_error(loading: Loading) -> None:
         loading.run(lines("a"), table="sqlite_x")
 
 
-def test_a_text_may_contain_any_character(loading: Loading, database: Database) -> None:
-    loading.run(lines("a", name="a\0b"))
-    assert database.by_key("name") == {"a": ("a\0b",)}
-
-
 def test_a_database_that_is_locked_too_long_stays_as_it_was(loading: Loading, database: Database, monkeypatch) -> None:
     loading.run(lines("a"))
     before = database.rows()
