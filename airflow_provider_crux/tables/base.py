@@ -122,15 +122,17 @@ class SqlTable(ABC):
 
     def _load(self, cursor: Any, rows: TypedRows) -> LoadedTable:
         if self._create and self._load_new_table(cursor, rows):
-            return LoadedTable(self.resolved_name, rows.rows, self._keys.count, self._keys.count, 0)
+            keys = self._keys.count
+            return LoadedTable(self.resolved_name, rows.rows, keys, keys, 0)
         cursor.execute(f"CREATE TEMPORARY TABLE {self._staging} ({self._definitions(self._columns)})")
         self._stage(cursor, rows)
         self._prepare_staged(cursor)
         exists = self._open(cursor)
         self._prepare_table(cursor, exists=exists)
-        inserted, replaced = self._run_merge(cursor, self._keys.count)
+        keys = self._keys.count
+        inserted, replaced = self._run_merge(cursor, keys)
         cursor.execute(f"DROP TABLE {self._staging}")
-        return LoadedTable(self.resolved_name, rows.rows, self._keys.count, inserted, replaced)
+        return LoadedTable(self.resolved_name, rows.rows, keys, inserted, replaced)
 
     def _load_new_table(self, cursor: Any, rows: TypedRows) -> bool:  # noqa: ARG002 - for PostgreSQL
         """Create the table and fill it without staging if there is none; return whether it did."""

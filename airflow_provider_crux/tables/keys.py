@@ -9,6 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, UnusableFileError
+from airflow_provider_crux.files.rows import count_distinct
 
 
 class Keys:
@@ -47,5 +48,4 @@ class Keys:
     @property
     def count(self) -> int:
         """Distinct keys so far."""
-        hashes = pa.Array.from_buffers(pa.int64(), len(self._hashes), [None, pa.py_buffer(self._hashes.tobytes())])
-        return int(pc.count_distinct(hashes).as_py())
+        return count_distinct(self._hashes)

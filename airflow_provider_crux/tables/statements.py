@@ -63,10 +63,8 @@ class Merge:
         """The same as :attr:`delete`, and count the keys of the deleted rows, in PostgreSQL's own SQL."""
         keys = ", ".join(self.key)
         returning = ", ".join(f"t.{name}" for name in self.key)
-        return (
-            f"WITH d AS ({self.delete} RETURNING {returning}) "
-            f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
-        )
+        deleted = f"{self.delete} RETURNING {returning}"
+        return f"WITH d AS ({deleted}) SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
 
     @property
     def _present(self) -> str:
