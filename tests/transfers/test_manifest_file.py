@@ -224,6 +224,22 @@ def find_gaps(transfer: Transfer, make_context, **arguments: Any) -> list[dict[s
     return operator.execute(make_context())
 
 
+def test_the_name_of_a_file_may_begin_as_that_of_a_manifest_does(transfer: Transfer, make_context) -> None:
+    transfer.target = transfer.target.with_name("_orders.csv")
+    transfer.run(csv_file({}), manifest=True)
+    assert transfer.names == ["__orders.csv.manifest.json", "_orders.csv"]
+    assert find_gaps(transfer, make_context) == []
+
+
+def test_a_file_without_columns_of_an_export_covers_its_interval_with_a_warning(
+    transfer: Transfer, make_context, logged
+) -> None:
+    """If its gap were exported again and again, each run would send an e-mail."""
+    transfer.run(b"a,b\r\n1,2\r\n", manifest=True)
+    assert find_gaps(transfer, make_context) == []
+    assert "_orders.csv.manifest.json counts, although its file has none of the columns of an export" in logged()
+
+
 def test_a_task_that_is_killed_before_its_manifest_leaves_no_older_one(
     transfer: Transfer, make_context, monkeypatch
 ) -> None:
