@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COPY_BYTES: Final = 256 * 1024
+_WORK_MEM: Final = "64MB"
 
 _NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
 """The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
@@ -80,6 +81,11 @@ class PostgresTable(SqlTable):
         # nobody else analyzes a temporary table
         keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
         cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
+        # for the keys of a million rows; until the transaction ends, and never less than what the server has
+        cursor.execute(
+            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "  # noqa: S608 - our own text
+            f"WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('{_WORK_MEM}')"
+        )
 
     def _open(self, cursor: Any) -> bool:
         locked = ""
