@@ -15,7 +15,7 @@ from airflow_provider_crux.sandbox.orders import filter_orders
 from airflow_provider_crux.sandbox.state import Sandbox
 
 EXAMPLE = "crux_orders_to_table"
-TABLE = "crux_order_lines"
+TABLE = "crux_orders"
 LOOKBACK = timedelta(days=7)
 DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in range(30)]
 """The logical date of each run, and the end of its interval."""
@@ -62,10 +62,10 @@ def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> R
 
 
 def exported_keys(sandbox: Sandbox, uuid: str) -> list[str]:
-    """Return the keys of an export's rows, in the order of its file."""
+    """Return the orders of an export, in the order of its file."""
     export = sandbox.get_export(uuid)
     assert export is not None
-    return [item.uuid for order in filter_orders(export.query, export.created_at) for item in order.line_items]
+    return [order.uuid for order in filter_orders(export.query, export.created_at)]
 
 
 def as_text(row: Mapping[str, Any]) -> dict[str, str]:
