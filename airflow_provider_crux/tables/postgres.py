@@ -84,7 +84,7 @@ class PostgresTable(SqlTable):
         cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
         # for the keys of a million rows; until the transaction ends, and never less than what the server has
         cursor.execute(
-            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "  # noqa: S608 - our own text
+            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "
             f"WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('{_WORK_MEM}')"
         )
 
