@@ -83,7 +83,7 @@ class PostgresTable(SqlTable):
         cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
         # for the keys of a million rows; until the transaction ends, and never less than what the server has
         cursor.execute(
-            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "  # noqa: S608 - our own text
+            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "
             f"WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('{_WORK_MEM}')"
         )
 
@@ -159,7 +159,7 @@ class PostgresTable(SqlTable):
         cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self._table} ({columns})")
 
     def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
-        cursor.execute(merge.delete_and_count)  # half the time of the two counts
+        cursor.execute(merge.delete_and_count)  # half the time of a count before
         return scalar(cursor)
 
     def _error_text(self, error: Exception) -> str:
