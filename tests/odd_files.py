@@ -1,4 +1,4 @@
-"""Odd files: what Crux Connect might serve one day, and who refuses it. Every path that a file can take gets all of them."""
+"""Odd files that Crux Connect might serve one day, and who refuses them. Every path that a file can take gets all."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def _quotes() -> dict[str, OddFile]:
             ("in a row after blank lines", text(row(1), "", ",,,,,", row(2, '"x"y')), after, 2),
         ]
     }
-    header = "it is a CSV file with|its header is not valid CSV|text after the closing one|a file that is not CSV"
+    header = "its header is not valid CSV: a quotation mark is not closed, or text follows the closing one"
     files["quotes: text after one in the header"] = OddFile(
-        f'order_uuid,"city"x,quantity\r\no1,a,2\r\n'.encode(), PARSERS, header, "rows"
+        b'order_uuid,"city"x,quantity\r\no1,a,2\r\n', PARSERS, header, "rows"
     )
     return files
 
@@ -369,7 +369,7 @@ def _headers() -> dict[str, OddFile]:
         return content.getvalue().encode()
 
     no_order = "order_uuid"
-    files = {
+    return {
         "header: one column": OddFile(b"order_uuid\r\no1\r\no2\r\n"),
         "header: one column, and a blank line": OddFile(b"order_uuid\r\no1\r\n\r\no2"),
         "header: one column, and a line of commas": OddFile(b"order_uuid\r\no1\r\n,,\r\no2\r\n,"),
@@ -398,7 +398,6 @@ def _headers() -> dict[str, OddFile]:
         "header: a ZIP file": OddFile(b"PK\x03\x04\x14,order_uuid,\r\n", ALL),
         "header: a gzip file": OddFile(b"\x1f\x8b\x08,order_uuid\r\n", ALL),
     }
-    return files
 
 
 def _cases() -> dict[str, OddFile]:
@@ -432,3 +431,20 @@ ODD_FILES: Final = (
     | _headers()
     | _cases()
 )
+
+
+def outcomes_as_markdown() -> str:
+    """Return what becomes of every file on the twelve paths, which the tests hold to be true."""
+    refusers = {"copy, gzip": (ALL,), "manifest": (ALL,), "added, drop, hash": (ALL, PARSERS)}
+    refusers |= {"Parquet, hashed": (ALL, PARSERS, TYPED), "SQLite (2), PostgreSQL (2)": (ALL, PARSERS, TYPED, TABLES)}
+    lines = [["file", *refusers, "reason"], ["---"] * (len(refusers) + 2)]
+    for name, file in ODD_FILES.items():
+        cells = ["refused" if file.refused_by in refused else "stored" for refused in refusers.values()]
+        if file.uncounted and file.refused_by != ALL:
+            cells[1] = f"stored, {'rows and orders' if file.uncounted == 'rows' else 'orders'} None"
+        lines.append([name, *cells, file.problem])
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(outcomes_as_markdown())  # noqa: T201

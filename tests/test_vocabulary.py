@@ -68,7 +68,8 @@ IN_NAMES = {
 
 IN_TEXT = {
     "ask(s|ing)? for (an?|another|the)( new)? export": "request",
-    "(every|each) order once": "every line item once, or every order of the interval",
+    # the table is the one thing that holds each order once
+    "(every|each) order once(?!, in its latest state)": "every line item once, or every order of the interval",
     "(a|each|every|first|last|next|one) looks?": "poll",
     "looks? at (an|the|its) export": "poll",
     r"answer(s|ed)? (with )?(HTTP )?\d{3}": "returned HTTP",

@@ -63,10 +63,12 @@ class Peer:
     @property
     def version_advice(self) -> str:
         """What to do if no path exists: the account may use another version of the API."""
-        return (
-            "If every request fails with HTTP 404, change the connection's api_version from "
-            f"{self.api_version!r} to {other_versions(self.api_version)}"
-        )
+        return f"If every request fails with HTTP 404, {self.version_change}"
+
+    @property
+    def version_change(self) -> str:
+        """What to do if the account does not use this version of the API."""
+        return f"change the connection's api_version from {self.api_version!r} to {other_versions(self.api_version)}"
 
     @property
     def file_advice(self) -> str:

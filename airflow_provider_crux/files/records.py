@@ -91,7 +91,7 @@ class RecordCounter:
         return unended
 
     def finish(self) -> None:
-        """Judge the last record when the file has ended."""
+        """Check the last record when the file has ended."""
         if self._carry == b'"' and not self.fault:
             self.fault = f"{describe_row(self.row)} has a quotation mark that is not closed"
         self.skips_commas |= self._carry == b","

@@ -203,7 +203,10 @@ class CruxHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Test the connection by one request that e-mails nobody: a login, or the status of an export that cannot exist.
+        Test the connection without an e-mail.
+
+        With a login it logs in. With an API token it requests the status of an export that cannot exist, and then the
+        list of orders of one second without any.
 
         :return: whether it works, and the text to show (without secrets); see
             :func:`airflow_provider_crux.api.connection_check.connection_check_flow`.
@@ -281,11 +284,15 @@ class CruxHook(BaseHook):
     def _run_flow(
         self, flow: Generator[ApiRequest, ApiResponse, T], before_sending: Callable[[], object] | None = None
     ) -> T:
-        """Send what the flow yields, send it the responses, and return what it returns."""
+        """Send what the flow yields, send it the responses or throw it the errors, and return what it returns."""
         try:
             request = next(flow)
             while True:
-                response = self._client.send(request, secrets=self._auth.secrets(), before_sending=before_sending)
-                request = flow.send(response)
+                try:
+                    response = self._client.send(request, secrets=self._auth.secrets(), before_sending=before_sending)
+                except CruxError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(response)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]

@@ -23,7 +23,7 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType
 from airflow_provider_crux.tables.keys import Keys
 from airflow_provider_crux.tables.names import is_plain_name
-from airflow_provider_crux.tables.statements import Merge, index_name
+from airflow_provider_crux.tables.statements import Merge
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -248,10 +248,9 @@ class SqlTable(ABC):
         """Create an index on the key of a new table."""
 
     @property
-    def _index(self) -> tuple[str, str]:
-        """The name of the index, and its columns."""
-        keys = [*map(stored_name, self._key)]
-        return self._quoted(index_name(self.name.lower().rpartition(".")[2], keys)), ", ".join(map(self._quoted, keys))
+    def _key_columns(self) -> str:
+        """The columns of the key, for a statement."""
+        return ", ".join(map(self._quoted, self._key))
 
     @staticmethod
     def _folded(name: str) -> str:

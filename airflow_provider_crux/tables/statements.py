@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-_MAX_NAME: Final = 63
 
 
 @dataclass(frozen=True)
@@ -88,10 +84,3 @@ class Merge:
         moment, uuid = self.later
         same = f"t.{moment} = s.{moment} AND (t.{uuid} >= s.{uuid} OR t.{uuid} IS NULL)"
         return f"t.{moment} > s.{moment} OR ({same})"
-
-
-def index_name(table: str, key: Sequence[str]) -> str:
-    """Return the name of the index on the key, of plain names; a long one ends with a checksum instead."""
-    name = "_".join([table, *key])
-    fits = len(name) + len("_idx") <= _MAX_NAME
-    return f"{name}_idx" if fits else f"{name[:50]}_{zlib.crc32(name.encode()):08x}_idx"

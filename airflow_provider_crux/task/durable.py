@@ -109,15 +109,19 @@ class ExportStateStore:
                 f"({type(error).__name__}). Nothing was sent. Check Airflow's database and API server"
             ) from error
 
-    def discard_intent(self) -> None:
-        """Discard the intent of this try, because the request was certainly not processed."""
+    def discard_intent(self, earlier: SubmittedExport | Intent | None) -> None:
+        """Put back what the intent of this try has replaced, because the request was certainly not processed."""
         if self._store is None:
             return
         try:
-            self._store.delete(KEY)
+            if earlier is None:
+                self._store.delete(KEY)
+            else:
+                self._save(earlier)
         except Exception as error:  # noqa: BLE001 - the error of the request says more
             self._log.warning(
-                "Could not remove %s (%s). The next try will treat this request as if it had been processed",
+                "Could not remove the intent from %s (%s). The next try will treat this request as if it had been "
+                "processed",
                 self._name,
                 type(error).__name__,
             )

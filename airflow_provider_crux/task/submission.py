@@ -48,7 +48,7 @@ class ExportSubmission:
         self._store = store
         self._at_most_one = at_most_one
         self._log = log
-        self._earlier_intent: Intent | None = None
+        self._earlier: SubmittedExport | Intent | None = None
         self._intent: Intent | None = None
 
     def resume(self) -> SubmittedExport | None:
@@ -65,7 +65,7 @@ class ExportSubmission:
             if self._at_most_one:
                 self._store.settle(earlier)
                 raise outcome_unknown(earlier.since)
-            self._earlier_intent = earlier
+            self._earlier = earlier
             return None
         problem = self._problem(earlier)
         if problem is None:
@@ -82,6 +82,7 @@ class ExportSubmission:
             earlier.as_xcom()["requested_at"],
             reason,
         )
+        self._earlier = earlier
         return None
 
     def skip_if_no_orders(self) -> None:
@@ -107,7 +108,7 @@ class ExportSubmission:
             if self._intent is None:  # nothing was sent
                 raise
             if proves_not_processed(error):
-                self._store.discard_intent()
+                self._store.discard_intent(self._earlier)
             elif self._at_most_one or isinstance(error, CruxPermanentError):
                 # there is no retry: the error asks a person to check
                 self._store.settle(self._intent)
@@ -122,11 +123,11 @@ class ExportSubmission:
         return export
 
     def _log_request(self) -> None:
-        if self._earlier_intent is not None:
+        if isinstance(self._earlier, Intent):
             self._log.warning(
                 "An earlier try may have requested an export since %s; its outcome is unknown. This try requests "
                 "another one, because on_ambiguous is 'retry': two e-mails may be sent",
-                self._earlier_intent.since.isoformat(),
+                self._earlier.since.isoformat(),
             )
         body = self._request.as_json()
         filters = {name: value for name, value in body.items() if name not in ("start_date", "end_date")}

@@ -430,11 +430,31 @@ def test_a_wrong_version_requests_nothing_and_the_test_button_names_the_others(
 ) -> None:
     settings = SandboxSettings(api_version=version)
     with running_sandbox(settings) as sandbox:
-        connect(host=sandbox.url, password=settings.token, extra={"api_version": configured})
-        advice = f"If every request fails with HTTP 404, change the connection's api_version from {configured!r} to "
-        hook = CruxHook()
-        for method in (hook.list_orders, hook.export_orders):
-            with pytest.raises(CruxNotFoundError, match=advice):
-                method(OrdersExportRequest())
-        assert advice in hook.test_connection()[1]
+        others = " or ".join(f"'{other}'" for other in PATHS if other != configured)
+        change = f"change the connection's api_version from {configured!r} to {others}"
+        for fields, missing in (
+            ({"password": settings.token}, "list of orders"),
+            ({"login": settings.user, "password": settings.password}, "login"),
+        ):
+            connect(host=sandbox.url, extra={"api_version": configured}, **fields)
+            hook = CruxHook()
+            for method in (hook.list_orders, hook.export_orders):
+                with pytest.raises(CruxNotFoundError, match=f"If every request fails with HTTP 404, {change}"):
+                    method(OrdersExportRequest())
+            message = (
+                f"{sandbox.url} has no {missing} at the path of this api_version (HTTP 404): {change}, or correct "
+            )
+            assert hook.test_connection() == (False, f"{message}the host (empty for production)")
+        assert sandbox.exports == []
+
+
+def test_the_test_button_confirms_the_right_version(connect, version: str) -> None:
+    settings = SandboxSettings(api_version=version)
+    with running_sandbox(settings) as sandbox:
+        for fields, message in (
+            ({"password": settings.token}, f"{sandbox.url} accepts the API token"),
+            ({"login": settings.user, "password": settings.password}, f"Logged in to {sandbox.url}"),
+        ):
+            connect(host=sandbox.url, extra={"api_version": version}, **fields)
+            assert CruxHook().test_connection() == (True, message)
         assert sandbox.exports == []

@@ -7,19 +7,23 @@ import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import requests
 
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from airflow_provider_crux.transport import http
 from tests.certificates import self_signed_certificate
-from tests.raw_server import TOKEN, Fault, raw_server, silent_url, unused_url
+from tests.raw_server import TOKEN, Connection, Fault, raw_server, silent_url, unused_url
 
 HOST = "https://api.cruxconnect.com"
 LOGIN = f"{HOST}/api/organizations/user-login/"
+LIST = f"{HOST}/api/orders/"
 POLL = f"{HOST}/api/data/export/00000000-0000-0000-0000-000000000000/"
 PASSWORD = "p&ss word!"
+CHANGE = "change the connection's api_version from 'api' to 'v1' or 'timp'"
 
 
 @pytest.fixture(params=["token", "login"])
@@ -47,14 +51,78 @@ def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "time", SimpleNamespace(**{**vars(time), "sleep": fail}))
 
 
-def test_valid_token_takes_one_poll(connect, requests_mock) -> None:
+@pytest.fixture
+def valid_token(connect, requests_mock) -> None:
+    """Set a connection with a token; the export that the test requests does not exist."""
     connect(password=TOKEN)
     requests_mock.get(POLL, status_code=404, json={"detail": "Not found."})
-    # a wrong api_version may look the same
-    advice = "If every request fails with HTTP 404, change the connection's api_version from 'api' to 'v1' or 'timp'"
-    assert result_of_test() == (True, f"{HOST} accepts the API token. {advice}")
-    (request,) = requests_mock.request_history
-    assert request.headers["Authorization"] == f"Token {TOKEN}"
+
+
+@pytest.mark.parametrize("orders", [[], [{"address": {"name": "hunter2"}}]], ids=["empty", "with an order"])
+@pytest.mark.usefixtures("valid_token")
+def test_valid_token_and_right_version_take_a_poll_and_a_list(requests_mock, orders: list[Any]) -> None:
+    requests_mock.post(LIST, json={"total_results": 1, "orders": orders})
+    assert result_of_test() == (True, f"{HOST} accepts the API token")
+    poll, listing = requests_mock.request_history
+    assert poll.headers["Authorization"] == listing.headers["Authorization"] == f"Token {TOKEN}"
+    dates = {"start_date": "2000-01-01T00:00:00.000Z", "end_date": "2000-01-01T00:00:01.000Z"}
+    assert listing.json() == {"start": 0, "limit": 1, **dates}
+
+
+@pytest.mark.parametrize("body", ["", '{"detail": "Not found."}', "<html>no such page</html>"])
+@pytest.mark.usefixtures("valid_token")
+def test_a_list_that_does_not_exist_is_a_wrong_version(requests_mock, body: str) -> None:
+    requests_mock.post(LIST, status_code=404, text=body)
+    message = f"{HOST} has no list of orders at the path of this api_version (HTTP 404): {CHANGE}"
+    assert result_of_test() == (False, f"{message}, or correct the host (empty for production)")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 400, "json": {}},
+        {"status_code": 403, "json": {"detail": "You do not have permission."}},
+        {"status_code": 405},
+        {"status_code": 429, "headers": {"Retry-After": "1"}},
+        {"status_code": 500, "text": "<html>hunter2</html>"},
+        {"status_code": 503, "headers": {"Retry-After": "1"}},
+        {"status_code": 500, "json": {"total_results": 0, "orders": []}},
+        {"status_code": 302, "headers": {"Location": "https://evil.example/"}},
+        {"status_code": 204},
+        {"text": "<html>hunter2</html>"},
+        {"json": {"total_results": 1, "orders": ["hunter2"]}},
+        {"exc": requests.exceptions.ReadTimeout},
+        {"exc": requests.exceptions.ConnectTimeout},
+        {"exc": requests.exceptions.SSLError},
+    ],
+)
+@pytest.mark.usefixtures("valid_token")
+def test_a_list_that_shows_no_version_is_a_success_with_a_hint(requests_mock, response: dict[str, Any]) -> None:
+    requests_mock.post(LIST, **response)
+    hint = f"If every request fails with HTTP 404, {CHANGE}"
+    assert result_of_test() == (True, f"{HOST} accepts the API token. {hint}")
+    assert requests_mock.call_count == 2
+
+
+def test_a_list_without_a_response_is_a_success_with_a_hint(connect) -> None:
+    def respond(connection: Connection) -> None:
+        if connection.path.startswith("/api/data/export/"):
+            connection.respond(404, b"{}")
+
+    with raw_server(respond) as server:
+        connect(host=server.url, password=TOKEN)
+        works, message = result_of_test()
+    assert works
+    assert message.startswith(f"{server.url} accepts the API token. If every request fails with HTTP 404, ")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.usefixtures("valid_token")
+def test_a_token_that_only_the_list_rejects_is_invalid(requests_mock) -> None:
+    requests_mock.post(LIST, status_code=401, json={"detail": "Invalid token."})
+    works, message = result_of_test()
+    assert not works
+    assert message.startswith(f"{HOST} rejected the API token: enter a valid one as the password")
 
 
 @pytest.mark.parametrize("name", ["hash_key", "ca_bundle"])
@@ -81,6 +149,14 @@ def test_invalid_token(connect, requests_mock, body: str) -> None:
     works, message = result_of_test()
     assert not works
     assert message.startswith(f"{HOST} rejected the API token: enter a valid one as the password")
+
+
+def test_a_login_that_does_not_exist_is_a_wrong_version(connect, requests_mock) -> None:
+    connect(login="ada", password=PASSWORD)
+    requests_mock.post(LOGIN, status_code=404, json={"detail": "Not found."})
+    message = f"{HOST} has no login at the path of this api_version (HTTP 404): {CHANGE}"
+    assert result_of_test() == (False, f"{message}, or correct the host (empty for production)")
+    assert requests_mock.call_count == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -266,24 +342,25 @@ def test_connection_that_airflow_cannot_read(connect) -> None:
 
 def test_sandbox_exports_nothing(connect, sandbox: Sandbox) -> None:
     settings = SandboxSettings()
-    for fields, works, beginning in (
-        ({"password": settings.token}, True, f"{sandbox.url} accepts the API token"),
-        ({"login": settings.user, "password": settings.password}, True, f"Logged in to {sandbox.url}"),
-        ({"password": TOKEN[::-1]}, False, f"{sandbox.url} rejected the API token"),
-        ({"login": settings.user, "password": PASSWORD}, False, f"{sandbox.url} rejected the user name"),
+    for fields, works, beginning, sent in (
+        ({"password": settings.token}, True, f"{sandbox.url} accepts the API token", 2),
+        ({"login": settings.user, "password": settings.password}, True, f"Logged in to {sandbox.url}", 1),
+        ({"password": TOKEN[::-1]}, False, f"{sandbox.url} rejected the API token", 1),
+        ({"login": settings.user, "password": PASSWORD}, False, f"{sandbox.url} rejected the user name", 1),
     ):
         before = len(sandbox.requests)
         connect(host=sandbox.url, **fields)
         result, message = CruxHook().test_connection()
         assert result is works
         assert message.startswith(beginning)
-        assert len(sandbox.requests) == before + 1
-    assert not [entry for entry in sandbox.requests if "orders/export" in entry["path"]]
+        assert len(sandbox.requests) == before + sent
+    assert not [entry for entry in sandbox.requests if entry["path"] == sandbox.api.export_path]
 
 
 def test_hook_works_as_before_after_it_has_tested_its_connection(connect, requests_mock) -> None:
     connect(password=TOKEN, extra={"max_retries": 2})
-    requests_mock.get(POLL, status_code=404, json={})
+    requests_mock.get(POLL, status_code=404, json={"detail": "Not found."})
+    requests_mock.post(LIST, status_code=503)
     hook = CruxHook()
     assert hook.test_connection()[0]
     assert (hook.settings.name, hook.settings.max_retries) == ("connection 'crux_default'", 2)

@@ -160,6 +160,20 @@ def test_after_a_request_that_was_surely_not_processed_the_next_try_requests(
     assert "unknown" not in logged()
 
 
+def test_a_request_that_was_surely_not_processed_does_not_hide_that_of_an_earlier_try(
+    any_task: Task, serve, logged
+) -> None:
+    with serve(lose_response, rate_limit, respond_normally) as server:
+        with pytest.raises(CruxAmbiguousError):
+            any_task.run()
+        with pytest.raises(CruxRateLimitError):
+            any_task.run()
+        logged()
+        assert any_task.run() == UUID
+        assert server.count_requests(EXPORT_PATH) == 3
+    assert "its outcome is unknown. This try requests another one" in logged()
+
+
 def test_what_fails_before_the_request_leaves_no_intent(any_task: Task, serve, connect) -> None:
     """Neither a connection that cannot be read nor a login is the request."""
     with serve(respond_normally) as server:

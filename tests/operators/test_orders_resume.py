@@ -188,10 +188,15 @@ def make_export_fail(sandbox: Sandbox, task: Task, uuid: str) -> None:
     sandbox.fail_export(uuid)
 
 
-def make_export_vanish(sandbox: Sandbox, task: Task, uuid: str) -> None:
-    """Let Crux Connect no longer know the export."""
+def make_export_old(task: Task) -> None:
+    """Let the time be over in which Crux Connect may not know the export yet."""
     record = task.store["crux_export"]
     record["accepted_at"] = (datetime.fromisoformat(record["accepted_at"]) - NOT_FOUND_GRACE).isoformat()
+
+
+def make_export_vanish(sandbox: Sandbox, task: Task, uuid: str) -> None:
+    """Let Crux Connect no longer know the export."""
+    make_export_old(task)
     sandbox.respond_next(STATUS_PATH, 404)
 
 
@@ -209,6 +214,23 @@ def test_an_unusable_export_is_not_resumed(held_sandbox: Sandbox, task: Task, ma
     second = task.run()
     assert held_sandbox.exports == [first, second]
     assert_earlier_export_is_named(logged(), first, reason)
+
+
+def test_an_export_that_is_unknown_because_of_a_wrong_version_is_resumed_after_a_correction(
+    held_sandbox: Sandbox, task: Task, connect
+) -> None:
+    """Nor is it lost if several tries fail with the wrong version."""
+    fields = {"host": held_sandbox.url, "password": held_sandbox.settings.token}
+    uuid = task.crash_while_waiting()
+    make_export_old(task)
+    connect(**fields, extra={"api_version": "timp"})
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="change the connection's api_version from 'timp' to"):
+            task.run()
+    connect(**fields)
+    task.clear()
+    assert task.run() == uuid
+    assert held_sandbox.exports == [uuid]
 
 
 @UNUSABLE

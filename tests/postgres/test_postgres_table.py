@@ -53,6 +53,38 @@ def test_columns_have_the_types_of_their_values(loading: Loading, database: Data
     assert key["indexdef"].endswith("USING btree (order_uuid)")
 
 
+def test_a_new_table_has_its_index_although_the_one_of_a_renamed_table_has_its_name(
+    loading: Loading, database: Database
+) -> None:
+    loading.run(lines("a"))
+    database.execute(f"ALTER TABLE {TABLE} RENAME TO last_year")
+    loading.run(lines("a"))
+    indexed = [row["tablename"] for row in database.query("SELECT * FROM pg_indexes WHERE schemaname = 'public'")]
+    assert sorted(indexed) == ["last_year", TABLE]
+
+
+def test_texts_arrive_in_their_own_characters_whatever_the_encoding_of_the_connection(
+    loading: Loading, database: Database
+) -> None:
+    database.set_connection(client_encoding="LATIN1")
+    for minutes in (0, 1):  # into a new table, and into one that exists
+        loading.run(lines("Zürich 東京", city="Größe"), minutes=minutes)
+    assert database.by_key("city") == {"Zürich 東京": ("Größe",)}
+
+
+def test_a_function_of_the_database_that_raises_an_error_of_any_class_shows_no_value(
+    loading: Loading, database: Database
+) -> None:
+    loading.run(lines("a"))
+    database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE 'refused %', NEW.name USING ERRCODE = '42501'; END $$"
+    )
+    database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse()")
+    with pytest.raises(AirflowException, match=r"The database says: SQLSTATE 42501$"):
+        loading.run(lines("b", name="Ada"), minutes=1)
+
+
 def test_a_table_may_be_in_a_schema_which_must_exist(loading: Loading, database: Database) -> None:
     with pytest.raises(AirflowException, match='SQLSTATE 3F000, schema "crux" does not exist'):
         loading.run(lines("a"), table="crux.lines")

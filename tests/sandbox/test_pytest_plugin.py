@@ -148,7 +148,7 @@ def test_the_connection_leads_to_it(slow_sandbox):
     from airflow_provider_crux.hooks.crux import CruxHook
 
     assert CruxHook("crux_outlet").test_connection()[0]
-    assert len(slow_sandbox.requests) == 1
+    assert [entry["method"] for entry in slow_sandbox.requests] == ["GET", "POST"]
     assert slow_sandbox.settings.export_seconds == 20
 """
 

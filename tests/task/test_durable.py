@@ -160,7 +160,7 @@ def test_a_store_that_is_away_stops_what_must_not_be_sent_and_nothing_else(make_
         store.load()
     with pytest.raises(AirflowException, match="Could not save in 'crux_export' in the task state store"):
         store.save_intent(Intent(REQUESTED_AT))
-    store.discard_intent()
+    store.discard_intent(None)
     assert "The next try will treat this request as if it had been processed" in caplog.text
     store.save(EXPORT)
     assert f"Export {EXPORT.export_uuid} is requested; if this try ends early" in caplog.text

@@ -28,6 +28,7 @@ from airflow_provider_crux.exceptions import (
     CruxUnavailableError,
 )
 from airflow_provider_crux.files.store import StoredFile
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.task.lineage import stored_file_lineage
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.transfers.transfer import FILE_PATH, INTERVAL, STATUS_PATH, file_content, make_operator, resume, statuses
@@ -56,6 +57,7 @@ def test_the_file_is_stored_byte_for_byte_and_described(done_uuid: str, target: 
             "rows": rows,
             "sha256": hashlib.sha256(content).hexdigest(),
             "format": "csv",
+            "columns": list(COLUMNS),
             "export_uuid": done_uuid,
         }
     }
@@ -306,7 +308,7 @@ def test_the_event_of_every_asset_describes_the_stored_file(done_uuid: str, targ
     assert context["ti"].pulls == [("export", "export_interval")]
     file = context["ti"].pushed["export_file"]
     extra = {"mine": 1, "export_uuid": done_uuid, **interval} | {
-        name: file[name] for name in ("rows", "bytes", "sha256")
+        name: file[name] for name in ("rows", "bytes", "sha256", "columns")
     }
     assert {uri: event.extra for uri, event in context["outlet_events"].by_uri.items()} == {
         Asset("orders").uri: extra,

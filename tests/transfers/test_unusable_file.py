@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
-from tests.transfers.table import Loading, lines
+from tests.transfers.table import Loading
 from tests.transfers.transfer import csv_file
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def test_the_advice_of_a_task_that_converts_leads_to_the_file_as_it_is(
         (TWICE, "column 'city' occurs 2 times"),
         (csv_file({"quantity": "many"}), "the value of column 'quantity' in row 1 is not a whole number"),
         (csv_file({}) + b"1,2\r\n", "row 2 has 2 values instead of 27"),
-        (lines("a", "a"), "1 values of the key line_item_uuid occur in several rows"),
     ],
-    ids=["column", "value", "row", "key"],
+    ids=["column", "value", "row"],
 )
 def test_a_task_that_loads_a_table_advises_another_task(loading: Loading, body: bytes, problem: str) -> None:
     with pytest.raises(AirflowFailException, match=f"The file of the export cannot be used: {problem}") as error:
