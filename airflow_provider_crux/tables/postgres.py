@@ -160,7 +160,7 @@ class PostgresTable(SqlTable):
         cursor.execute(f"CREATE INDEX ON {self._table} ({self._key_columns})")
 
     def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
-        cursor.execute(merge.delete_and_count)  # half the time of the two counts
+        cursor.execute(merge.delete_and_count)  # half the time of a count before
         return scalar(cursor)
 
     def _error_text(self, error: Exception) -> str:
