@@ -350,7 +350,7 @@ def test_an_empty_list_of_timp_is_checked_against_the_days_around(
     bodies = [
         f'{{"start": 0, "limit": 1, {partial}, {LIST_DATES["timp"]}}}',
         f'{{"start": 0, "limit": 49, {partial}, {around}}}',
-        f'{{"start": 50, "limit": 99, {partial}, {around}}}',
+        f'{{"start": 2, "limit": 51, {partial}, {around}}}',
     ]
     assert sent(requests_mock) == bodies[: len(pages)]
     assert ("The list of api_version 'timp' has no orders, but" in logged()) is in_doubt

@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux import __version__
+from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OTHER_LINE_ITEM_STATUSES
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -366,4 +367,6 @@ def test_the_schema_is_valid_and_describes_every_field() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert all(descriptions(SCHEMA))
     assert len(descriptions(SCHEMA)) == 18 + 7 + 2
+    statuses_of_schema = SCHEMA["properties"]["request"]["properties"]["line_item_status"]["items"]["enum"]
+    assert statuses_of_schema == [*LINE_ITEM_STATUSES, *OTHER_LINE_ITEM_STATUSES]
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
