@@ -76,7 +76,7 @@ def test_a_function_of_the_database_that_raises_an_error_of_any_class_shows_no_v
         "$$ BEGIN RAISE 'refused %', NEW.name USING ERRCODE = '42501'; END $$"
     )
     database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse()")
-    with pytest.raises(AirflowException, match="The database says: SQLSTATE 42501$"):
+    with pytest.raises(AirflowException, match=r"The database says: SQLSTATE 42501$"):
         loading.run(lines("b", name="Ada"), minutes=1)
 
 
