@@ -1,5 +1,5 @@
 """
-Merge the orders of the last seven days into a table every day; it holds the latest state of each line item.
+Merge the orders of the last seven days into a table every day; it holds every order once, in its latest state.
 
 The Airflow variable ``crux_orders_conn_id`` names the connection to PostgreSQL or SQLite (default
 ``postgres_default``).
@@ -37,9 +37,8 @@ with DAG(
         task_id="load_orders",
         export_uuid=export.output,
         conn_id="{{ var.value.get('crux_orders_conn_id', 'postgres_default') }}",
-        # The exports overlap; the table keeps the latest state of each line item.
-        table="crux_order_lines",
-        key=("line_item_uuid",),
+        # The exports overlap; the rows of an order are replaced together.
+        table="crux_orders",
         retries=2,
-        outlets=[Asset("crux_order_lines")],
+        outlets=[Asset("crux_orders_table")],
     )

@@ -15,7 +15,7 @@ from airflow_provider_crux.sandbox.orders import filter_orders
 from airflow_provider_crux.sandbox.state import Sandbox
 
 EXAMPLE = "crux_orders_to_table"
-TABLE = "crux_order_lines"
+TABLE = "crux_orders"
 LOOKBACK = timedelta(days=7)
 DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in range(30)]
 """The logical date of each run, and the end of its interval."""
@@ -62,10 +62,10 @@ def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> R
 
 
 def exported_keys(sandbox: Sandbox, uuid: str) -> list[str]:
-    """Return the keys of an export's rows, in the order of its file."""
+    """Return the orders of an export, in the order of its file."""
     export = sandbox.get_export(uuid)
     assert export is not None
-    return [item.uuid for order in filter_orders(export.query, export.created_at) for item in order.line_items]
+    return [order.uuid for order in filter_orders(export.query, export.created_at)]
 
 
 def as_text(row: Mapping[str, Any]) -> dict[str, str]:
@@ -74,8 +74,10 @@ def as_text(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _as_text(name: str, value: Any) -> str:
-    if name in MONEY:
-        return f"{Decimal(str(value)):.2f}"
+    if value is None:
+        return ""
+    if name in MONEY and value != "":
+        return f"{Decimal(str(value).removeprefix('US$')):.2f}"
     if name in INSTANTS:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
         return instant.astimezone(UTC).isoformat()

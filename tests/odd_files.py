@@ -431,3 +431,20 @@ ODD_FILES: Final = (
     | _headers()
     | _cases()
 )
+
+
+def outcomes_as_markdown() -> str:
+    """Return what becomes of every file on the twelve paths, which the tests hold to be true."""
+    refusers = {"copy, gzip": (ALL,), "manifest": (ALL,), "added, drop, hash": (ALL, PARSERS)}
+    refusers |= {"Parquet, hashed": (ALL, PARSERS, TYPED), "SQLite (2), PostgreSQL (2)": (ALL, PARSERS, TYPED, TABLES)}
+    lines = [["file", *refusers, "reason"], ["---"] * (len(refusers) + 2)]
+    for name, file in ODD_FILES.items():
+        cells = ["refused" if file.refused_by in refused else "stored" for refused in refusers.values()]
+        if file.uncounted and file.refused_by != ALL:
+            cells[1] = f"stored, {'rows and orders' if file.uncounted == 'rows' else 'orders'} None"
+        lines.append([name, *cells, file.problem])
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(outcomes_as_markdown())  # noqa: T201

@@ -143,7 +143,7 @@ def without(characters: str) -> dict[int, None]:
     return {ord(character): None for character in characters}
 
 
-# what stands between two commas, in all the ways that Python's parser accepts
+# what stands between two commas, in all the ways that Python's parser accepts in strict mode
 TEXT = st.text('ab ,"\r\n\t\0\x1c\x85é山\u2028\ufeff', max_size=10)
 PLAIN = TEXT.map(lambda text: text.translate(without(',\r\n"')))
 QUOTED = TEXT.map(lambda text: '"' + text.replace('"', '""') + '"')
@@ -152,8 +152,6 @@ FIELD = st.one_of(
     PLAIN,
     QUOTED,
     st.tuples(PLAIN.filter(bool), WITH_QUOTES).map("".join),
-    st.tuples(QUOTED, PLAIN).map("".join),
-    st.tuples(QUOTED, PLAIN.filter(bool), WITH_QUOTES).map("".join),
 )
 ROWS = st.lists(
     st.tuples(
@@ -176,7 +174,7 @@ def test_odd_values_are_read_as_pythons_parser_reads_them(
     monkeypatch.setattr(records_module, "MAX_RECORD_BYTES", 700)
     text = ",".join(NAMES) + "\r\n"
     for fields, at, line_end in rows:
-        row = dict.fromkeys(NAMES, "") | dict(zip(TEXTS[at : at + 3], fields, strict=True))
+        row = dict.fromkeys(NAMES, "") | dict(zip(TEXTS[at : at + 3], fields, strict=True)) | {"order_uuid": "o"}
         text += ",".join(row.values()) + line_end
     body = (text if ended else text.rstrip("\r\n")).encode(encoding)
     expected = records(body)
