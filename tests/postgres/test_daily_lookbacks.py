@@ -199,5 +199,6 @@ def test_an_old_export_that_is_loaded_again_replaces_nothing(airflow: AirflowIns
 def test_airflow_writes_no_password_of_the_database(airflow: AirflowInstance, result: Result) -> None:
     key = Fernet.generate_key()  # nothing is encrypted: the connections are in the environment
     contents = read_files(airflow.home, Fernet(key)) | read_tables(airflow.home / "airflow.db", Fernet(key))
-    assert find_leaks(contents, {"table": TABLE}).keys() > {"xcom.value"}
+    uuid = airflow.xcom(result.killed, "load_orders", "export_table")["export_uuid"]
+    assert find_leaks(contents, {"uuid": uuid}).keys() > {"xcom.value"}
     assert find_leaks(contents, {"password": DATABASE_PASSWORD}) == {}

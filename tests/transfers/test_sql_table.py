@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files.columns import plan_columns
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, plan_columns
 from airflow_provider_crux.tables.names import fit_columns, table_problems
 from tests.transfers.table import NAMES, TABLE, lines, rows_file
 
@@ -127,8 +127,13 @@ def fitting(*names: str, **reserved: frozenset[str]) -> tuple[list[str], list[st
     return [planned.column.name for planned in plan.columns], [name for name in plan.warnings if "not stored" in name]
 
 
-@given(st.text(st.sampled_from("aZ_09 .-\"'`;()[]%?:\\\n\0é") | st.characters(), max_size=66))
+@given(
+    st.text(
+        st.sampled_from("aZ_09 .-\"'`;()[]%?:\\\n\0é\udcff") | st.characters(exclude_categories=["Cs"]), max_size=66
+    )
+)
 def test_a_column_that_is_loaded_can_stand_in_quotes(name: str) -> None:
+    assume(name.lower() not in {column.name for column in (*COLUMNS, *EXPORT_COLUMNS)})
     columns, warnings = fitting("order_uuid", name)
     assert len(columns) + len(warnings) == 2
     if not warnings:
@@ -138,7 +143,7 @@ def test_a_column_that_is_loaded_can_stand_in_quotes(name: str) -> None:
         connection.close()
         assert entry[0] == name
     else:
-        assert re.search('["\0\ud800-\udfff]', name) or not 1 <= len(name.encode()) <= 63
+        assert re.search('["\0\udcff]', name) or not 1 <= len(name.encode()) <= 63
 
 
 def test_a_column_that_a_table_cannot_have_is_left_out_with_a_warning() -> None:
