@@ -147,8 +147,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.dependencies: pyproject.toml | $(BIN)/python
-	@$(BIN)/python scripts/dependencies.py pyproject.toml >$@.new
-	@cmp --silent $@.new $@ && rm $@.new || mv $@.new $@
+	@new=$@.$$$$; $(BIN)/python scripts/dependencies.py pyproject.toml >$$new && { cmp --silent $$new $@ && rm $$new || mv $$new $@; }
 
 $(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip

@@ -74,8 +74,10 @@ def as_text(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _as_text(name: str, value: Any) -> str:
-    if name in MONEY:
-        return f"{Decimal(str(value)):.2f}"
+    if value is None:
+        return ""
+    if name in MONEY and value != "":
+        return f"{Decimal(str(value).removeprefix('US$')):.2f}"
     if name in INSTANTS:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
         return instant.astimezone(UTC).isoformat()

@@ -253,8 +253,15 @@ def _glued() -> dict[str, OddFile]:
         ),
     }
     files = {f"glued: {name}": OddFile(content, PARSERS, *problem) for name, (content, *problem) in refused.items()}
-    files["glued: two files of the same columns in another order"] = OddFile(
-        text(row(1), "order_uuid,line_item_uuid,price,quantity,name,city"), TYPED, "'quantity' in row 2 is not a whole"
+    other = f"{HEADER[: -len('city')]}country"
+    for name, header in {"another list": other, "another order": HEADER.replace("name,city", "city,name")}.items():
+        # what follows has persons in the column city
+        content = text(row(1), header, row(3, name="Lehi", city="Ada"))
+        files[f"glued: two files, the second with {name} of columns"] = OddFile(
+            content, PARSERS, repeated.format(2), "rows"
+        )
+    files["glued: another first column, and a mark"] = OddFile(
+        text(row(1), f"{BOM}{HEADER.replace('order_uuid', 'retailer_id', 1)}"), PARSERS, repeated.format(2), "rows"
     )
     return files
 
@@ -387,6 +394,12 @@ def _headers() -> dict[str, OddFile]:
         "header: a line break in a name": OddFile(table([*COLUMNS, "a\r\nb"], [*row(1).split(","), "x"])),
         "header: other columns": OddFile(
             b"invoice,amount\r\n17,2.50\r\n", PARSERS, "a CSV file with other columns", "orders"
+        ),
+        "header: quoted nothings before it": OddFile(
+            ('"","","","","",""\r\n' + HEADER + "\r\n" + row(1) + "\r\n").encode(),
+            PARSERS,
+            "6 columns, none of which",
+            "orders",
         ),
         "header: semicolons": OddFile(text(row(1), row(2)).replace(b",", b";"), ALL),
         "header: nothing": OddFile(b"", ALL),

@@ -95,6 +95,7 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
         CruxUnsupportedMediaTypeError,
         "The JSON body was changed on the way: check the host and the proxy of {peer.connection}",
     ),
+    422: (CruxRequestRejectedError, "Check the arguments of the task{action.if_rejected}"),
     429: (CruxRateLimitError, "Run fewer tasks at once, for example in an Airflow pool"),
     503: (CruxUnavailableError, _TRY_LATER),
 }
@@ -125,9 +126,9 @@ def _has_expired_credentials(response: ApiResponse) -> bool:
 def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a response whose status is not the expected one."""
     status = 403 if peer.file_host and _has_expired_credentials(response) else response.status
-    problem = (
-        f"Could not {action.text}: {peer} returned HTTP {response.status} ({excerpt_of_response(response, secrets)})"
-    )
+    # whatever the status is, orders are personal data
+    shown = "orders, which are not shown" if b'"orders"' in response.body else excerpt_of_response(response, secrets)
+    problem = f"Could not {action.text}: {peer} returned HTTP {response.status} ({shown})"
     if may_have_been_processed(response):
         return _unavailable_or_ambiguous(action, problem)
     if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
@@ -182,11 +183,12 @@ def outcome_unknown(since: datetime) -> CruxAmbiguousError:
     )
 
 
-def export_gone(export_uuid: str) -> CruxNotFoundError:
+def export_gone(export_uuid: str, *, peer: Peer) -> CruxNotFoundError:
     """Return the error for the export of an earlier try that Crux Connect no longer knows."""
     return CruxNotFoundError(
         f"Crux Connect no longer knows export {export_uuid}, which an earlier try of this task requested (HTTP 404). "
-        "Nothing was sent now. To request another export, clear the task"
+        f"Nothing was sent now. {peer.version_advice}; then this export may still be there. To request another export, "
+        "clear the task"
     )
 
 

@@ -153,6 +153,27 @@ def _conjunction_with_statuses(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _statuses_of_one_version(values: Mapping[str, Any]) -> Iterator[str]:
+    """Report what no version can say: statuses that only the newer ones have, with what these cannot combine."""
+    statuses = values.get("line_item_status") or ()
+    newer = [status for status in statuses if status in OTHER_LINE_ITEM_STATUSES]
+    if newer and not any(set(statuses) <= set(spelled) for spelled in TIMP.statuses.values()):
+        yield (
+            f"line_item_status: no api_version can combine {list(statuses)!r}; use only some of "
+            f"{', or only some of '.join(', '.join(spelled) for spelled in TIMP.statuses.values())}"
+        )
+
+
+def _conjunction_of_one_version(values: Mapping[str, Any]) -> Iterator[str]:
+    """Likewise report a conjunction that they do not have."""
+    conjunction = values.get("status_conjunction")
+    newer = [status for status in values.get("line_item_status") or () if status in OTHER_LINE_ITEM_STATUSES]
+    if newer and conjunction not in (None, "or"):
+        yield (
+            f"status_conjunction: no api_version can combine {conjunction!r} with {newer!r}; use 'or', or leave it out"
+        )
+
+
 def _end_after_start(values: Mapping[str, Any]) -> Iterator[str]:
     if "start_date" not in values or "end_date" not in values:
         return
@@ -168,6 +189,8 @@ def _end_after_start(values: Mapping[str, Any]) -> Iterator[str]:
 _JOINT_RULES: Final = (
     (("start", "limit"), _limit_after_start),
     (("line_item_status", "status_conjunction"), _conjunction_with_statuses),
+    (("line_item_status",), _statuses_of_one_version),
+    (("line_item_status", "status_conjunction"), _conjunction_of_one_version),
     (("start_date", "end_date"), _end_after_start),
 )
 

@@ -72,12 +72,14 @@ def _has_orders_in_utc(part: OrdersExportRequest, list_orders: ListOrders) -> bo
 
 def _pages(request: OrdersExportRequest, list_orders: ListOrders) -> Iterator[Mapping[str, Any] | None]:
     """Yield the orders of a list, and ``None`` if there are too many."""
-    for start in range(0, _PAGE * _MAX_PAGES, _PAGE):
+    start = 0
+    for _ in range(_MAX_PAGES):
         # `limit` is the index of the last order
         page = list_orders(replace(request, start=start, limit=start + _PAGE - 1))
         if not page.orders:
             return
         yield from page.orders
+        start += len(page.orders)  # a page may have a limit of its own
     yield None
 
 

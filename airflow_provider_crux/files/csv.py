@@ -17,6 +17,7 @@ from airflow_provider_crux.files.records import (
     repeated_header,
     row_of_other_width,
     row_without_order,
+    values_of_headers,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class _CheckedRows:
         self.order_index: int | None = None
         self.count = 0
         self._header: list[str] = []
-        self._first_names: frozenset[str] = frozenset()
+        self._header_values: frozenset[str] = frozenset()
 
     def parse(self, block: bytes) -> Iterator[list[str]]:
         """
@@ -73,12 +74,12 @@ class _CheckedRows:
         records = filter(None, csv.reader(text, strict=True))  # blank lines are none
         if not self._header:
             self._read_header(next(records, []))
-        width, names, index = len(self._header), self._first_names, self.order_index
+        width, names, index = len(self._header), self._header_values, self.order_index
         for row in records:
             self.count += 1
             if len(row) != width:
                 raise row_of_other_width(self.count, len(row), width)
-            if row[0] in names and row[1:] == self._header[1:]:
+            if row[index or 0] in names and (index is not None or row[1:] == self._header[1:]):
                 raise repeated_header(self.count)
             if index is not None and not row[index].strip(_WHITESPACE):
                 raise row_without_order(self.count)
@@ -86,9 +87,7 @@ class _CheckedRows:
 
     def _read_header(self, names: list[str]) -> None:
         self._header = names
-        # a second header may follow a byte-order mark, and then a parser does not see that its name is quoted
-        for name in names[:1]:
-            self._first_names = frozenset((name, f"\ufeff{name}", f'\ufeff"{name}"'))
+        self._header_values = values_of_headers(names)
         self.order_index = names.index("order_uuid") if "order_uuid" in names else None
 
 

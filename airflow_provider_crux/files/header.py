@@ -39,6 +39,8 @@ class OtherContent:
 _NOTHING: Final = OtherContent("an empty file")
 _NO_CSV: Final = OtherContent("a file that is not CSV")
 _TOO_LONG: Final = OtherContent(f"a file whose first line is longer than {MAX_HEADER_BYTES} bytes", from_proxy=False)
+# lines of nothing but commas, and blank ones
+_NO_RECORDS: Final = re.compile(rb"(?:,*+(?:[\r\n]++|\Z))*+")
 # of the beginning in lower case, and in this order
 _SIGNATURES: Final = (
     (re.compile(rb"pk(\x03\x04|\x05\x06)"), OtherContent("a ZIP file", from_proxy=False)),
@@ -129,11 +131,14 @@ def _whole_lines(content: bytes) -> bytes:
 
 def _records(content: bytes) -> list[list[str]]:
     """Return the first two records, as far as they are valid CSV. Lines of nothing but commas are none."""
+    # not by their values: quoted nothings are a record, for those who count and those who convert
+    content = _NO_RECORDS.sub(b"", content, count=1)
     text = io.StringIO(content.decode(errors="surrogateescape"), newline="")
     records: list[list[str]] = []
     with suppress(csv.Error):
-        for record in filter(any, csv.reader(text, strict=True)):
-            records.append(record)
+        for record in filter(None, csv.reader(text, strict=True)):
+            if not records or any(record):
+                records.append(record)
             if len(records) == 2:
                 break
     return records

@@ -7,11 +7,11 @@ What is in them is for parsers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Final
 
-from airflow_provider_crux.files.columns import UnusableFileError
+from airflow_provider_crux.files.columns import COLUMNS, UnusableFileError
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
 """Longest record that is parsed, without its line end."""
@@ -131,8 +131,19 @@ class NoOrderError(UnusableFileError):
     """A record is no row of an order, so nobody knows how many rows the file has."""
 
 
+def values_of_headers(header: Sequence[str]) -> frozenset[str]:
+    """
+    Return what stands in ``order_uuid``, or else in the first column, if a row is a header again.
+
+    That of another list of columns has another name there. A byte-order mark may precede it, and then a parser does not
+    see that the name is quoted.
+    """
+    names = [column.name for column in COLUMNS] if "order_uuid" in header else header[:1]
+    return frozenset(text for name in names for text in (name, f"\ufeff{name}", f'\ufeff"{name}"'))
+
+
 def repeated_header(row: int) -> NoOrderError:
-    """Return the error for a row that is the header again."""
+    """Return the error for a row that is a header again."""
     return NoOrderError(f"row {row} repeats the header: the file may be two files in one")
 
 

@@ -35,6 +35,7 @@ from airflow_provider_crux.files.records import (
     repeated_header,
     row_of_other_width,
     row_without_order,
+    values_of_headers,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ TYPES: Final = {
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
 }
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
@@ -193,10 +193,10 @@ def _parse(block: bytes, plan: ColumnPlan, rows_before: int) -> pa.Table:
 
 def _check_orders(group: pa.Table, plan: ColumnPlan, rows_before: int) -> None:
     """Raise UnusableFileError if one of the rows is no row of an order."""
-    first, *others = (name.encode(errors="surrogateescape") for name in plan.header)
-    names = pa.array([_BYTE_ORDER_MARK + b'"%s"' % first, _BYTE_ORDER_MARK + first, first], pa.binary())
-    for index in pc.indices_nonzero(pc.is_in(group[0], value_set=names)).to_pylist():
-        if [column[index].as_py() for column in group.columns[1:]] == others:
+    names = pa.array((name.encode(errors="surrogateescape") for name in values_of_headers(plan.header)), pa.binary())
+    others = [name.encode(errors="surrogateescape") for name in plan.header[1:]]
+    for index in pc.indices_nonzero(pc.is_in(group[plan.order_index or 0], value_set=names)).to_pylist():
+        if plan.order_index is not None or [column[index].as_py() for column in group.columns[1:]] == others:
             raise repeated_header(rows_before + index + 1)
     if plan.order_index is None:
         return

@@ -162,6 +162,10 @@ class CruxExportCoverageOperator(BaseOperator):
                 continue
             if period[0] < until and period[1] > since:
                 if manifest.host == host:
+                    if manifest.columns is None:
+                        self.log.warning(
+                            "%s counts, although its file has none of the columns of an export: check the file", name
+                        )
                     yield name, manifest, period
                 else:
                     others[manifest.host] += 1

@@ -23,7 +23,7 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType
 from airflow_provider_crux.tables.keys import Keys
 from airflow_provider_crux.tables.names import is_plain_name
-from airflow_provider_crux.tables.statements import Merge, index_name
+from airflow_provider_crux.tables.statements import Merge
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -141,22 +141,21 @@ class SqlTable(ABC):
     def _run_merge(self, cursor: Any, keys: int) -> tuple[int, int]:
         """Merge the staged rows, and return how many of their keys were inserted and replaced."""
         merge = self._merge
-        deleted = self._delete_earlier(cursor, merge)
-        cursor.execute(merge.count_present_keys)
+        cursor.execute(merge.count_unchanged_keys)
         unchanged = scalar(cursor)
-        # a join that costs as much as the insertion itself, so not if it would exclude nothing
+        deleted = self._delete_earlier(cursor, merge)
+        # without the join, which takes as long as half the insertion, if it would exclude nothing
         cursor.execute(merge.insert if unchanged else merge.insert_all)
-        # a key may have rows of both earlier and later exports if they were loaded with another key
+        # a key can be counted twice, if its rows are of earlier and of later exports that were loaded with another key
         replaced = min(deleted, keys - unchanged)
         return keys - unchanged - replaced, replaced
 
     def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
         """Delete the rows that are to be replaced, and return how many keys they have."""
-        cursor.execute(merge.count_present_keys)
-        before = scalar(cursor)
+        cursor.execute(merge.count_replaced_keys)
+        deleted = scalar(cursor)
         cursor.execute(merge.delete)
-        cursor.execute(merge.count_present_keys)
-        return before - scalar(cursor)
+        return deleted
 
     @property
     def resolved_name(self) -> str:
@@ -249,10 +248,9 @@ class SqlTable(ABC):
         """Create an index on the key of a new table."""
 
     @property
-    def _index(self) -> tuple[str, str]:
-        """The name of the index, and its columns."""
-        keys = [*map(stored_name, self._key)]
-        return self._quoted(index_name(self.name.lower().rpartition(".")[2], keys)), ", ".join(map(self._quoted, keys))
+    def _key_columns(self) -> str:
+        """The columns of the key, for a statement."""
+        return ", ".join(map(self._quoted, self._key))
 
     @staticmethod
     def _folded(name: str) -> str:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COPY_BYTES: Final = 256 * 1024
+_WORK_MEM: Final = "64MB"
 
 _NAMING_CLASSES: Final = frozenset({"08", "25", "28", "3F", "40", "42", "53", "54", "55", "57", "58"})
-"""The classes of SQLSTATE whose messages name tables and the like. Others, also those of triggers, may show a value."""
+"""The classes of SQLSTATE whose messages name tables and the like. Others may show a value."""
 _DATA_CLASSES: Final = frozenset({"22", "23", "54"})
 """The classes of SQLSTATE for a value that does not fit, a constraint, and a limit of the database."""
 
@@ -61,7 +62,8 @@ class PostgresTable(SqlTable):
 
     def _stage(self, cursor: Any, rows: TypedRows) -> None:
         names = ", ".join(self._quoted(column.name) for column in self._columns)
-        sql = f"COPY {self._staging} ({names}) FROM STDIN WITH (FORMAT csv)"
+        # the connection may have another encoding, by default that of the database
+        sql = f"COPY {self._staging} ({names}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
         blocks = map(_as_csv, self._batches(rows))
         if not hasattr(cursor, "copy_expert"):  # psycopg 3
             with cursor.copy(sql) as copy:
@@ -80,6 +82,11 @@ class PostgresTable(SqlTable):
         # nobody else analyzes a temporary table
         keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
         cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
+        # for the keys of a million rows; until the transaction ends, and never less than what the server has
+        cursor.execute(
+            f"SELECT set_config('work_mem', '{_WORK_MEM}', true) "
+            f"WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('{_WORK_MEM}')"
+        )
 
     def _open(self, cursor: Any) -> bool:
         locked = ""
@@ -149,11 +156,11 @@ class PostgresTable(SqlTable):
         cursor.execute(f"ALTER TABLE {self._table} {', '.join(changes)}")
 
     def _create_index(self, cursor: Any) -> None:
-        name, columns = self._index
-        cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self._table} ({columns})")
+        # the server finds a name: the obvious one may belong to the index of a table that was renamed
+        cursor.execute(f"CREATE INDEX ON {self._table} ({self._key_columns})")
 
     def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
-        cursor.execute(merge.delete_and_count)  # half the time of the two counts
+        cursor.execute(merge.delete_and_count)  # half the time of a count before
         return scalar(cursor)
 
     def _error_text(self, error: Exception) -> str:
@@ -165,7 +172,9 @@ class PostgresTable(SqlTable):
         place = re.search(r"COPY \w+, (line \d+(, column \w+)?)", getattr(diagnostics, "context", None) or "")
         column = getattr(diagnostics, "column_name", None)
         constraint = getattr(diagnostics, "constraint_name", None)
-        message = getattr(diagnostics, "message_primary", None) if state[:2] in _NAMING_CLASSES else None
+        # a function in PL/pgSQL may raise any text, in any class
+        is_own = getattr(diagnostics, "source_function", None) != "exec_stmt_raise"
+        message = getattr(diagnostics, "message_primary", None) if is_own and state[:2] in _NAMING_CLASSES else None
         details = [
             message,
             column and f"column {column}",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows
-from airflow_provider_crux.tables.base import SqlTable, database_error, scalar
+from airflow_provider_crux.tables.base import SqlTable, database_error, scalar, stored_name
 
 
 class SqliteTable(SqlTable):
@@ -47,10 +47,10 @@ class SqliteTable(SqlTable):
         return scalar(cursor) > 0
 
     def _create_index(self, cursor: Any) -> None:
-        name, columns = self._index
         schema, _, table = self.name.rpartition(".")
-        qualified = f"{self._quoted(schema)}.{name}" if schema else name
-        cursor.execute(f"CREATE INDEX IF NOT EXISTS {qualified} ON {self._quoted(table)} ({columns})")
+        name = "_".join(map(stored_name, (table, *self._key, "idx")))
+        qualified = self._quoted(*filter(None, (schema, name)))
+        cursor.execute(f"CREATE INDEX IF NOT EXISTS {qualified} ON {self._quoted(table)} ({self._key_columns})")
 
     @staticmethod
     def _folded(name: str) -> str:

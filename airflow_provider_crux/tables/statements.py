@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-_MAX_NAME: Final = 63
 
 
 @dataclass(frozen=True)
@@ -35,28 +31,30 @@ class Merge:
     @property
     def delete(self) -> str:
         """Delete the rows whose key the export has, and that an export loaded that was requested earlier."""
-        moment, uuid = self.later
-        earlier = f"t.{moment} IS NULL OR t.{moment} < s.{moment} OR (t.{moment} = s.{moment} AND t.{uuid} < s.{uuid})"
-        staged = f"SELECT 1 FROM {self.staged} AS s WHERE {self._same_key} AND ({earlier})"  # noqa: S608 - quoted names
+        staged = f"SELECT 1 FROM {self.staged} AS s WHERE {self._same_key} AND ({self._earlier})"  # noqa: S608 - quoted
         return f"DELETE FROM {self.table} AS t WHERE EXISTS ({staged})"  # noqa: S608
 
     @property
     def insert(self) -> str:
         """Insert the rows of the export whose key the table does not have, or no longer has."""
-        return f"{self.insert_all} WHERE NOT EXISTS ({self._present})"
+        present = f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key}"  # noqa: S608
+        return f"{self.insert_all} WHERE NOT EXISTS ({present})"
 
     @property
     def insert_all(self) -> str:
-        """Insert the rows of the export: the same, if the table has none of its keys."""
+        """Insert all rows of the export: the same, if the table has none of its keys."""
         values = ", ".join(f"s.{name}" for name in self.columns)
         return f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {values} FROM {self.staged} AS s"  # noqa: S608
 
     @property
-    def count_present_keys(self) -> str:
-        """Count the keys of the export that the table has."""
-        keys = ", ".join(f"s.{name}" for name in self.key)
-        present = f"SELECT DISTINCT {keys} FROM {self.staged} AS s WHERE EXISTS ({self._present})"  # noqa: S608
-        return f"SELECT count(*) FROM ({present}) AS k"  # noqa: S608
+    def count_replaced_keys(self) -> str:
+        """Count the keys of the rows that :attr:`delete` will delete."""
+        return self._count_keys(self._earlier)
+
+    @property
+    def count_unchanged_keys(self) -> str:
+        """Count the keys of the export that the table has from an export that was requested later, or from this one."""
+        return self._count_keys(self._not_earlier)
 
     @property
     def delete_and_count(self) -> str:
@@ -66,17 +64,23 @@ class Merge:
         deleted = f"{self.delete} RETURNING {returning}"
         return f"WITH d AS ({deleted}) SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
 
-    @property
-    def _present(self) -> str:
-        return f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key}"  # noqa: S608
+    def _count_keys(self, condition: str) -> str:
+        keys = ", ".join(f"s.{name}" for name in self.key)
+        rows = f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key} AND ({condition})"  # noqa: S608
+        distinct = f"SELECT DISTINCT {keys} FROM {self.staged} AS s WHERE EXISTS ({rows})"  # noqa: S608
+        return f"SELECT count(*) FROM ({distinct}) AS k"  # noqa: S608
 
     @property
     def _same_key(self) -> str:
         return " AND ".join(f"s.{name} = t.{name}" for name in self.key)
 
+    @property
+    def _earlier(self) -> str:
+        moment, uuid = self.later
+        return f"t.{moment} IS NULL OR t.{moment} < s.{moment} OR (t.{moment} = s.{moment} AND t.{uuid} < s.{uuid})"
 
-def index_name(table: str, key: Sequence[str]) -> str:
-    """Return the name of the index on the key, of plain names; a long one ends with a checksum instead."""
-    name = "_".join([table, *key])
-    fits = len(name) + len("_idx") <= _MAX_NAME
-    return f"{name}_idx" if fits else f"{name[:50]}_{zlib.crc32(name.encode()):08x}_idx"
+    @property
+    def _not_earlier(self) -> str:
+        moment, uuid = self.later
+        same = f"t.{moment} = s.{moment} AND (t.{uuid} >= s.{uuid} OR t.{uuid} IS NULL)"
+        return f"t.{moment} > s.{moment} OR ({same})"

@@ -35,9 +35,7 @@ def loaded_table_lineage(
     info = hook.get_openlineage_database_info(connection)
     if info is None:
         return _lineage(base_url, [])
-    default_schema = hook.get_openlineage_default_schema()
-    table = loaded.table if "." in loaded.table or not default_schema else f"{default_schema}.{loaded.table}"
-    name = ".".join(filter(None, [info.database, table]))
+    name = ".".join(filter(None, [info.database, loaded.table]))
     return _lineage(base_url, [_dataset(SQLParser.create_namespace(info), name, loaded.rows)])
 
 

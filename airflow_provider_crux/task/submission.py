@@ -154,7 +154,7 @@ class ExportSubmission:
                 return None
             if not isinstance(outcome, CruxNotFoundError):
                 raise outcome
-            return export_gone(export.export_uuid), "is no longer known to Crux Connect"
+            return export_gone(export.export_uuid, peer=self._hook.settings.peer), "is no longer known to Crux Connect"
         if outcome.state is ExportState.FAILED:
             error = export_failed(export.export_uuid, outcome.status)
             return CruxExportFailedError(f"{error}. To request another one, clear the task"), "failed at Crux Connect"

@@ -44,7 +44,7 @@ def error_for_status(action: Action, status: int) -> exceptions.CruxError:
         (415, exceptions.CruxUnsupportedMediaTypeError, "JSON body was changed on the way"),
         (405, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (409, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
-        (422, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
+        (422, exceptions.CruxRequestRejectedError, "Check the arguments of the task"),
         (302, exceptions.CruxInvalidResponseError, "Redirects are not followed"),
         (429, exceptions.CruxRateLimitError, "Airflow pool"),
         (500, exceptions.CruxAmbiguousError, "may send a second e-mail"),

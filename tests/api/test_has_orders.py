@@ -29,11 +29,13 @@ class FakeTimp:
 
     :param orders: when each order was created.
     :param zone: the time zone.
+    :param most: how many orders a page has at most.
     """
 
-    def __init__(self, orders: list[datetime], zone: str = "UTC", **fields: Any) -> None:
+    def __init__(self, orders: list[datetime], zone: str = "UTC", most: int = 50, **fields: Any) -> None:
         self.orders = sorted(orders)
         self.zone = ZoneInfo(zone)
+        self.most = most
         self.fields = fields
         self.bodies: list[dict[str, Any]] = []
 
@@ -44,7 +46,8 @@ class FakeTimp:
             datetime.fromisoformat(body[name]).replace(tzinfo=self.zone) for name in ("start_date", "end_date")
         )
         orders = [order for order in self.orders if start <= order <= end][body["start"] : body["limit"] + 1]
-        return OrdersList(len(self.orders), tuple({"created_date": o.isoformat()} | self.fields for o in orders))
+        page = orders[: self.most]
+        return OrdersList(len(self.orders), tuple({"created_date": o.isoformat()} | self.fields for o in page))
 
 
 instants = st.integers(-72 * 60, 72 * 60).map(lambda minutes: NEAR + timedelta(minutes=minutes))
@@ -84,7 +87,17 @@ def test_the_days_around_are_listed_in_pages_up_to_a_limit(count: int, expected:
     assert (result, doubt is not None) == (expected, expected)
     _, *pages = [(body["start"], body["limit"]) for body in fake.bodies]
     assert len(pages) == 20
-    assert all(following[0] == page[1] + 1 for page, following in pairwise(pages))
+    assert all(following[0] == min(page[1] + 1, count) for page, following in pairwise(pages))
+
+
+@pytest.mark.parametrize("most", [49, 25, 3, 1])
+def test_pages_that_are_shorter_than_requested_hide_no_order(most: int) -> None:
+    before = [NEAR - timedelta(hours=5) + timedelta(minutes=number) for number in range(49)]
+    fake = FakeTimp([*before, NEAR + timedelta(minutes=30)], "Pacific/Kiritimati", most)
+    result, _ = has_orders(
+        OrdersExportRequest(start_date=NEAR, end_date=NEAR + timedelta(hours=1)), TIMP, fake.list_orders
+    )
+    assert result is True
 
 
 def test_an_interval_at_the_end_of_time_leaves_a_doubt() -> None:

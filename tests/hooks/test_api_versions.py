@@ -70,7 +70,7 @@ SPELLINGS = {
     "needs_tracking": '"line_item_designation": ["NeedsTracking"]',
 }
 UNKNOWN_STATUSES = (
-    "line_item_status: api_version 'api' has no status ['partial', 'cancelled']; use unallocated, allocated, rejected, "
+    "line_item_status: api_version 'api' has no status ['partial']; use unallocated, allocated, rejected, "
     "has_tracking, backordered, or, if your account uses 'v1' or 'timp', change the connection's api_version"
 )
 MIXED_STATUSES = (
@@ -204,7 +204,7 @@ def test_the_list_accepts_an_array_of_allocation_statuses_but_one_designation(
     [
         (
             "api",
-            {"line_item_status": ["partial", "allocated", "cancelled"]},
+            {"line_item_status": ["partial", "allocated"]},
             UNKNOWN_STATUSES,
         ),
         *(
@@ -350,7 +350,7 @@ def test_an_empty_list_of_timp_is_checked_against_the_days_around(
     bodies = [
         f'{{"start": 0, "limit": 1, {partial}, {LIST_DATES["timp"]}}}',
         f'{{"start": 0, "limit": 49, {partial}, {around}}}',
-        f'{{"start": 50, "limit": 99, {partial}, {around}}}',
+        f'{{"start": 2, "limit": 51, {partial}, {around}}}',
     ]
     assert sent(requests_mock) == bodies[: len(pages)]
     assert ("The list of api_version 'timp' has no orders, but" in logged()) is in_doubt

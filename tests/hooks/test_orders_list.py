@@ -17,6 +17,7 @@ from airflow_provider_crux.exceptions import (
     CruxNotFoundError,
     CruxPermissionDeniedError,
     CruxRateLimitError,
+    CruxRequestRejectedError,
     CruxUnavailableError,
 )
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -118,6 +119,10 @@ def test_the_list_is_requested_again_after_a_lost_response(connect, lost: bytes)
         ({"status_code": 404}, CruxNotFoundError),
         ({"status_code": 429}, CruxRateLimitError),
         ({"status_code": 500}, CruxUnavailableError),
+        ({"status_code": 400, "json": PAGE}, CruxRequestRejectedError),
+        ({"status_code": 500, "json": PAGE}, CruxUnavailableError),
+        ({"status_code": 202, "json": {"total_results": 0, "orders": []}}, CruxInvalidResponseError),
+        ({"status_code": 206, "json": {"total_results": 0, "orders": []}}, CruxInvalidResponseError),
         ({"exc": requests.exceptions.ReadTimeout}, CruxUnavailableError),
         ({"exc": requests.exceptions.ConnectTimeout}, CruxUnavailableError),
         ({"text": "<html>Sign in</html>"}, CruxInvalidResponseError),

@@ -61,6 +61,28 @@ def test_a_status_that_no_version_has_fails_when_the_dag_is_parsed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("filters", "problem"),
+    [
+        (
+            {"line_item_status": ["partial", "rejected"]},
+            (
+                "line_item_status: no api_version can combine ['partial', 'rejected']; use only some of unallocated, "
+                "partial, allocated, or only some of rejected, has_tracking, backordered, cancelled, needs_tracking"
+            ),
+        ),
+        (
+            {"line_item_status": ["cancelled"], "status_conjunction": "only"},
+            "status_conjunction: no api_version can combine 'only' with ['cancelled']; use 'or', or leave it out",
+        ),
+    ],
+)
+def test_what_no_version_can_say_fails_when_the_dag_is_parsed(filters: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CruxInvalidRequestError) as raised:
+        CruxOrdersExportOperator(task_id="export", **filters)
+    assert str(raised.value) == f"Task 'export': {problem}"
+
+
+@pytest.mark.parametrize(
     ("version", "filters", "problem"),
     [
         ("api", {"line_item_status": ["partial"]}, r"^line_item_status: api_version 'api' has no status \['partial'\]"),

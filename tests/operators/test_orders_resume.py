@@ -233,6 +233,16 @@ def test_an_export_that_is_unknown_because_of_a_wrong_version_is_resumed_after_a
     assert held_sandbox.exports == [uuid]
 
 
+def test_with_fail_an_unknown_export_may_be_one_of_another_version(held_sandbox: Sandbox, task: Task, connect) -> None:
+    uuid = task.crash_while_waiting(on_ambiguous="fail")
+    make_export_old(task)
+    connect(host=held_sandbox.url, password=held_sandbox.settings.token, extra={"api_version": "timp"})
+    advice = "change the connection's api_version from 'timp' to 'api' or 'v1'; then this export may still be there"
+    with pytest.raises(AirflowFailException, match=f"no longer knows export {uuid}.*{advice}"):
+        task.run(on_ambiguous="fail")
+    assert held_sandbox.exports == [uuid]
+
+
 @UNUSABLE
 def test_with_fail_only_a_clear_requests_another_export_than_an_unusable_one(
     held_sandbox: Sandbox, task: Task, make_unusable, reason

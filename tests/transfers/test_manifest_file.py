@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_crux import __version__
+from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OTHER_LINE_ITEM_STATUSES
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.hooks.crux import CruxHook
@@ -224,6 +225,22 @@ def find_gaps(transfer: Transfer, make_context, **arguments: Any) -> list[dict[s
     return operator.execute(make_context())
 
 
+def test_the_name_of_a_file_may_begin_as_that_of_a_manifest_does(transfer: Transfer, make_context) -> None:
+    transfer.target = transfer.target.with_name("_orders.csv")
+    transfer.run(csv_file({}), manifest=True)
+    assert transfer.names == ["__orders.csv.manifest.json", "_orders.csv"]
+    assert find_gaps(transfer, make_context) == []
+
+
+def test_a_file_without_columns_of_an_export_covers_its_interval_with_a_warning(
+    transfer: Transfer, make_context, logged
+) -> None:
+    """If its gap were exported again and again, each run would send an e-mail."""
+    transfer.run(b"a,b\r\n1,2\r\n", manifest=True)
+    assert find_gaps(transfer, make_context) == []
+    assert "_orders.csv.manifest.json counts, although its file has none of the columns of an export" in logged()
+
+
 def test_a_task_that_is_killed_before_its_manifest_leaves_no_older_one(
     transfer: Transfer, make_context, monkeypatch
 ) -> None:
@@ -350,4 +367,6 @@ def test_the_schema_is_valid_and_describes_every_field() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert all(descriptions(SCHEMA))
     assert len(descriptions(SCHEMA)) == 18 + 7 + 2
+    statuses_of_schema = SCHEMA["properties"]["request"]["properties"]["line_item_status"]["items"]["enum"]
+    assert statuses_of_schema == [*LINE_ITEM_STATUSES, *OTHER_LINE_ITEM_STATUSES]
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.files.columns import plan_columns
 from airflow_provider_crux.tables.names import fit_columns, table_problems
-from airflow_provider_crux.tables.statements import index_name
 from tests.transfers.table import NAMES, TABLE, lines, rows_file
 
 if TYPE_CHECKING:
@@ -160,10 +159,3 @@ def test_a_column_that_a_table_cannot_have_is_left_out_with_a_warning() -> None:
         ("A column without a name", "the columns of a table have names"),
     ]
     assert warnings == [f"{column} is unknown: it is not stored, because {reason}" for column, reason in reasons]
-
-
-def test_the_name_of_an_index_is_plain_and_not_too_long() -> None:
-    assert index_name("crux_orders", ["order_uuid"]) == "crux_orders_order_uuid_idx"
-    names = {index_name("x" * 60, [key]) for key in ("a", "b", "c" * 60)}
-    assert {len(name) for name in names} == {63}
-    assert len(names) == 3
