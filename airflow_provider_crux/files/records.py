@@ -135,8 +135,8 @@ def values_of_headers(header: Sequence[str]) -> frozenset[str]:
     """
     Return the values that make a row a second header: in ``order_uuid``, or else in the first column.
 
-    The header of another list of columns has another name there. A byte-order mark may precede it, and then a parser does not
-    see that the name is quoted.
+    The header of another list of columns has another name there. A byte-order mark may precede it, and then a parser
+    does not see that the name is quoted.
     """
     names = [column.name for column in COLUMNS] if "order_uuid" in header else header[:1]
     return frozenset(text for name in names for text in (name, f"\ufeff{name}", f'\ufeff"{name}"'))
