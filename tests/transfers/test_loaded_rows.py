@@ -271,6 +271,19 @@ def test_the_key_may_be_the_line_item(loading: Loading, database: Database) -> N
     assert database.by_key("name") == {"1": ("new",), "2": ("name 1",)}
 
 
+def test_a_table_whose_key_changes_holds_the_rows_of_the_latest_export_of_a_key(
+    loading: Loading, database: Database
+) -> None:
+    def file(*items: str) -> bytes:
+        return rows_file(*({"order_uuid": "a", "line_item_uuid": item} for item in items))
+
+    loading.run(file("1", "2"), key=("line_item_uuid",))
+    loading.run(file("2"), key=("line_item_uuid",), minutes=2)
+    # between both: older than one row of the order, and later than the other
+    assert loading.run(file("1", "3"), minutes=1) == (0, 0, 1)
+    assert list(database.by_key()) == ["2"]
+
+
 def test_the_key_may_have_several_columns(loading: Loading, database: Database) -> None:
     rows = [{"order_uuid": order, "line_item_uuid": ""} for order in "ab"]
     key = ("order_uuid", "line_item_uuid", "crux_interval_start")
