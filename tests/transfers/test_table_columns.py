@@ -138,8 +138,13 @@ def test_hashing_without_a_key_and_a_dropped_key_are_errors(loading: Loading, da
 
 
 def test_a_key_that_the_file_lacks_is_an_error(loading: Loading, database: Database) -> None:
-    with pytest.raises(AirflowFailException, match=r"key: column 'sku' is not in the file; use \('order_uuid',\)"):
+    with pytest.raises(AirflowFailException, match=r"key: column 'sku' is not in the file; use \('order_uuid',\)$"):
         loading.run(lines("a"), key=("order_uuid", "sku"))
+    packages = rows_file({}, columns=["order_uuid", "tracking_number"])
+    with pytest.raises(
+        AirflowFailException, match=r"use \('order_uuid',\), because .* package have no line_item_uuid$"
+    ):
+        loading.run(packages, key=("line_item_uuid",))
     with pytest.raises(AirflowFailException, match="key: column 'order_uuid' is not in the file; use columns of it"):
         loading.run(rows_file({}, columns=["sku", "quantity"]))
     assert database.tables() == set()
