@@ -99,7 +99,7 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     429: (CruxRateLimitError, "Run fewer tasks at once, for example in an Airflow pool"),
     503: (CruxUnavailableError, _TRY_LATER),
 }
-_EXPORT_STATUSES: Final = {
+_EXPORT_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     **_API_STATUSES,
     404: (CruxNotFoundError, "Check the host of {peer.connection}, and the UUID of the export. {peer.version_advice}"),
 }
@@ -135,8 +135,8 @@ def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secre
     problem = f"Could not {action.text}: {peer} returned HTTP {response.status} ({shown})"
     if may_have_been_processed(response):
         return _unavailable_or_ambiguous(action, problem)
-    known_statuses = _EXPORT_STATUSES if action.names_export else _API_STATUSES
-    if known := (_FILE_STATUSES if peer.file_host else known_statuses).get(status):
+    api_statuses = _EXPORT_STATUSES if action.names_export else _API_STATUSES
+    if known := (_FILE_STATUSES if peer.file_host else api_statuses).get(status):
         error, remedy = known
         return error(f"{problem}. {remedy.format(peer=peer, action=action)}")
     if 300 <= status < 400:
