@@ -230,6 +230,19 @@ def test_a_column_that_a_table_cannot_have_is_left_out(
     assert list(database.by_key()) == ["a", "b"]
 
 
+@pytest.mark.parametrize(("first", "second"), [("sku #", "SKU #"), ("É", "é")])
+def test_the_database_decides_whether_names_that_differ_in_case_are_one_column(
+    loading: Loading, database: Database, first: str, second: str
+) -> None:
+    for minutes, name in enumerate((first, second)):
+        loading.run(
+            rows_file({"line_item_uuid": "a", name: name}, columns=["order_uuid", "line_item_uuid", name]),
+            minutes=minutes,
+        )
+    (row,) = database.rows()
+    assert [value for name, value in row.items() if name.lower() == second.lower() and value is not None] == [second]
+
+
 any_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=66)
 
 
