@@ -66,10 +66,9 @@ def connection_check_flow(settings: ConnectionSettings) -> Generator[ApiRequest,
         return (yield from _version_check_flow(settings))
     # the body is not shown, because it may contain a token under an unknown name
     kind = content_type(response, settings.secrets)
-    advice = f". If the host is right: {settings.peer.version_change}" if response.status == 404 else ""
+    advice = f". If the host is right: change {settings.peer.version_change}" if response.status == 404 else ""
     return False, (
-        f"{host} is not Crux Connect (HTTP {response.status}, {kind}): correct the host (empty for production) or the "
-        f"proxy{advice}"
+        f"{host} is not Crux Connect (HTTP {response.status}, {kind}): correct the host or the proxy{advice}"
     )
 
 
@@ -115,7 +114,7 @@ def _rejected_token(host: str) -> CheckResult:
 def _wrong_version(settings: ConnectionSettings, missing: str) -> CheckResult:
     return False, (
         f"{settings.base_url} has no {missing} at the path of this api_version (HTTP 404): "
-        f"{settings.peer.version_change}, or correct the host (empty for production)"
+        f"change {settings.peer.version_change}, or correct the host"
     )
 
 

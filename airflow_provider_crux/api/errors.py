@@ -63,12 +63,12 @@ class Peer:
     @property
     def version_advice(self) -> str:
         """What to do if no path exists: the account may use another version of the API."""
-        return f"If every request fails with HTTP 404, {self.version_change}"
+        return f"If every request fails with HTTP 404, change {self.version_change}"
 
     @property
     def version_change(self) -> str:
-        """What to do if the account does not use this version of the API."""
-        return f"change the connection's api_version from {self.api_version!r} to {other_versions(self.api_version)}"
+        """What to change if the account does not use this version of the API."""
+        return f"the connection's api_version from {self.api_version!r} to {other_versions(self.api_version)}"
 
     @property
     def file_advice(self) -> str:
@@ -90,7 +90,7 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
         CruxPermissionDeniedError,
         "The user of {peer.connection} needs the permission export_order: ask Crux Connect for it",
     ),
-    404: (CruxNotFoundError, "Check the host of {peer.connection}, and the UUID of the export. {peer.version_advice}"),
+    404: (CruxNotFoundError, "Change {peer.version_change}, or check its host"),
     415: (
         CruxUnsupportedMediaTypeError,
         "The JSON body was changed on the way: check the host and the proxy of {peer.connection}",
@@ -98,6 +98,10 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     422: (CruxRequestRejectedError, "Check the arguments of the task{action.if_rejected}"),
     429: (CruxRateLimitError, "Run fewer tasks at once, for example in an Airflow pool"),
     503: (CruxUnavailableError, _TRY_LATER),
+}
+_EXPORT_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
+    **_API_STATUSES,
+    404: (CruxNotFoundError, "Check the host of {peer.connection}, and the UUID of the export. {peer.version_advice}"),
 }
 _FILE_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     403: (CruxUrlExpiredError, "The presigned URL has expired: request a new one"),
@@ -131,7 +135,8 @@ def error_for_status(action: Action, response: ApiResponse, *, peer: Peer, secre
     problem = f"Could not {action.text}: {peer} returned HTTP {response.status} ({shown})"
     if may_have_been_processed(response):
         return _unavailable_or_ambiguous(action, problem)
-    if known := (_FILE_STATUSES if peer.file_host else _API_STATUSES).get(status):
+    api_statuses = _EXPORT_STATUSES if action.names_export else _API_STATUSES
+    if known := (_FILE_STATUSES if peer.file_host else api_statuses).get(status):
         error, remedy = known
         return error(f"{problem}. {remedy.format(peer=peer, action=action)}")
     if 300 <= status < 400:
@@ -152,9 +157,15 @@ def _unavailable_or_ambiguous(action: Action, problem: str) -> CruxError:
 
 def connection_failed(action: Action, reason: str, *, peer: Peer, secrets: Collection[str] = ()) -> CruxError:
     """Return the error for a request that never left: connection refused, host not found, connect timeout."""
+    advice = peer.connection_advice
+    if "WRONG_VERSION_NUMBER" in reason and not peer.file_host and not peer.proxied:
+        advice = (
+            f"The server does not speak TLS: check the host and the port of {peer.connection}; for the sandbox, put "
+            "http:// before the host"
+        )
     return CruxUnavailableError(
         f"Could not {action.text}: cannot connect to {peer} ({excerpt(reason, secrets=secrets)}). Nothing was sent. "
-        f"{peer.connection_advice}"
+        f"{advice}"
     )
 
 

@@ -31,6 +31,8 @@ class Action:
     """Whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). A second e-mail forbids it."""
     if_rejected: str = ""
     """What else to try after HTTP 400: the end of a sentence."""
+    names_export: bool = False
+    """Whether the path has the UUID of an export, which may be wrong."""
 
 
 LOG_IN: Final = Action("log in")
@@ -116,4 +118,5 @@ def get_export_request(export_uuid: str, version: ApiVersion = API) -> ApiReques
         raise CruxInvalidRequestError(
             f"export_uuid: {export_uuid!r} is not a UUID; use the one that the export operator returned"
         )
-    return ApiRequest("GET", f"{version.status_path}{canonical}/", Action(f"get the status of export {canonical}"))
+    action = Action(f"get the status of export {canonical}", names_export=True)
+    return ApiRequest("GET", f"{version.status_path}{canonical}/", action)

@@ -24,7 +24,7 @@ def export_body(request: OrdersExportRequest, version: ApiVersion) -> dict[str, 
     :raises CruxInvalidRequestError: if the version cannot say what the request does.
     """
     if problems := [*_status_problems(request, version), *_conjunction_problems(request, version)]:
-        raise CruxInvalidRequestError("; ".join(problems))
+        raise CruxInvalidRequestError(f"{'; '.join(problems)}. Nothing was sent")
     body: dict[str, Any] = {}
     for name, value in request.as_json().items():
         match name:

@@ -22,6 +22,10 @@ class UnusableFileError(CruxInvalidResponseError):
     """The file of an export is not as published. The message names no value; the task adds what helps against it."""
 
 
+class UnknownColumnError(UnusableFileError):
+    """A column is not in the dictionary, and must be; nothing else is wrong with the header."""
+
+
 class ColumnType(StrEnum):
     """What the values of a column are."""
 
@@ -214,7 +218,7 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:
     """Return why an unknown column is not stored; ``None`` if it is."""
     if personal_data != "keep":
-        return "it may contain personal data"
+        return f"it may contain personal data (personal_data={personal_data!r})"
     if counts[name] > 1:
         return "several columns have this name"
     if name in {column.name for column in EXPORT_COLUMNS}:
@@ -257,12 +261,10 @@ def describe_name(name: str) -> str:
 
 
 def _check_header(counts: Mapping[str, int], known: Collection[str], rejected: Iterable[str]) -> None:
-    problems = [
-        *(f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in known),
-        *(f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected),
-    ]
-    if problems:
-        raise UnusableFileError("; ".join(problems))
+    twice = [f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in known]
+    unknown = [f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected]
+    if twice or unknown:
+        raise (UnusableFileError if twice else UnknownColumnError)("; ".join([*twice, *unknown]))
 
 
 def unreadable_value(column: Column, row: int) -> UnusableFileError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,14 +104,34 @@ def copy_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], *, count_order
     return counts_of(counter.rows, None, counter.fault)
 
 
+class _DistinctOrders:
+    """
+    Count distinct orders by their hashes, in at most nine bytes for each row.
+
+    A set of Python's integers needs a hundred, so there is only one of a small part of them at a time.
+    """
+
+    def __init__(self) -> None:
+        self._parts = [array("q") for _ in range(256)]
+        self._last: int | None = None
+
+    def add(self, order: str) -> None:
+        key = hash(order)
+        if key != self._last:
+            self._last = key
+            self._parts[key & 255].append(key)
+
+    def count(self) -> int:
+        return sum(len(set(part)) for part in self._parts)
+
+
 class OrderCounter:
     """Count the rows and the distinct orders of a CSV file, in chunks that may end anywhere. Nothing is an error."""
 
     def __init__(self) -> None:
         self._blocks = RecordBlocks()
         self._rows = _CheckedRows()
-        # hashes, because they need less memory
-        self._orders: set[int] = set()
+        self._orders = _DistinctOrders()
         self._fault: UnusableFileError | None = None
 
     def feed(self, chunk: bytes) -> None:
@@ -132,7 +153,7 @@ class OrderCounter:
         except UnusableFileError as error:
             self._fault = error
         if self._fault is None and self._rows.order_index is not None:
-            return counts_of(self._blocks.rows, len(self._orders))
+            return counts_of(self._blocks.rows, self._orders.count())
         rows = None if isinstance(self._fault, NoOrderError) else self._blocks.rows
         return counts_of(rows, None, str(self._fault) if self._fault else None)
 
@@ -143,7 +164,7 @@ class OrderCounter:
             for row in self._rows.parse(block):
                 if self._rows.order_index is None:  # nothing to count
                     return
-                self._orders.add(hash(row[self._rows.order_index]))
+                self._orders.add(row[self._rows.order_index])
 
 
 def counts_of(rows: int | None, orders: int | None, fault: str | None = None) -> FileCounts:
@@ -160,6 +181,7 @@ def convert_csv(
     *,
     hash_key: str = "",
     added: Sequence[tuple[str, str]] = (),
+    count_orders: bool = False,
 ) -> FileCounts:
     """
     Write a CSV file with other columns, in UTF-8 with a byte-order mark. The values that stay are unchanged.
@@ -170,8 +192,8 @@ def convert_csv(
     """
     names = [*(planned.column.name for planned in plan.columns), *(name for name, _ in added)]
     constants = [value for _, value in added]
-    order_index = plan.order_index
-    orders: set[int] = set()
+    order_index = plan.order_index if count_orders else None
+    orders = _DistinctOrders()
     rows = _CheckedRows()
     converted = io.StringIO(newline="")
     csv.writer(converted).writerow(names)
@@ -182,11 +204,11 @@ def convert_csv(
             writer = csv.writer(converted)
             for row in rows.parse(block):
                 if order_index is not None:
-                    orders.add(hash(row[order_index]))
+                    orders.add(row[order_index])
                 values = [
                     hash_value(row[planned.index], hash_key) if planned.hashed else row[planned.index]
                     for planned in plan.columns
                 ]
                 writer.writerow(values + constants)
             sink.write(converted.getvalue().encode(errors="surrogateescape"))
-    return counts_of(rows.count, None if order_index is None else len(orders))
+    return counts_of(rows.count, None if order_index is None else orders.count())

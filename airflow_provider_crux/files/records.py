@@ -133,10 +133,10 @@ class NoOrderError(UnusableFileError):
 
 def values_of_headers(header: Sequence[str]) -> frozenset[str]:
     """
-    Return what stands in ``order_uuid``, or else in the first column, if a row is a header again.
+    Return the values that make a row a second header: in ``order_uuid``, or else in the first column.
 
-    That of another list of columns has another name there. A byte-order mark may precede it, and then a parser does not
-    see that the name is quoted.
+    The header of another list of columns has another name there. A byte-order mark may precede it, and then a parser
+    does not see that the name is quoted.
     """
     names = [column.name for column in COLUMNS] if "order_uuid" in header else header[:1]
     return frozenset(text for name in names for text in (name, f"\ufeff{name}", f'\ufeff"{name}"'))

@@ -171,7 +171,9 @@ def _conversion(
         return partial(
             convert_to_parquet, plan=plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
         ), columns
-    return partial(convert_csv, plan=plan, hash_key=hash_key, added=list(added.items())), columns
+    return partial(
+        convert_csv, plan=plan, hash_key=hash_key, added=list(added.items()), count_orders=count_orders
+    ), columns
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.polling import POLL_INTERVAL, TIMEOUT, ExportPoller, PollAgain, longest_wait
 from airflow_provider_crux.api.requests import export_orders_request, get_export_request, list_orders_request
 from airflow_provider_crux.api.responses import parse_export, parse_export_uuid, parse_orders_list
-from airflow_provider_crux.api.settings import ConnectionSettings, connection_name, read_settings
+from airflow_provider_crux.api.settings import EXTRA_FIELDS, ConnectionSettings, connection_name, read_settings
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
@@ -256,7 +256,8 @@ class CruxHook(BaseHook):
         for secret in settings.secrets:
             mask_secret(secret)
         if settings.unknown_extras:
-            self.log.warning("Unknown extras of %s: %s", settings.name, ", ".join(settings.unknown_extras))
+            unknown, known = ", ".join(settings.unknown_extras), ", ".join(EXTRA_FIELDS)
+            self.log.warning("Unknown extras of %s: %s; the known ones are %s", settings.name, unknown, known)
         return settings
 
     @cached_property

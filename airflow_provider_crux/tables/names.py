@@ -15,6 +15,10 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MAX_BYTES: Final = 63
 """PostgreSQL cuts longer names, so that two of them could become one."""
 _DEFAULT_KEY: Final = "('order_uuid',)"
+_IF_MISSING: Final = {
+    "order_uuid": "use columns of it",
+    "line_item_uuid": f"use {_DEFAULT_KEY}, because files with one row for each package have no line_item_uuid",
+}
 
 
 def table_problems(table: object, key: object) -> list[str]:
@@ -80,7 +84,7 @@ def check_key(key: Sequence[str], plan: ColumnPlan) -> None:
     problems = [
         f"column {name!r} of the file is not loaded; use columns that personal_data does not drop"
         if name in plan.header
-        else f"column {name!r} is not in the file; use {'columns of it' if name == 'order_uuid' else _DEFAULT_KEY}"
+        else f"column {name!r} is not in the file; {_IF_MISSING.get(name, f'use {_DEFAULT_KEY}')}"
         for name in key
         if name not in loaded
     ]

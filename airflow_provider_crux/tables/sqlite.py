@@ -54,7 +54,7 @@ class SqliteTable(SqlTable):
 
     @staticmethod
     def _folded(name: str) -> str:
-        return name.lower()
+        return name.encode().lower().decode()  # only ASCII letters, as SQLite does
 
     def _error_text(self, error: Exception) -> str:
         return f"{type(error).__name__}: {error}"  # SQLite's messages name columns, never values

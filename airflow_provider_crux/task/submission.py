@@ -17,6 +17,7 @@ from airflow_provider_crux.api.errors import (
 )
 from airflow_provider_crux.api.polling import within_not_found_grace
 from airflow_provider_crux.api.responses import ExportState
+from airflow_provider_crux.api.spelling import export_body
 from airflow_provider_crux.exceptions import (
     CruxError,
     CruxExportFailedError,
@@ -101,6 +102,7 @@ class ExportSubmission:
 
     def submit(self) -> SubmittedExport:
         """Request an export, and record it so that the next try can resume it."""
+        export_body(self._request, self._hook.settings.version)  # raises an error if the version cannot say it
         self._log_request()
         try:
             export = self._hook.submit_export(self._request, before_sending=self._save_intent)

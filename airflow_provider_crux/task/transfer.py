@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
 
@@ -13,7 +13,7 @@ from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain, wait_problems
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
-from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA, UnusableFileError
+from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA, UnknownColumnError, UnusableFileError
 from airflow_provider_crux.task.arguments import choice_problems
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 class ExportTransferOperator(ExportWaitMixin, BaseOperator):
     """A task that waits for an export and does something with its file."""
+
+    _done: ClassVar[str]
+    """What it does with the file, as a participle."""
 
     def __init__(
         self,
@@ -71,13 +74,17 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     @abstractmethod
     def _advice(self) -> str:
-        """Return what became of a file that is not as published, and what helps."""
+        """Return what helps against a file that is not as published."""
 
     def _transfer_or_advise(self, context: Context, export: Export, target: Any) -> str:
         try:
             return self._transfer(context, export, target)
         except UnusableFileError as error:
-            message = f"The file of the export cannot be used: {error}. {self._advice()}"
+            advice = self._advice()
+            if isinstance(error, UnknownColumnError):
+                effect = "keep unknown columns as text" if self.personal_data == "keep" else "leave unknown columns out"
+                advice = f"To {effect}, use on_unknown_column='keep'"
+            message = f"The file of the export cannot be used: {error}. Nothing was {self._done}. {advice}"
             raise CruxInvalidResponseError(message) from error
 
     def execute(self, context: Context) -> str:

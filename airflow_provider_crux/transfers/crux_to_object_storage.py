@@ -108,6 +108,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
 
     template_fields: Sequence[str] = ("export_uuid", "path", "crux_conn_id")
     ui_color = "#dcecf5"
+    _done = "stored"
 
     def __init__(
         self,
@@ -197,7 +198,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         original = FileOptions(compression=self.compression)
         names = [field.name for field in fields(FileOptions)]
         changes = [f"{name}={own!r}" for name in names if (own := getattr(original, name)) != getattr(self, name)]
-        return f"Nothing was stored. To store the file as it is, use {' and '.join(changes)}"
+        return f"To store the file as it is, use {' and '.join(changes)}"
 
     def _store_manifest(self, target: ObjectStoragePath, submitted: SubmittedExport, stored: StoredFile) -> None:
         """Store the manifest of a complete file, after that file, so that there is none without one."""

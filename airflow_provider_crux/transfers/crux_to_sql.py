@@ -79,6 +79,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     template_fields: Sequence[str] = ("export_uuid", "conn_id", "table", "crux_conn_id")
     ui_color = "#e8e0f0"
+    _done = "loaded"
 
     def __init__(
         self,
@@ -163,14 +164,15 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         if status and "line_item_uuid" not in self.key:
             self.log.warning(
                 "Export %s was requested with line_item_status=%r, so it may contain only some line items of an order, "
-                "but it replaces all of them in table %s. Remove the filter, or use key=('line_item_uuid',)",
+                "but it replaces all of them in table %s. Remove the filter or, if the file has that column, use "
+                "key=('line_item_uuid',)",
                 submitted.export_uuid,
                 list(status),
                 self.table,
             )
 
     def _advice(self) -> str:
-        return "Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator"
+        return "To store the file as it is, use CruxExportToObjectStorageOperator"
 
     def _sql_hook(self) -> DbApiHook:
         try:

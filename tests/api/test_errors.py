@@ -40,7 +40,11 @@ def error_for_status(action: Action, status: int) -> exceptions.CruxError:
         (400, exceptions.CruxRequestRejectedError, "Check the arguments of the task"),
         (401, exceptions.CruxAuthenticationError, "Correct the API token, or the login and password, of {connection}"),
         (403, exceptions.CruxPermissionDeniedError, "{connection} needs the permission export_order"),
-        (404, exceptions.CruxNotFoundError, "Check the host of {connection}"),
+        (
+            404,
+            exceptions.CruxNotFoundError,
+            "Change the connection's api_version from 'api' to 'v1' or 'timp', or check",
+        ),
         (415, exceptions.CruxUnsupportedMediaTypeError, "JSON body was changed on the way"),
         (405, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
         (409, exceptions.CruxRequestRejectedError, "Check the host of {connection}"),
@@ -155,3 +159,10 @@ def test_every_error_is_of_one_kind_and_in_the_tree_of_the_docstring() -> None:
         assert f" {error.__name__}" in (exceptions.__doc__ or "")
         if error is not exceptions.CruxError:
             assert sum(issubclass(error, kind) for kind in kinds) == 1
+
+
+@pytest.mark.parametrize(("peer", "named"), [(CRUX, True), (FILE_HOST, False)], ids=["api", "file host"])
+def test_a_server_without_tls_is_not_a_matter_of_the_network(peer: Peer, *, named: bool) -> None:
+    reason = "SSLError: [SSL: WRONG_VERSION_NUMBER] wrong version number"
+    message = str(errors.connection_failed(GET_EXPORT, reason, peer=peer))
+    assert message.endswith("for the sandbox, put http:// before the host") == named

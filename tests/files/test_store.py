@@ -7,9 +7,12 @@ import hashlib
 import subprocess
 import sys
 import textwrap
+import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.files.store import FileOptions, StoredFile, store
@@ -17,8 +20,6 @@ from tests.files.places import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from tests.files.places import Place
 
@@ -57,6 +58,24 @@ def test_a_file_without_records_is_stored(place: Place) -> None:
     stored = save([header], place.path)
     assert (stored.rows, stored.bytes) == (0, len(header))
     assert place.content() == header
+
+
+@pytest.mark.parametrize("options", [FileOptions(), FileOptions(personal_data="drop")], ids=["as it is", "converted"])
+def test_counting_many_orders_takes_little_memory(tmp_path: Path, options: FileOptions) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"order_uuid,sku\r\n"
+        for first in range(0, 100_000, 5000):
+            yield b"".join(b"%d,a\r\n%d,b\r\n" % (n, n) for n in range(first, first + 5000))
+        yield b"0,c\r\n"
+
+    path, submitted = ObjectStoragePath(f"file://{tmp_path}/orders"), SubmittedExport("uuid", None, None)
+    tracemalloc.start()
+    stored = store(chunks(), path, options=options, submitted=submitted, count_orders=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (stored.rows, stored.orders) == (200_001, 100_000)
+    # a set of that many integers takes 10
+    assert peak < 8 * MIB
 
 
 @pytest.mark.slow

@@ -234,31 +234,32 @@ def test_what_a_version_cannot_say_is_an_error_before_anything_is_sent(
     for method in (hook.export_orders, hook.list_orders, hook.has_orders):
         with pytest.raises(CruxInvalidRequestError) as raised:
             method(request)
-        assert str(raised.value) == problem
+        assert str(raised.value) == f"{problem}. Nothing was sent"
     assert requests_mock.call_count == 0
 
 
-def test_http_404_names_the_other_versions_whatever_was_requested(make_hook, requests_mock, version: str) -> None:
+def test_http_404_names_the_other_versions_and_the_uuid_of_an_export_only_if_there_is_one(
+    make_hook, requests_mock, version: str
+) -> None:
     requests_mock.register_uri(ANY, ANY, status_code=404)
     others = " or ".join(f"'{other}'" for other in PATHS if other != version)
     advice = f"change the connection's api_version from '{version}' to {others}"
     hook = make_hook(version)
-    calls: list[Callable[[], object]] = [
-        lambda: hook.list_orders(OrdersExportRequest()),
-        lambda: hook.export_orders(OrdersExportRequest()),
-        lambda: hook.get_export(UUID),
-    ]
-    for call in calls:
-        with pytest.raises(CruxNotFoundError, match=r"If every request fails with HTTP 404, ") as raised:
-            call()
-        assert str(raised.value).endswith(advice)
+    for method in (hook.list_orders, hook.export_orders):
+        with pytest.raises(CruxNotFoundError) as raised:
+            method(OrdersExportRequest())
+        assert str(raised.value).endswith(f". C{advice[1:]}, or check its host")
+        assert "UUID" not in str(raised.value)
+    with pytest.raises(CruxNotFoundError, match="and the UUID of the export") as raised:
+        hook.get_export(UUID)
+    assert str(raised.value).endswith(advice)
     works, message = hook.test_connection()
     assert not works
     assert message.endswith(advice)
     with_login = make_hook(version, login="ada")
     with pytest.raises(CruxNotFoundError, match="Could not log in") as raised:
         with_login.get_export(UUID)
-    assert str(raised.value).endswith(advice)
+    assert str(raised.value).endswith(f". C{advice[1:]}, or check its host")
     works, message = with_login.test_connection()
     assert not works
     assert message.endswith(advice)
@@ -439,12 +440,10 @@ def test_a_wrong_version_requests_nothing_and_the_test_button_names_the_others(
             connect(host=sandbox.url, extra={"api_version": configured}, **fields)
             hook = CruxHook()
             for method in (hook.list_orders, hook.export_orders):
-                with pytest.raises(CruxNotFoundError, match=f"If every request fails with HTTP 404, {change}"):
+                with pytest.raises(CruxNotFoundError, match=rf"\. C{change[1:]}, or check its host$"):
                     method(OrdersExportRequest())
-            message = (
-                f"{sandbox.url} has no {missing} at the path of this api_version (HTTP 404): {change}, or correct "
-            )
-            assert hook.test_connection() == (False, f"{message}the host (empty for production)")
+            problem = f"{sandbox.url} has no {missing} at the path of this api_version (HTTP 404)"
+            assert hook.test_connection() == (False, f"{problem}: {change}, or correct the host")
         assert sandbox.exports == []
 
 

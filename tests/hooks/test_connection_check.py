@@ -74,7 +74,7 @@ def test_valid_token_and_right_version_take_a_poll_and_a_list(requests_mock, ord
 def test_a_list_that_does_not_exist_is_a_wrong_version(requests_mock, body: str) -> None:
     requests_mock.post(LIST, status_code=404, text=body)
     message = f"{HOST} has no list of orders at the path of this api_version (HTTP 404): {CHANGE}"
-    assert result_of_test() == (False, f"{message}, or correct the host (empty for production)")
+    assert result_of_test() == (False, f"{message}, or correct the host")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_login_that_does_not_exist_is_a_wrong_version(connect, requests_mock) 
     connect(login="ada", password=PASSWORD)
     requests_mock.post(LOGIN, status_code=404, json={"detail": "Not found."})
     message = f"{HOST} has no login at the path of this api_version (HTTP 404): {CHANGE}"
-    assert result_of_test() == (False, f"{message}, or correct the host (empty for production)")
+    assert result_of_test() == (False, f"{message}, or correct the host")
     assert requests_mock.call_count == 1
 
 

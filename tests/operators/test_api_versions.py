@@ -96,11 +96,12 @@ def test_what_no_version_can_say_fails_when_the_dag_is_parsed(filters: dict[str,
 )
 @pytest.mark.parametrize("skip", [False, True])
 def test_what_the_version_cannot_say_fails_the_run_without_a_request(
-    run, requests_mock, variables, *, version: str, filters: dict[str, Any], problem: str, skip: bool
+    run, requests_mock, variables, logged, *, version: str, filters: dict[str, Any], problem: str, skip: bool
 ) -> None:
     with pytest.raises(AirflowFailException, match=problem):
         run(version, skip_if_no_orders=skip, **filters)
     assert requests_mock.call_count == 0
+    assert "Requesting an export" not in logged()
     assert variables == {}, "no request may have been sent"
 
 

@@ -225,7 +225,7 @@ def test_an_export_that_is_unknown_because_of_a_wrong_version_is_resumed_after_a
     make_export_old(task)
     connect(**fields, extra={"api_version": "timp"})
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match="change the connection's api_version from 'timp' to"):
+        with pytest.raises(AirflowFailException, match="Change the connection's api_version from 'timp' to"):
             task.run()
     connect(**fields)
     task.clear()

@@ -316,4 +316,6 @@ def test_an_export_of_some_line_items_is_loaded_with_a_warning(loading: Loading,
         logged()
         loading.operator(uuid, key=key).execute(context)
         warning = "with line_item_status=['unallocated'], so it may contain only some line items of an order"
-        assert (warning in logged()) == (key == ("order_uuid",))
+        lines = logged()
+        assert (warning in lines) == (key == ("order_uuid",))
+        assert ("Remove the filter or, if the file has that column, use key" in lines) == (warning in lines)

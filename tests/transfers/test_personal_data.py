@@ -92,7 +92,8 @@ def test_no_personal_value_is_in_the_stored_bytes_or_written_elsewhere(
     assert len(rows_of(content)) == 10_000
     manifest = transfer.target.with_name("_orders.csv.manifest.json").read_text()
     other_texts = [manifest, json.dumps(transfer.pushed), logged(), caplog.text]
-    assert "Column 'email' is unknown: it is not stored, because it may contain personal data" in caplog.text
+    reason = f"it may contain personal data (personal_data={personal_data!r})"
+    assert f"Column 'email' is unknown: it is not stored, because {reason}" in caplog.text
     assert json.loads(manifest)["personal_data"] == personal_data
     for text in (everything_in(content), *other_texts):
         assert "canary" not in text

@@ -138,8 +138,13 @@ def test_hashing_without_a_key_and_a_dropped_key_are_errors(loading: Loading, da
 
 
 def test_a_key_that_the_file_lacks_is_an_error(loading: Loading, database: Database) -> None:
-    with pytest.raises(AirflowFailException, match=r"key: column 'sku' is not in the file; use \('order_uuid',\)"):
+    with pytest.raises(AirflowFailException, match=r"key: column 'sku' is not in the file; use \('order_uuid',\)$"):
         loading.run(lines("a"), key=("order_uuid", "sku"))
+    packages = rows_file({}, columns=["order_uuid", "tracking_number"])
+    with pytest.raises(
+        AirflowFailException, match=r"use \('order_uuid',\), because .* package have no line_item_uuid$"
+    ):
+        loading.run(packages, key=("line_item_uuid",))
     with pytest.raises(AirflowFailException, match="key: column 'order_uuid' is not in the file; use columns of it"):
         loading.run(rows_file({}, columns=["sku", "quantity"]))
     assert database.tables() == set()
@@ -223,6 +228,19 @@ def test_a_column_that_a_table_cannot_have_is_left_out(
     with pytest.raises(AirflowFailException, match="is unknown, and on_unknown_column is 'fail'"):
         loading.run(body("c"), minutes=2, on_unknown_column="fail")
     assert list(database.by_key()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("sku #", "SKU #"), ("É", "é")])
+def test_the_database_decides_whether_names_that_differ_in_case_are_one_column(
+    loading: Loading, database: Database, first: str, second: str
+) -> None:
+    for minutes, name in enumerate((first, second)):
+        loading.run(
+            rows_file({"line_item_uuid": "a", name: name}, columns=["order_uuid", "line_item_uuid", name]),
+            minutes=minutes,
+        )
+    (row,) = database.rows()
+    assert [value for name, value in row.items() if name.lower() == second.lower() and value is not None] == [second]
 
 
 any_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=66)

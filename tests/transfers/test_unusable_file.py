@@ -62,3 +62,18 @@ def test_a_task_that_loads_a_table_advises_another_task(loading: Loading, body: 
     assert message.endswith(". Nothing was loaded. To store the file as it is, use CruxExportToObjectStorageOperator")
     own = inspect.signature(CruxExportToSqlOperator.__init__).parameters
     assert set(re.findall(r"(\w+)=", message)) <= own.keys()
+
+
+@pytest.mark.parametrize(
+    ("personal_data", "effect"), [("keep", "keep unknown columns as text"), ("drop", "leave unknown columns out")]
+)
+def test_an_unknown_column_that_fails_the_task_is_accepted_by_one_argument(
+    transfer: Transfer, loading: Loading, personal_data: str, effect: str
+) -> None:
+    body = csv_file({}, columns=[*COLUMNS, "gift_wrap"])
+    options = {"on_unknown_column": "fail", "personal_data": personal_data}
+    advice = f"To {effect}, use on_unknown_column='keep'"
+    with pytest.raises(AirflowFailException, match=rf"'gift_wrap' is unknown.*\. Nothing was stored\. {advice}$"):
+        transfer.run(body, file_format="parquet", **options)
+    with pytest.raises(AirflowFailException, match=rf"'gift_wrap' is unknown.*\. Nothing was loaded\. {advice}$"):
+        loading.run(body, **options)
