@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from airflow_provider_crux.sandbox.validation import validate
@@ -390,6 +391,7 @@ def test_deferred_transfer_stores_a_large_file_in_s3(
         "bytes": len(file),
         "rows": rows_of(file),
         "sha256": sha256(file),
+        "columns": list(COLUMNS),
         "export_uuid": uuid,
     }
     # After a multipart upload, the ETag ends with a hyphen and the number of parts.
@@ -416,6 +418,7 @@ def test_example_waits_in_the_triggerer_stores_the_day_and_triggers_the_asset_da
         "bytes": len(file),
         "rows": rows_of(file),
         "sha256": sha256(file),
+        "columns": list(COLUMNS),
         "export_uuid": uuid,
     }
     (asset_run,) = airflow.wait_for_runs("crux_orders_arrived", 1)
