@@ -170,9 +170,9 @@ def runs_with(api: DisruptedApi, policy: str) -> list[Run]:
 
 
 def log_of(airflow: AirflowInstance, run: DagRun) -> str:
-    """Return the complete log of the last try."""
+    """Return the complete logs of all tries: of two tries at once, the first one may be the one that fails the run."""
     folder = airflow.home / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
-    return max(folder.glob("task_id=export/**/attempt=*.log")).read_text()
+    return "".join(log.read_text() for log in sorted(folder.glob("task_id=export/**/attempt=*.log")))
 
 
 def tells_of_request(run: Run, log: str) -> bool:
