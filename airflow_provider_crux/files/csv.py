@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.files.columns import ColumnPlan, UnusableFileError, hash_value
 from airflow_provider_crux.files.records import (
+    BYTE_ORDER_MARK,
     NoOrderError,
     RecordBlocks,
     RecordCounter,
@@ -24,7 +25,6 @@ from airflow_provider_crux.files.records import (
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _WHITESPACE: Final = " \t\n\r\v\f"
 
 
@@ -197,7 +197,7 @@ def convert_csv(
     rows = _CheckedRows()
     converted = io.StringIO(newline="")
     csv.writer(converted).writerow(names)
-    sink.write(_BYTE_ORDER_MARK + converted.getvalue().encode(errors="surrogateescape"))
+    sink.write(BYTE_ORDER_MARK + converted.getvalue().encode(errors="surrogateescape"))
     with _fields_of_any_length():
         for block in RecordBlocks().split(chunks):
             converted = io.StringIO(newline="")

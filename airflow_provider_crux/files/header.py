@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from airflow_provider_crux.files.columns import COLUMNS, printable_name
+from airflow_provider_crux.files.records import BYTE_ORDER_MARK
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Longest header that is read."""
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _KNOWN: Final = frozenset(column.name for column in COLUMNS)
 _MAX_SHOWN: Final = 10
 # like an identifier: the name of a person or a city, an address, a number and a UUID do not match
@@ -101,7 +101,7 @@ def with_whole_header(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def read_header(beginning: bytes) -> Header | OtherContent:
     """Tell what a file is, from its beginning."""
-    content = beginning.removeprefix(_BYTE_ORDER_MARK)
+    content = beginning.removeprefix(BYTE_ORDER_MARK)
     for signature, other in _SIGNATURES:
         if signature.match(content[:2000].lower()):
             return other
@@ -120,7 +120,7 @@ def read_header(beginning: bytes) -> Header | OtherContent:
 
 
 def _is_enough(beginning: bytes) -> bool:
-    records = _records(_whole_lines(beginning.removeprefix(_BYTE_ORDER_MARK)))
+    records = _records(_whole_lines(beginning.removeprefix(BYTE_ORDER_MARK)))
     return len(records) > 1 or (len(records) == 1 and not _KNOWN.isdisjoint(records[0]))
 
 

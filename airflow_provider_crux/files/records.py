@@ -16,7 +16,7 @@ from airflow_provider_crux.files.columns import COLUMNS, UnusableFileError
 MAX_RECORD_BYTES: Final = 1024 * 1024
 """Longest record that is parsed, without its line end."""
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 # Quoted fields that follow each other, up to the quote that closes the last one and must end it. Only a quote at the
 # beginning of a field opens one, and a doubled quote closes nothing. If no quote closes the last one, the group is all
@@ -58,11 +58,11 @@ class RecordCounter:
             return
         text = self._carry + chunk
         if not self._started:
-            if _BYTE_ORDER_MARK.startswith(text) and text != _BYTE_ORDER_MARK:
+            if BYTE_ORDER_MARK.startswith(text) and text != BYTE_ORDER_MARK:
                 self._carry = text
                 return
             self._started = True
-            text = text.removeprefix(_BYTE_ORDER_MARK)
+            text = text.removeprefix(BYTE_ORDER_MARK)
         # quoted fields become a full stop; what is between them, and after each what the group took
         parts = _QUOTED_FIELDS.split(text) if b'"' in text else [text]
         line = self._count_lines(b".".join(parts[::2]))
@@ -100,7 +100,7 @@ class RecordCounter:
         """Return where the last record ends in the next bytes, before they are fed; 0 if none does."""
         text = self._carry + chunk
         if not self._started:
-            text = text.removeprefix(_BYTE_ORDER_MARK)
+            text = text.removeprefix(BYTE_ORDER_MARK)
         quoted = [field.span() for field in _QUOTED_FIELDS.finditer(text)]
         stop = len(text)
         for start, end in reversed([(0, 0), *quoted]):
@@ -241,5 +241,5 @@ class RecordBlocks:
         self._complete = 0
         if not self._started:
             self._started = True
-            block = block.removeprefix(_BYTE_ORDER_MARK)
+            block = block.removeprefix(BYTE_ORDER_MARK)
         return _COMMAS_ONLY.sub(rb"\1", block) if self._counter.skips_commas else block

@@ -252,6 +252,11 @@ class SqlTable(ABC):
         """The columns of the key, for a statement."""
         return ", ".join(map(self._quoted, self._key))
 
+    @property
+    def _staged_key_columns(self) -> str:
+        """Those of them that are staged, which may be none."""
+        return ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
+
     @staticmethod
     def _folded(name: str) -> str:
         """Return a column's name as the database compares it."""

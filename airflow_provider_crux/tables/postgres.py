@@ -80,7 +80,7 @@ class PostgresTable(SqlTable):
 
     def _prepare_staged(self, cursor: Any) -> None:
         # nobody else analyzes a temporary table
-        keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
+        keys = self._staged_key_columns
         cursor.execute(f"ANALYZE {self._staging} ({keys})" if keys else f"ANALYZE {self._staging}")
         # for the keys of a million rows; until the transaction ends, and never less than what the server has
         cursor.execute(

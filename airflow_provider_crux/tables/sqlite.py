@@ -36,7 +36,7 @@ class SqliteTable(SqlTable):
             cursor.executemany(f"INSERT INTO {self._staging} VALUES ({marks})", values)  # noqa: S608 - our own name
 
     def _prepare_staged(self, cursor: Any) -> None:
-        keys = ", ".join(self._quoted(column.name) for column in self._columns if column.name in self._key)
+        keys = self._staged_key_columns
         if keys:
             cursor.execute(f"CREATE INDEX temp.{self._staging}_key ON {self._staging} ({keys})")
 
