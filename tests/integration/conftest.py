@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import runpy
 import shutil
@@ -47,6 +48,9 @@ def dags_folder() -> Path:
     for path in (*EXAMPLES, *HERE.glob("dags/*.py")):
         shutil.copy(path, folder)
     run_airflow("db", "migrate")
+    if AIRFLOW < (3, 0):
+        # The tables of Airflow 2 refer to that of its users, without which dag.test() cannot delete an earlier run.
+        importlib.import_module("airflow.providers.fab.auth_manager.models")
     if (3, 0) <= AIRFLOW < (3, 3):
         # As Airflow 3.3 does it: otherwise dag.test() builds the API again for every try of a task.
         from airflow.sdk.execution_time import supervisor
