@@ -29,7 +29,7 @@ COVERAGE := $(if $(filter 3.3.2-no-e2e,$(AIRFLOW)-$(LANE)),$(if $(ARGS),,--cov -
 # the versions that AIRFLOW=lowest and AIRFLOW=next stand for, see constraints/*.in
 VERSION_lowest := 2.11.0
 VERSION_next := $(shell sed -n 's/^apache-airflow==//p' constraints/airflow-next.txt)
-EXPECTED_AIRFLOW_VERSION := $(or $(VERSION_$(AIRFLOW)),$(AIRFLOW))
+EXPECTED_AIRFLOW_VERSION := $(or $(VERSION_$(AIRFLOW)),$(AIRFLOW:%-stores=%))
 
 PYTEST = COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest
 
@@ -42,7 +42,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres celery disruptions bench lint reliability reference docs release-check constraints clean
+.PHONY: demo install unit test matrix versions e2e ui postgres stores celery disruptions bench lint reliability reference docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -90,6 +90,13 @@ $(VENV)/.installed-%: $(READY)
 postgres: $(VENV)/.installed-postgres
 	@scripts/install_services.sh
 	timeout --foreground --kill-after=60 1200 $(BIN)/python -m pytest tests/postgres $(ARGS)
+
+# Tests every kind of store with a real server: Azure, Google Cloud Storage, S3 and a disk. In an environment of its own,
+# AIRFLOW-stores, because the providers of all stores do not fit beside what the other tests need. Installs Azurite, and
+# Node.js if it is missing (as root).
+stores:
+	@scripts/install_azurite.sh
+	@$(MAKE) --no-print-directory test AIRFLOW=$(AIRFLOW:%-stores=%)-stores ARGS="tests/stores $(ARGS)"
 
 # Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills a worker and the triggerer. Installs
 # PostgreSQL and Redis (as root).
@@ -151,7 +158,8 @@ $(VENV)/.dependencies: pyproject.toml | $(BIN)/python
 
 $(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint \
+	  $(if $(filter %-stores,$(AIRFLOW)),--group stores)
 	@touch $@
 
 clean:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
@@ -32,7 +33,8 @@ _MAX_KEY_BYTES: Final = 1024
 _MAX_NAME_BYTES: Final = 255
 
 
-def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> AbstractContextManager[SupportsWrite[bytes]]:
+@contextmanager
+def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Iterator[SupportsWrite[bytes]]:
     """
     Write a file that is complete when the block ends, and does not exist if the block raises anything.
 
@@ -41,14 +43,38 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Abstract
     replaced file keeps its mode, and a symbolic link stays: the file that it leads to is replaced.
 
     :param path: the target. Folders are created as needed.
-    :param overwrite: with False, a file that another writer stores before the block ends is kept: always on a local
-        disk with hard links, elsewhere unless both blocks end at the same moment.
+    :param overwrite: with False, a file that another writer stores before the block ends is kept: always if the disk
+        has hard links, or the store a condition for writes that its file system knows; elsewhere unless both blocks end
+        at the same moment.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     """
     if path.protocol in LOCAL:
-        return _write_then_rename(path, overwrite)
-    write = _multipart_upload if path.protocol in OBJECT_STORES else _write_then_move
-    return write(path, overwrite)
+        write: _Write = _LocalFile(path, overwrite)
+    else:
+        write = (_Upload if path.protocol in OBJECT_STORES else _MovedFile)(path, overwrite)
+    try:
+        yield write.file
+        write.complete()
+    except FileExistsError as error:
+        write.abort()
+        if overwrite:
+            raise
+        raise already_exists(path) from error
+    except BaseException:
+        write.abort()
+        raise
+
+
+class _Write(Protocol):
+    """One way to write a file: the file to write, and how the path gets it, or does not."""
+
+    file: Any
+
+    def complete(self) -> None:
+        """Let the path contain the file; raise FileExistsError if it contains another one that must be kept."""
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
 
 
 def check_name_length(path: ObjectStoragePath) -> None:
@@ -80,77 +106,105 @@ def already_exists(path: object) -> CruxInvalidRequestError:
     )
 
 
-def _check_not_stored_meanwhile(path: ObjectStoragePath, overwrite: bool) -> None:
-    if not overwrite:
-        path.fs.invalidate_cache()
-        if path.fs.exists(path.path):
-            raise already_exists(path)
+def _check_not_stored_meanwhile(path: ObjectStoragePath) -> None:
+    path.fs.invalidate_cache()
+    if path.fs.exists(path.path):
+        raise FileExistsError(path.path)
 
 
-@contextmanager
-def _multipart_upload(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
+class _Upload:
     """
-    Write an object by an upload that the end of the block completes or aborts.
+    An object, which exists only when its upload is complete.
 
     Not with the file's own ``with``: fsspec completes the upload in ``__exit__`` and in ``__del__``, even after an
     error. Nor with fsspec's transaction: it applies to every file of the process on that store, and closes a file
     before it discards it, which completes an upload to Azure. A killed process leaves parts of an upload, which are not
     visible as an object; a lifecycle rule of the bucket removes them.
     """
-    fs = path.fs
-    file = fs.open(path.path, "wb", block_size=_PART_BYTES, autocommit=False)
-    fs.transaction.files.remove(file)  # it ends here, and must not end a second time
-    try:
-        yield file
-        file.close()
-        _check_not_stored_meanwhile(path, overwrite)
-        file.commit()
-    except BaseException:
-        _abort_upload(file, path)
-        raise
+
+    def __init__(self, path: ObjectStoragePath, overwrite: bool) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self.file: Any = self._open("wb") if overwrite else self._open_exclusively()
+        path.fs.transaction.files.remove(self.file)  # it ends here, and must not end a second time
+
+    def _open(self, mode: str) -> Any:
+        return self._path.fs.open(self._path.path, mode, block_size=_PART_BYTES, autocommit=False)
+
+    def _open_exclusively(self) -> Any:
+        """Open a file whose upload the store itself completes only if there is no such object."""
+        try:
+            return self._open("xb")
+        except (NotImplementedError, ValueError):  # an older version of the file system
+            return self._open("wb")
+
+    def complete(self) -> None:
+        if not self._overwrite:
+            # The store's own condition decides, but an older version of a file system may ignore the mode.
+            _check_not_stored_meanwhile(self._path)
+        # Nothing may come between these two: to Azure, closing completes the upload, and committing does nothing.
+        self.file.close()
+        try:
+            self.file.commit()
+        except OSError as error:
+            if self._overwrite or error.errno != errno.ENOSYS:
+                raise
+            self.file.mode = "wb"  # an S3-compatible store that knows no conditions
+            self.file.commit()
+
+    def abort(self) -> None:
+        try:
+            self.file.discard()
+        except Exception as error:  # noqa: BLE001 - the error that is already being raised says more
+            log.warning(
+                "Could not abort the upload to %s: its parts may remain in the store, but no object: %s",
+                self._path,
+                error,
+            )
+        finally:
+            self.file.closed = True  # otherwise garbage collection would complete it
 
 
-def _abort_upload(file: Any, path: ObjectStoragePath) -> None:
-    try:
-        file.discard()
-    except Exception as error:  # noqa: BLE001 - the error that is already being raised says more
-        log.warning(
-            "Could not abort the upload to %s: its parts may remain in the store, but no object: %s", path, error
+class _LocalFile:
+    """A file under a temporary name in the same folder, so that renaming it is atomic."""
+
+    def __init__(self, path: ObjectStoragePath, overwrite: bool) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self._target = Path(path.path).resolve()
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self._target.with_name(_temporary_name())
+        # Nobody may read it who must not read the file that it replaces. Not with tempfile: only the owner can read
+        # its files, whatever the umask says.
+        mode = _mode(self._target)
+        self.file = open(  # noqa: SIM115 - the other methods close it
+            self._temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)
         )
-    finally:
-        file.closed = True  # otherwise garbage collection would complete it
 
-
-@contextmanager
-def _write_then_rename(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
-    """Write a file under a temporary name in the same folder, so that renaming it is atomic."""
-    target = Path(path.path).resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(_temporary_name())
-    # Nobody may read it who must not read the file that it replaces. Not with tempfile: only the owner can read its
-    # files, whatever the umask says.
-    mode = _mode(target)
-    opener = partial(os.open, mode=0o666 if mode is None else mode)
-    try:
-        with open(temporary, "xb", opener=opener) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
+    def complete(self) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if self._overwrite:
             # again: the umask may have removed permissions, and a person may have changed the mode meanwhile
-            if (mode := _mode(target)) is not None:
-                temporary.chmod(mode)
-            temporary.replace(target)
+            if (mode := _mode(self._target)) is not None:
+                self._temporary.chmod(mode)
+            self._temporary.replace(self._target)
+            return
+        try:
+            os.link(self._temporary, self._target)  # unlike a rename it never replaces
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            _check_not_stored_meanwhile(self._path)
+            self._temporary.replace(self._target)
         else:
-            try:
-                os.link(temporary, target)  # unlike a rename it never replaces
-            except FileExistsError:
-                raise already_exists(path) from None
-            except OSError:  # a file system without hard links
-                _check_not_stored_meanwhile(path, overwrite)
-                temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+            self._temporary.unlink()
+
+    def abort(self) -> None:
+        with suppress(OSError):  # a full disk
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 def _mode(path: Path) -> int | None:
@@ -161,21 +215,28 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-@contextmanager
-def _write_then_move(path: ObjectStoragePath, overwrite: bool) -> Iterator[SupportsWrite[bytes]]:
-    """Write a file as on a local disk, but on any other file system: all or nothing if its move is atomic."""
-    fs, folder = path.fs, path.path.rpartition("/")[0]
-    fs.makedirs(folder, exist_ok=True)
-    temporary = f"{folder}/{_temporary_name()}"
-    try:
-        with fs.open(temporary, "wb") as file:
-            yield file
-        _check_not_stored_meanwhile(path, overwrite)
-        fs.mv(temporary, path.path)
-    except BaseException:
+class _MovedFile:
+    """A file as on a local disk, but on any other file system: all or nothing if its move is atomic."""
+
+    def __init__(self, path: ObjectStoragePath, overwrite: bool) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        folder = path.path.rpartition("/")[0]
+        path.fs.makedirs(folder, exist_ok=True)
+        self._temporary = f"{folder}/{_temporary_name()}"
+        self.file: Any = path.fs.open(self._temporary, "wb")
+
+    def complete(self) -> None:
+        self.file.close()
+        if not self._overwrite:
+            _check_not_stored_meanwhile(self._path)
+        self._path.fs.mv(self._temporary, self._path.path)
+
+    def abort(self) -> None:
+        with suppress(OSError):
+            self.file.close()
         with suppress(FileNotFoundError):
-            fs.rm_file(temporary)
-        raise
+            self._path.fs.rm_file(self._temporary)
 
 
 def _temporary_name() -> str:
