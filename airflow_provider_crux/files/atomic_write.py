@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# protocols of stores in which an object exists only when its upload is complete
-OBJECT_STORES: Final = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+# protocols of stores in which an object exists only when its upload is complete, and what to install for them
+OBJECT_STORES: Final = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), "'apache-airflow-providers-amazon[s3fs]'"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
+    **dict.fromkeys(("abfs", "abfss"), "apache-airflow-providers-microsoft-azure"),
+}
 LOCAL: Final = frozenset({"", "file", "local"})
 
 # S3 accepts 10,000 parts: 80 GB. The file systems' own 50 MiB would be in memory several times.

@@ -24,7 +24,8 @@ from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.task.arguments import is_template, none_if_unset
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import parse_instant, truncate_instant
-from airflow_provider_crux.task.paths import file_sizes, folder_problems, open_path
+from airflow_provider_crux.task.object_storage import file_sizes, open_path, store_errors
+from airflow_provider_crux.task.paths import folder_problems
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
@@ -280,7 +281,8 @@ def _stored(folder: ObjectStoragePath) -> Iterator[tuple[str, bytes, int | None]
     for first in range(0, len(names), _FILES_AT_ONCE):
         some = names[first : first + _FILES_AT_ONCE]
         # several at once, because a request to an object store takes long; not with cat, which expands patterns
-        contents = folder.fs.cat_ranges(some, None, None, on_error="raise")
+        with store_errors(folder):
+            contents = folder.fs.cat_ranges(some, None, None, on_error="raise")
         for name, content in zip(some, contents, strict=True):
             yield name, content, sizes.get(files[name])
 

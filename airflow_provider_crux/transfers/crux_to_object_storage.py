@@ -23,13 +23,8 @@ from airflow_provider_crux.files.store import (
     check_pyarrow_is_installed,
     store,
 )
-from airflow_provider_crux.task.paths import (
-    INSTANTS,
-    fill_placeholders,
-    open_path,
-    path_errors,
-    placeholder_problems,
-)
+from airflow_provider_crux.task.object_storage import find_entry, open_path, store_errors
+from airflow_provider_crux.task.paths import INSTANTS, fill_placeholders, placeholder_problems
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
@@ -150,12 +145,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))
         target = open_path(path)
-        with path_errors(path):
-            is_folder = str(path).endswith("/") or target.is_dir()
-        if is_folder:
+        ends_as_folder = str(path).endswith("/")
+        if not ends_as_folder:
+            check_name_length(manifest_path(target) if self.manifest else target)
+        entry = None if ends_as_folder else find_entry(target)
+        if ends_as_folder or (entry and entry["type"] == "directory"):
             raise CruxInvalidRequestError(f"path: {str(path)!r} is a folder; use the path of a file")
-        check_name_length(manifest_path(target) if self.manifest else target)
-        if not self.overwrite and target.exists():
+        if entry and not self.overwrite:
             raise already_exists(path)
         return target
 
@@ -174,7 +170,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         options = self._options
         needs_record = self.manifest or options.converts or any(isinstance(outlet, Asset) for outlet in self.outlets)
         submitted = self._submitted_export(context) if needs_record else SubmittedExport(export.uuid, None, None)
-        with self.hook.open_file(export) as chunks:
+        with self.hook.open_file(export) as chunks, store_errors(target):
             stored = store(
                 self._stop_when_killed(chunks, target),
                 target,
@@ -211,7 +207,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             provider_version=__version__,
             **asdict(stored),
         )
-        with atomic_write(manifest_path(target)) as file:
+        with store_errors(target), atomic_write(manifest_path(target)) as file:
             file.write(manifest.as_json())
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.task.paths import file_sizes, fill_placeholders
+from airflow_provider_crux.task.object_storage import file_sizes
+from airflow_provider_crux.task.paths import fill_placeholders
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.transfers.transfer import (
     INTERVAL,

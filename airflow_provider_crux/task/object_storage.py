@@ -1,0 +1,297 @@
+"""What is in a store of Airflow's object storage: opened, looked at, listed. Its errors say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
+
+from airflow_provider_crux.api.redaction import excerpt
+from airflow_provider_crux.exceptions import CruxError, CruxInvalidConnectionError, CruxInvalidRequestError
+from airflow_provider_crux.files.atomic_write import LOCAL, OBJECT_STORES
+from airflow_provider_crux.task.arguments import none_if_unset
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+_URL: Final = re.compile(r"(?P<scheme>\w+)://(?:(?P<conn_id>[^/@]*)@)?(?P<container>[^/]*)")
+
+# To Azure's file system these are one store. Airflow knows only some of them, and loses the container of adl://.
+_AZURE: Final = ("abfs", "abfss")
+_SAME_AS_ABFS: Final = ("adl", "az", "wasb", "wasbs")
+
+# What the libraries tell: the codes of S3 and Azure; the path of Google's request, because gcsfs keeps no more of it.
+_NO_CONTAINER: Final = ("NoSuchBucket", "ContainerNotFound")
+_NO_GOOGLE_BUCKET: Final = re.compile(r"(https?://.*/)?b/[^/]+/o(\?|$)")
+_NOT_ACCEPTED: Final = (401, 403)
+_CREDENTIALS_ERRORS: Final = {
+    "ClientAuthenticationError",  # of Azure
+    "DefaultCredentialsError",  # these two are Google's
+    "RefreshError",
+    "NoCredentialsError",  # these two are Amazon's
+    "PartialCredentialsError",
+}
+
+
+def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
+    """
+    Return a path of Airflow's object storage.
+
+    :raises CruxInvalidRequestError: if it cannot be opened.
+    :raises CruxInvalidConnectionError: if its connection does not exist or is incomplete.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if none_if_unset(path) is None:
+        raise CruxInvalidRequestError(f"path: {path!r} is not a path; use one such as s3://bucket/a.csv")
+    with path_errors(path):
+        scheme, conn_id, container = _parts(path)
+        if scheme in _SAME_AS_ABFS:
+            used = f"abfs://{conn_id or 'conn_id'}@{container or 'container'}/key"
+            raise CruxInvalidRequestError(f"path: {str(path)!r} has the scheme {scheme}; use {used}")
+        # not of a path that is one already: without a scheme it is rejected
+        opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
+        _ = opened.fs
+    return opened
+
+
+def find_entry(path: ObjectStoragePath) -> dict[str, Any] | None:
+    """
+    Return what fsspec tells about a file or folder; ``None`` if there is none.
+
+    :raises CruxInvalidRequestError: if its bucket or container does not exist, for certain.
+    """
+    fs = path.fs
+    fs.invalidate_cache()
+    with path_errors(path):
+        try:
+            entry: dict[str, Any] = fs.info(path.path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if _lacks_container(error):
+                raise
+            _check_container(path, path.path)
+            return None
+    return entry
+
+
+def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
+    """
+    Return the length of every file below a folder, by name; nothing if the folder does not exist.
+
+    A folder that cannot be listed is an error, because its files would seem to be missing; so is a bucket or container
+    that does not exist. On a local disk, symbolic links to folders are followed, because files are stored through them;
+    each folder is listed once.
+
+    :raises CruxInvalidRequestError: if it cannot be opened, is a file, or is in no bucket or container.
+    :raises OSError: if it cannot be listed, or a symbolic link leads nowhere.
+    """
+    fs, root = folder.fs, folder.path.rstrip("/") or "/"
+    fs.invalidate_cache()
+    with path_errors(folder):
+        if folder.protocol in LOCAL:
+            sizes = dict(_walk_local_disk(root))
+        elif folder.protocol in OBJECT_STORES:
+            entries = fs.find(root, detail=True)  # of a file, adlfs returns a list
+            sizes = {name: entry["size"] for name, entry in entries.items()} if isinstance(entries, dict) else {root: 0}
+            if not sizes:
+                _check_container(folder, f"{root}/_")
+        else:
+            sizes = dict(_walk(fs, root))
+    if root in sizes:
+        raise CruxInvalidRequestError(f"path: {str(folder)!r} is a file; use the folder that holds the files")
+    return sizes
+
+
+def _check_container(path: ObjectStoragePath, key: str) -> None:
+    """
+    Raise the error of Azure if the container does not exist; adlfs hides it, except from who lists.
+
+    Not of the container's own properties: who may only use what is in it cannot read them.
+
+    :param key: a key of the container with nothing below it.
+    """
+    if path.protocol in _AZURE:
+        try:
+            path.fs.ls(key)
+        except FileNotFoundError as error:
+            if _lacks_container(error):
+                raise
+
+
+def _walk(fs: Any, folder: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the length of every file. fsspec's ``find`` ignores folders that cannot be listed."""
+    with suppress(FileNotFoundError):  # or it was removed meanwhile
+        for entry in fs.ls(folder, detail=True):
+            if entry["type"] != "directory":
+                yield entry["name"], entry["size"]
+            elif entry["name"].rstrip("/") != folder.rstrip("/"):
+                yield from _walk(fs, entry["name"])
+
+
+def _walk_local_disk(root: str) -> Iterator[tuple[str, int]]:
+    """Yield the same, also through symbolic links, which can lead to a folder twice or back to one above."""
+    if os.path.isfile(root):  # noqa: PTH113 - texts, as the other file systems return them
+        yield root, 0
+        return
+    listed = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise_unless_removed):
+        real_folder = os.path.realpath(folder)
+        if real_folder in listed:
+            subfolders.clear()
+            continue
+        listed.add(real_folder)
+        for path in (os.path.join(folder, name) for name in names):  # noqa: PTH118 - as above
+            try:
+                yield path, os.stat(path).st_size  # noqa: PTH116 - as above
+            except OSError as error:
+                _raise_unless_removed(error)
+
+
+def _raise_unless_removed(error: OSError) -> None:
+    """
+    Raise an error of listing a local disk, unless the file or folder was removed meanwhile.
+
+    A symbolic link that leads nowhere is an error, for example one to a disk that is not mounted: its files are not
+    missing. Hidden links are ignored, because editors lock files with them.
+    """
+    path = Path(error.filename)
+    if path.is_symlink() and error.errno in {errno.ENOENT, errno.ELOOP}:
+        if not path.name.startswith("."):
+            message = "a symbolic link leads nowhere; mount the disk that it leads to, or remove it"
+            raise FileNotFoundError(errno.ENOENT, message, error.filename)
+    elif error.errno != errno.ENOENT:
+        raise error
+
+
+@contextmanager
+def path_errors(path: object) -> Iterator[None]:
+    """
+    Raise the errors of this provider for what file systems raise if a path cannot be opened, or its store says no.
+
+    :raises CruxInvalidRequestError: if the scheme is unknown, or its package is not installed.
+    :raises CruxInvalidConnectionError: if the connection of an object store does not exist or is incomplete.
+    """
+    try:
+        with store_errors(path):
+            yield
+    except CruxError:
+        raise
+    except AirflowNotFoundException as error:
+        message = f"path: {str(path)!r}: {excerpt(str(error))}; create this connection, or correct the path"
+        raise CruxInvalidConnectionError(message) from error
+    except (AttributeError, TypeError, ValueError, ImportError) as error:
+        scheme, conn_id, _ = _parts(path)
+        cause = f"path: {str(path)!r} cannot be opened ({excerpt(str(error))})"
+        package = OBJECT_STORES.get(scheme)
+        if package is None:
+            raise CruxInvalidRequestError(
+                f"{cause}; use a scheme that Airflow's object storage knows, and install its provider"
+            ) from error
+        if isinstance(error, ImportError) or "No filesystem registered" in str(error):
+            raise CruxInvalidRequestError(f"{cause}; install its package: pip install {package}") from error
+        remedy = "correct it"
+        if scheme in _AZURE:
+            remedy = (
+                "give it the extra connection_string, or the extra account_name besides login and password, because "
+                "the login is not used here"
+            )
+        message = f"{cause}; {_credentials(conn_id)} may be incomplete: {remedy}"
+        raise CruxInvalidConnectionError(message) from error
+
+
+@contextmanager
+def store_errors(path: object) -> Iterator[None]:
+    """
+    Say what to do if an object store says no; the text of no other error is changed.
+
+    What it does not accept, with HTTP 401 or 403, may be accepted later: keys are rotated, and permissions take minutes
+    to take effect. So that is a PermissionError, and a task is retried, which e-mails nobody.
+
+    :raises CruxInvalidRequestError: if the bucket or container does not exist, for certain.
+    :raises PermissionError: if the store does not accept the credentials, or they lack a permission.
+    :raises OSError: for any other response with the status of an error.
+    """
+    try:
+        yield
+    except (CruxError, AirflowException):
+        raise
+    except Exception as error:
+        scheme, conn_id, container = _parts(path)
+        if scheme not in OBJECT_STORES:
+            raise
+        if _lacks_container(error):
+            what = f"{'container' if scheme in _AZURE else 'bucket'} {container!r}"
+            message = f"path: {str(path)!r}: the {what} does not exist; create it, or correct the path"
+            raise CruxInvalidRequestError(message) from None  # the rest is an XML, or a URL
+        status, code = _status(error), _code(error)
+        reason = f"{_reason(error)}{f'; HTTP {status}' if status else ''}{f' {code}' if code else ''}"
+        if status in _NOT_ACCEPTED or _is_about_credentials(error):
+            raise PermissionError(
+                f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); correct it, or "
+                "grant it the permission to list, read, write and delete there"
+            ) from error
+        if status and not isinstance(error, OSError):
+            raise OSError(f"path: {str(path)!r}: the store failed ({reason})") from error
+        raise
+
+
+def _parts(path: object) -> tuple[str, str, str]:
+    """Return the scheme, the id of the connection and the container of a path; empty if it has none."""
+    match = _URL.match(str(path))
+    return (match["scheme"].lower(), match["conn_id"] or "", match["container"]) if match else ("", "", "")
+
+
+def _credentials(conn_id: str) -> str:
+    if conn_id:
+        return f"connection {conn_id!r}"
+    return "what the environment has as credentials, because the path names no connection (scheme://conn_id@...),"
+
+
+def _errors_behind(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _lacks_container(error: Exception) -> bool:
+    if _code(error) in _NO_CONTAINER:
+        return True
+    return isinstance(error, FileNotFoundError) and bool(_NO_GOOGLE_BUCKET.match(str(error)))
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status of the response behind an error."""
+    for one in _errors_behind(error):
+        response = getattr(one, "response", None)
+        metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+        found = metadata.get("HTTPStatusCode") or getattr(one, "status_code", None) or getattr(one, "code", None)
+        if str(found).isdecimal():
+            return int(str(found))
+    return 403 if str(error).startswith("Forbidden: ") else None  # of gcsfs
+
+
+def _code(error: Exception) -> str:
+    """Return what S3 or Azure call an error; empty if they do not say."""
+    for one in _errors_behind(error):
+        response = getattr(one, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else getattr(one, "error_code", None)
+        if code:
+            code = str(getattr(code, "value", code))
+            return "" if code.isdecimal() else code
+    return ""
+
+
+def _is_about_credentials(error: Exception) -> bool:
+    return any(kind.__name__ in _CREDENTIALS_ERRORS for one in _errors_behind(error) for kind in type(one).__mro__)
+
+
+def _reason(error: Exception) -> str:
+    """Return the sentence of an error: Azure's next lines are an XML, and that of gcsfs before it is a URL."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return excerpt(lines[-1] if lines[0].startswith("Forbidden: ") else lines[0])
