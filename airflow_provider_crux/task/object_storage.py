@@ -26,9 +26,9 @@ _URL: Final = re.compile(r"(?P<scheme>\w+)://(?:(?P<conn_id>[^/@]*)@)?(?P<contai
 _AZURE: Final = ("abfs", "abfss")
 _SAME_AS_ABFS: Final = ("adl", "az", "wasb", "wasbs")
 
-# What the libraries tell: the codes of S3 and Azure; the path of Google's request, because gcsfs keeps no more of it.
+# What the libraries tell: the codes of S3 and Azure; of gcsfs the path of the request, here one that lists a bucket.
 _NO_CONTAINER: Final = ("NoSuchBucket", "ContainerNotFound")
-_NO_GOOGLE_BUCKET: Final = re.compile(r"(https?://.*/)?b/[^/]+/o(\?|$)")
+_NO_GOOGLE_BUCKET: Final = re.compile(r"b/[^/]+/o")
 _NOT_ACCEPTED: Final = (401, 403)
 _CREDENTIALS_ERRORS: Final = {
     "ClientAuthenticationError",  # of Azure
@@ -262,7 +262,7 @@ def _errors_behind(error: BaseException | None) -> Iterator[BaseException]:
 def _lacks_container(error: Exception) -> bool:
     if _code(error) in _NO_CONTAINER:
         return True
-    return isinstance(error, FileNotFoundError) and bool(_NO_GOOGLE_BUCKET.match(str(error)))
+    return isinstance(error, FileNotFoundError) and bool(_NO_GOOGLE_BUCKET.fullmatch(str(error)))
 
 
 def _status(error: Exception) -> int | None:

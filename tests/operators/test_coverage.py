@@ -159,7 +159,7 @@ def no_access(s3: ObjectStore):
 def test_a_bucket_that_does_not_exist_is_an_error(s3: ObjectStore, find_gaps) -> None:
     for key in ("", "orders/"):
         with pytest.raises(
-            AirflowFailException, match="path: .*: the bucket 'no-such-bucket' does not exist; create it"
+            AirflowFailException, match=r"path: .*: the bucket 'no-such-bucket' does not exist; create"
         ):
             find_gaps(f"s3://aws_loopback@no-such-bucket/{key}")
 
@@ -167,7 +167,7 @@ def test_a_bucket_that_does_not_exist_is_an_error(s3: ObjectStore, find_gaps) ->
 @pytest.mark.usefixtures("no_access")
 def test_rejected_credentials_are_an_error(find_gaps) -> None:
     for key in ("", "orders/"):
-        with pytest.raises(PermissionError, match="the store does not accept connection 'aws_loopback' .*HTTP 403"):
+        with pytest.raises(PermissionError, match=r"the store does not accept connection 'aws_loopback' .*HTTP 403"):
             find_gaps(f"s3://aws_loopback@{BUCKET}/{key}")
 
 
