@@ -75,9 +75,11 @@ def find_entry(path: ObjectStoragePath) -> dict[str, Any] | None:
         except (FileNotFoundError, NotADirectoryError) as error:
             if _lacks_container(error):
                 raise
-            _check_container(path, path.path)
-            return None
-    return entry
+        else:
+            return entry
+        # not in the block above: an error that is raised there loses the one behind it, which says why
+        _check_container(path, path.path)
+    return None
 
 
 def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
