@@ -89,12 +89,11 @@ def test_in_a_folder_that_does_not_exist_everything_is_missing(store: Store, fin
 
 
 @pytest.mark.usefixtures("host")
-@pytest.mark.parametrize("key", ["", "orders/"])
 @on_azure
-def test_a_key_for_one_container_is_enough(store: Azure, find_gaps, monkeypatch, key: str) -> None:
+def test_a_key_for_one_container_is_enough(store: Azure, find_gaps, monkeypatch) -> None:
     """It cannot read the properties of the container, so they cannot tell whether it exists."""
     limited = connected(store, monkeypatch, extra=container_sas(store, "rwdl"))
-    assert find_gaps(limited.url(key), **TIME)[0] == ALL
+    assert find_gaps(limited.url("orders/"), **TIME)[0] == ALL
 
 
 @pytest.mark.usefixtures("host")
