@@ -252,14 +252,6 @@ def test_a_connection_that_does_not_exist(run, scheme: str) -> None:
     )
 
 
-@pytest.mark.parametrize("scheme", ["az", "wasb", "wasbs", "adl"])
-def test_another_scheme_of_azure(run, scheme: str) -> None:
-    check_failure(
-        run(f"{scheme}://lake@exports/orders/a.csv"),
-        f"path: '{scheme}://lake@exports/orders/a.csv' has the scheme {scheme}; use abfs://lake@exports/key",
-    )
-
-
 LIBRARIES = {
     "adlfs": ("abfs", "wasb", "apache-airflow-providers-microsoft-azure"),
     "gcsfs": ("gs", "google_cloud_platform", "apache-airflow-providers-google"),
