@@ -64,6 +64,11 @@ def serve_s3() -> None:
     sys.stdin.read()
 
 
+def peak_memory() -> float:
+    """Return the peak memory of this process in MiB. ``ru_maxrss`` would include that of the parent process."""
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def store(url: str, path: str) -> None:
     """Download and store the file, and print speed and memory. A small file first loads what any size needs."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -74,10 +79,6 @@ def store(url: str, path: str) -> None:
     from airflow_provider_crux.files.store import FileOptions, StoredFile
     from airflow_provider_crux.files.store import store as store_file
     from airflow_provider_crux.transport.download import open_file
-
-    def peak_memory() -> float:
-        # ru_maxrss would include the memory of the parent process.
-        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
     def save(chunks: Iterable[bytes]) -> StoredFile:
         return store_file(
