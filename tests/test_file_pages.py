@@ -185,10 +185,10 @@ def test_a_reader_makes_of_folders_what_the_table_says(run_lake, tmp_path: Path,
     folders = sorted((tmp_path / "all").iterdir())
     for folder in folders:
         shutil.copytree(folder, tmp_path / "one" / folder.name / folder.name)
-    found = set()
+    kinds = set()
     for root in (tmp_path / "all", *(tmp_path / "one").iterdir()):
         kind, values = read_column(reader, root, name)
-        found.add(KINDS[kind])
+        kinds.add(KINDS[kind])
         stored = {folder.name.partition("=")[2] for folder in root.iterdir()}
         if KINDS[kind] == "number":
             assert set(values) == {int(text) for text in stored}
@@ -196,8 +196,7 @@ def test_a_reader_makes_of_folders_what_the_table_says(run_lake, tmp_path: Path,
             assert {str(value) for value in values} == stored
     (row,) = re.findall(rf"^\| `{re.escape(form)}` \| (.+) \|$", (DOCS / "reading-files.md").read_text(), re.MULTILINE)
     expected = dict(zip(READERS, row.split(" | "), strict=True))[reader]
-    depends = len(found) > 1
-    assert " or ".join(sorted(found, reverse=True)) + ", depending on the files" * depends == expected
+    assert " or ".join(sorted(kinds, reverse=True)) + ", depending on the files" * (len(kinds) > 1) == expected
 
 
 def test_duckdb_reads_the_folder_and_no_text_is_null(lake: Lake) -> None:

@@ -269,8 +269,8 @@ def running_azurite(*more_options: str) -> Iterator[Azure]:
         text=True,
     ) as process:
         try:
-            found = (re.search(r"listens on (https?://127\.0\.0\.1:[1-9]\d*)", line) for line in process.stdout)
-            yield Azure(next(match[1] for match in found if match), key)
+            matches = (re.search(r"listens on (https?://127\.0\.0\.1:[1-9]\d*)", line) for line in process.stdout)
+            yield Azure(next(match[1] for match in matches if match), key)
         finally:
             process.kill()
 
