@@ -25,6 +25,7 @@ from airflow_provider_crux.files.store import (
 )
 from airflow_provider_crux.task.paths import (
     INSTANTS,
+    check_outside_of_xcoms,
     fill_placeholders,
     open_path,
     path_errors,
@@ -150,6 +151,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))
         target = open_path(path)
+        check_outside_of_xcoms(target)
         with path_errors(path):
             is_folder = str(path).endswith("/") or target.is_dir()
         if is_folder:
