@@ -70,7 +70,9 @@ def last_coverage() -> dict[str, Any]:
 
 
 def asset_events() -> list[int]:
-    """Return the map indexes of the tasks of the backfill that emitted an event, one for each event."""
+    """Return the map indexes of the tasks of the backfill that emitted events; on Airflow 2, nothing."""
+    if AIRFLOW < (3, 0):
+        return []
     return query(f"SELECT source_map_index FROM asset_event WHERE source_dag_id = '{BACKFILL}'")
 
 
@@ -94,17 +96,6 @@ def test_the_examples_store_their_exports_and_a_second_run_replaces_its_own_file
     assert store.unfinished() == []
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 0), reason="dag.test() of Airflow 2 emits no event of an asset that is new")
-def test_the_backfill_example_emits_one_event_for_all_its_files(
-    store: Store,
-    run,
-) -> None:
-    before = asset_events()
-    run(f"{BACKFILL}.py", logical_date=LOGICAL_DATE.add(days=3), run_conf={"since": STARTS[0], "until": END})
-    assert len([name for name in store.names() if name.endswith(".parquet")]) == len(STARTS)
-    assert asset_events() == [*before, -1]
-
-
 def test_the_backfill_example_stores_what_is_missing_and_proves_that_nothing_is(
     store: Store,
     sandbox: Sandbox,
@@ -115,6 +106,7 @@ def test_the_backfill_example_stores_what_is_missing_and_proves_that_nothing_is(
     files = [f"lake/history/dt={start}/000000.parquet" for start in STARTS]
     stored = sorted([*files, *map(manifest_name, files)])
 
+    events = asset_events()
     backfill()
     assert requested(sandbox) == INTERVALS
     assert store.names() == stored
@@ -134,3 +126,5 @@ def test_the_backfill_example_stores_what_is_missing_and_proves_that_nothing_is(
     backfill(logical_date=LOGICAL_DATE.add(days=2))
     assert len(requested(sandbox)) == len(INTERVALS) + 1
     assert (last_coverage()["gaps"], last_coverage()["covered_seconds"]) == (0, 16 * 24 * 3600)
+    if AIRFLOW >= (3, 0):  # dag.test() of Airflow 2 emits no event of an asset that is new
+        assert asset_events() == [*events, -1, -1, -1]
