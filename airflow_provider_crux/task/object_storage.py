@@ -98,9 +98,11 @@ def find_entry(path: ObjectStoragePath) -> dict[str, Any] | None:
         except (FileNotFoundError, NotADirectoryError) as error:
             if _lacks_container(error):
                 raise
-            _check_container(path, path.path)
-            return None
-    return entry
+        else:
+            return entry
+        # not in the block above: an error that is raised there loses the one behind it, which says why
+        _check_container(path)
+    return None
 
 
 def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
@@ -123,7 +125,7 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
             entries = fs.find(root, detail=True)  # of a file, adlfs returns a list
             sizes = {name: entry["size"] for name, entry in entries.items()} if isinstance(entries, dict) else {root: 0}
             if not sizes:
-                _check_container(folder, f"{root}/_")
+                _check_container(folder)
         else:
             sizes = dict(_walk(fs, root))
     if root in sizes:
@@ -131,17 +133,16 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
     return sizes
 
 
-def _check_container(path: ObjectStoragePath, key: str) -> None:
+def _check_container(path: ObjectStoragePath) -> None:
     """
-    Raise the error of Azure if the container does not exist; adlfs hides it, except from who lists.
+    Raise the error of Azure if the container of a path, at which there is nothing, does not exist.
 
-    Not of the container's own properties: who may only use what is in it cannot read them.
-
-    :param key: a key of the container with nothing below it.
+    adlfs takes such a container for an empty one, except when it lists. Not with the container's own properties: a key
+    for what is in a container cannot read them.
     """
     if path.protocol in _AZURE:
         try:
-            path.fs.ls(key)
+            path.fs.ls(path.path)
         except FileNotFoundError as error:
             if _lacks_container(error):
                 raise

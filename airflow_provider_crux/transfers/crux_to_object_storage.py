@@ -146,11 +146,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             path = fill_placeholders(path, self._placeholder_values(context, path))
         target = open_path(path)
         check_outside_of_xcoms(target)
-        ends_as_folder = str(path).endswith("/")
-        if not ends_as_folder:
-            check_name_length(manifest_path(target) if self.manifest else target)
-        entry = None if ends_as_folder else find_entry(target)
-        if ends_as_folder or (entry and entry["type"] == "directory"):
+        check_name_length(manifest_path(target) if self.manifest else target)
+        entry = find_entry(target)
+        if str(path).endswith("/") or (entry and entry["type"] == "directory"):
             raise CruxInvalidRequestError(f"path: {str(path)!r} is a folder; use the path of a file")
         if entry and not self.overwrite:
             raise already_exists(path)

@@ -1,22 +1,30 @@
-"""Ways in which a store says no: keys that may do little, and a server that answers as Google's does."""
+"""
+Ways in which a store says no: keys that may do little, and a server that answers as Google's does.
+
+A connection of these has an id of its own, because Airflow keeps the file system of an id as long as the process lives.
+"""
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from tests.stores.servers import GoogleCloudStorage
+from tests.stores.servers import GoogleCloudStorage, connection_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.stores.servers import Azure
+    import pytest
+
+    from tests.stores.servers import Azure, Store
 
 GOOGLE_MESSAGES = {
     401: "Invalid Credentials",
@@ -24,6 +32,17 @@ GOOGLE_MESSAGES = {
     "bucket. Permission 'storage.objects.list' denied on resource (or it may not exist).",
     503: "Backend Error",
 }
+
+
+_numbers = count(1)
+
+
+def connected(store: Store, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Store:
+    """Return the same store by another connection, whose fields differ from those of its own."""
+    other = copy(store)
+    other.conn_id = f"loopback_{next(_numbers)}"
+    monkeypatch.setenv(*connection_variable(other, **changes))
+    return other
 
 
 def container_sas(azure: Azure, permissions: str) -> dict[str, str]:
@@ -62,7 +81,7 @@ def refusing_google(status: int) -> Iterator[RefusingGoogle]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - the server finds it by this name
 
         def log_message(self, *_: object) -> None:
             """Log nothing."""

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
+from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.manifests import manifest, manifest_name
 from tests.operators.lake import find_gaps
-from tests.stores.refusals import container_sas
-from tests.stores.servers import Disk, connection_variable
+from tests.stores.refusals import connected, container_sas
+from tests.stores.servers import Disk
 from tests.transfers.transfer import INTERVAL, context_with, done_uuid, make_operator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_crux.sandbox.state import Sandbox
     from tests.stores.servers import Azure, Store
 
@@ -86,12 +89,11 @@ def test_in_a_folder_that_does_not_exist_everything_is_missing(store: Store, fin
 
 
 @pytest.mark.usefixtures("host")
-@pytest.mark.parametrize("key", ["", "orders/"])
 @on_azure
-def test_a_key_for_one_container_is_enough(store: Azure, find_gaps, monkeypatch, key: str) -> None:
+def test_a_key_for_one_container_is_enough(store: Azure, find_gaps, monkeypatch) -> None:
     """It cannot read the properties of the container, so they cannot tell whether it exists."""
-    monkeypatch.setenv(*connection_variable(store, extra=container_sas(store, "rwdl")))
-    assert find_gaps(store.url(key), **TIME)[0] == ALL
+    limited = connected(store, monkeypatch, extra=container_sas(store, "rwdl"))
+    assert find_gaps(limited.url("orders/"), **TIME)[0] == ALL
 
 
 @pytest.mark.usefixtures("host")
@@ -107,10 +109,8 @@ def test_a_file_instead_of_a_folder_fails_the_task(store: Store, find_gaps, name
 def test_what_other_clients_change_is_seen_in_the_same_process(
     store: Store, host: str, find_gaps, store_day_4, monkeypatch, *, another: bool
 ) -> None:
-    folder = store_folder = store.url("orders/")
-    if another and store.conn_id:
-        monkeypatch.setenv("AIRFLOW_CONN_ANOTHER", connection_variable(store)[1])
-        store_folder = folder.replace(f"{store.conn_id}@", "another@")
+    folder = store.url("orders/")
+    store_folder = connected(store, monkeypatch).url("orders/") if another else folder
     put_day(store, host, 1)
     put_day(store, host, 2)
     assert find_gaps(folder, **TIME)[0] == [(DAYS[2], DAYS[5])]
@@ -144,12 +144,30 @@ def test_a_file_that_another_client_stored_after_a_listing_exists(
     assert not [entry for entry in held_sandbox.requests if entry["path"].startswith("/sandbox-files/")]
 
 
-def test_a_manifest_that_another_client_stored_after_a_listing_is_removed(store: Store, host: str, store_day_4) -> None:
+def test_a_manifest_that_another_client_stores_during_the_download_is_removed(
+    store: Store, host: str, store_day_4, monkeypatch
+) -> None:
+    """Meanwhile, another task of the process has listed the folder."""
     put_day(store, host, 1)
-    fill_caches(store.url("orders/"))
-    put_day(store, host, 4)
+    chunks = CruxExportToObjectStorageOperator._stop_when_killed
+
+    def chunks_and_another_client(operator: object, *arguments: Any) -> Iterator[bytes]:
+        yield from chunks(operator, *arguments)
+        fill_caches(store.url("orders/"))
+        put_day(store, host, 4)
+
+    monkeypatch.setattr(CruxExportToObjectStorageOperator, "_stop_when_killed", chunks_and_another_client)
     store_day_4(store.url(DAY_4), overwrite=True)
     assert store.names() == ["orders/2026-01-01.csv", DAY_4, manifest_name("orders/2026-01-01.csv")]
+
+
+@pytest.mark.usefixtures("host")
+def test_a_file_that_another_client_replaced_by_a_folder_is_listed(store: Store, host: str, find_gaps) -> None:
+    store.put("orders", b"12345678")
+    fill_caches(store.url(""))
+    store.delete("orders")
+    put_day(store, host, 1)
+    assert find_gaps(store.url("orders/"), **TIME)[0] == [(DAYS[1], DAYS[5])]
 
 
 # not on the emulator of Google, which keeps objects as files: a folder stays a folder

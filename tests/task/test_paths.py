@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.task.object_storage import file_sizes
 from airflow_provider_crux.task.paths import fill_placeholders
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
+from tests.object_store import ObjectStore, running_s3, s3
+from tests.operators.lake import find_gaps
 from tests.transfers.transfer import (
     INTERVAL,
     Transfer,
@@ -27,7 +30,10 @@ from tests.transfers.transfer import (
     transfer,
 )
 
-__all__ = ["context_with", "done_uuid", "target", "transfer"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["context_with", "done_uuid", "find_gaps", "running_s3", "s3", "target", "transfer"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UUID = "b9888421-594c-4d2f-9f0d-3b138a16c845"
@@ -225,3 +231,60 @@ def test_a_file_system_of_another_kind_is_listed_folder_by_folder() -> None:
             file_sizes(folder / "a.csv")
     finally:
         folder.fs.rm(folder.path, recursive=True)
+
+
+# What cannot be opened, said by both tasks.
+
+
+@pytest.fixture(params=["store", "coverage"])
+def failure(request: pytest.FixtureRequest, transfer: Transfer, find_gaps) -> Callable[[str], str]:
+    """Return a function that runs a task with a path, and returns why the task fails without a retry."""
+
+    def run(path: str) -> str:
+        with pytest.raises(AirflowFailException) as caught:
+            transfer.run(path=path) if request.param == "store" else find_gaps(path)
+        return str(caught.value)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"),
+    [("gs", "google"), ("gcs", "google"), ("abfs", "microsoft-azure"), ("abfss", "microsoft-azure")],
+)
+def test_a_provider_that_is_not_installed(failure, scheme: str, package: str) -> None:
+    """These tests run without it; those of tests/stores have all."""
+    path = f"{scheme}://lake@orders/a.csv"
+    assert failure(path) == (
+        f"path: '{path}' cannot be opened (No filesystem registered for scheme {scheme}); install its package: pip "
+        f"install apache-airflow-providers-{package}"
+    )
+
+
+@pytest.mark.parametrize("path", ["{}://lake@orders/a.csv", "{}://orders/a.csv"])
+@pytest.mark.parametrize("scheme", ["az", "wasb", "wasbs", "adl", "ADL"])
+def test_another_scheme_of_azure(failure, path: str, scheme: str) -> None:
+    url = path.format(scheme)
+    conn_id = "lake" if "@" in path else "conn_id"
+    assert failure(url) == f"path: '{url}' has the scheme {scheme.lower()}; use abfs://{conn_id}@orders/key"
+
+
+def test_a_connection_that_is_incomplete(failure, connect) -> None:
+    connect("incomplete", conn_type="aws", extra={"service_config": {"s3": {"signer": "S3V4RestSigner"}}})
+    assert failure("s3://incomplete@orders/a.csv") == (
+        "path: 's3://incomplete@orders/a.csv' cannot be opened (Signer S3V4RestSigner requires uri and token); "
+        "connection 'incomplete' may be incomplete: correct it"
+    )
+
+
+def test_a_store_without_the_id_of_a_connection(transfer: Transfer, s3: ObjectStore, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.client.meta.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "unknown-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unknown-secret")
+    url = f"{s3.client.meta.endpoint_url}/moto-api/reset-auth"
+    requests.post(url, data=b"0", timeout=10).raise_for_status()
+    try:
+        with pytest.raises(PermissionError, match="does not accept what the environment has as credentials, because"):
+            transfer.run(path="s3://exports/a.csv")
+    finally:
+        requests.post(url, data=b"inf", timeout=10).raise_for_status()
