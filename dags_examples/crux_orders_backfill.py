@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG, Asset, Param
 
 from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
@@ -75,5 +75,7 @@ with DAG(
         skip_if_no_orders=True,
         # If there was no gap, the tasks before are skipped.
         trigger_rule="none_failed",
+        # Here, not on the mapped task, of which every index would emit an event: this is one, and nothing is missing.
+        outlets=[Asset("crux_orders_history")],
     )
     store >> check

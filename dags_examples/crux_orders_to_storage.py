@@ -1,7 +1,8 @@
 """
 Export the orders of each day, wait in the triggerer, and store the file. Its asset event starts a second DAG.
 
-The Airflow variable ``crux_orders_folder`` names the folder: file:///data/orders, s3://conn_id@bucket/orders, gs://...
+The Airflow variable ``crux_orders_folder`` names the folder: abfs://conn_id@container/orders, gs://conn_id@bucket/orders,
+s3://conn_id@bucket/orders or file:///data/orders.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 KEY = "a key for these tests only"
 # the lake of the pages, as operators and as readers name it
 LAKE, LAKE_OF_READERS = "s3://aws_lake@orders", "s3://orders"
+DAY_FOLDER = "dt={interval_start:%Y-%m-%d}"
+COMPACT_FORM = "start={interval_start:%Y%m%dT%H%M%SZ}"
 
 
 def blocks(page: str, language: str, containing: str) -> list[str]:
@@ -44,19 +48,30 @@ class Lake:
 
 
 @pytest.fixture
-def lake(sandbox, connect, make_context, tmp_path: Path) -> Lake:
-    """Run the DAG of lake.md for two days, with a local folder instead of its bucket."""
+def run_lake(sandbox, connect, make_context, tmp_path: Path):
+    """Return a function that runs the DAG of lake.md, with a local folder instead of its bucket."""
     connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": KEY})
-    exports = {}
-    for day, next_day in (("2026-01-02", "2026-01-03"), ("2026-01-03", "2026-01-04")):
+
+    def run(start: str, end: str, day_folder: str = DAY_FOLDER) -> str:
         names: dict[str, Any] = {"__name__": "example"}
-        exec(blocks("lake.md", "python", "with DAG(")[0].replace(LAKE, f"file://{tmp_path}"), names)
+        (source,) = blocks("lake.md", "python", "with DAG(")
+        assert DAY_FOLDER in source
+        exec(source.replace(LAKE, f"file://{tmp_path}").replace(DAY_FOLDER, day_folder), names)
         export, store = (names["export"].dag.get_task(name) for name in ("export", "store"))
-        export.interval_start, export.interval_end = day, next_day
+        export.interval_start, export.interval_end = start, end
         context = make_context(dag=export.dag, params={})
-        store.export_uuid = exports[day] = export.execute(context)
+        store.export_uuid = export.execute(context)
         store.execute(make_context(upstream=[context["ti"].pushed["export_interval"]]))
-    return Lake(tmp_path, exports)
+        return store.export_uuid
+
+    return run
+
+
+@pytest.fixture
+def lake(run_lake, tmp_path: Path) -> Lake:
+    """Run the DAG of lake.md for two days."""
+    days = ("2026-01-02", "2026-01-03", "2026-01-04")
+    return Lake(tmp_path, {day: run_lake(day, next_day) for day, next_day in pairwise(days)})
 
 
 def test_the_tables_of_columns_are_those_of_the_dictionary() -> None:
@@ -130,6 +145,60 @@ def test_a_reader_of_the_folder_skips_the_manifests(lake: Lake, reader: str) -> 
     assert columns[-1] in ("crux_requested_at", "dt")
 
 
+def read_column(reader: str, folder: Path, name: str) -> tuple[str, list[object]]:
+    """Return what a reader of a folder takes the column of its folders for: its type and its values."""
+    if reader == "pandas":
+        column = pytest.importorskip(reader).read_parquet(folder)[name]
+        return str(column.cat.categories.dtype), column.to_list()
+    if reader == "pyarrow":
+        table = pyarrow.parquet.read_table(folder)
+        return str(table.schema.field(name).type.value_type), table[name].to_pylist()
+    if reader == "Polars":
+        polars = pytest.importorskip("polars")
+        try:
+            column = polars.scan_parquet(folder, hidden_file_prefix="_").collect()[name]
+        except polars.exceptions.ComputeError:
+            return "ComputeError", []
+        return str(column.dtype), column.to_list()
+    relation = duckdb.sql(f"SELECT {name} FROM read_parquet('{folder}/*/*.parquet')")
+    return str(relation.types[0]), [value for (value,) in relation.fetchall()]
+
+
+KINDS = dict.fromkeys(("object", "str", "string", "String", "VARCHAR"), "text") | {
+    **dict.fromkeys(("int64", "int32", "Int64", "BIGINT"), "number"),
+    **dict.fromkeys(("Date", "DATE"), "date"),
+    "ComputeError": "an error",
+}
+READERS = ("pandas", "pyarrow", "Polars", "DuckDB")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    "form", ["dt={interval_start:%Y-%m-%d}", "start={interval_start}", "hour={interval_start:%H}", COMPACT_FORM]
+)
+def test_a_reader_makes_of_folders_what_the_table_says(run_lake, tmp_path: Path, form: str, reader: str) -> None:
+    """All folders at once, and each alone: the type of a column must not depend on which files a query selects."""
+    name = form.partition("=")[0]
+    times = ("2026-01-04T23:00:00Z", "2026-01-05T05:00:00Z", "2026-01-05T10:30:15Z", "2026-01-06T00:00:00Z")
+    for start, end in pairwise(times):
+        run_lake(start, end, f"all/{form}")
+    folders = sorted((tmp_path / "all").iterdir())
+    for folder in folders:
+        shutil.copytree(folder, tmp_path / "one" / folder.name / folder.name)
+    kinds = set()
+    for root in (tmp_path / "all", *(tmp_path / "one").iterdir()):
+        kind, values = read_column(reader, root, name)
+        kinds.add(KINDS[kind])
+        stored = {folder.name.partition("=")[2] for folder in root.iterdir()}
+        if KINDS[kind] == "number":
+            assert set(values) == {int(text) for text in stored}
+        elif KINDS[kind] != "an error":
+            assert {str(value) for value in values} == stored
+    (row,) = re.findall(rf"^\| `{re.escape(form)}` \| (.+) \|$", (DOCS / "reading-files.md").read_text(), re.MULTILINE)
+    expected = dict(zip(READERS, row.split(" | "), strict=True))[reader]
+    assert " or ".join(sorted(kinds, reverse=True)) + ", depending on the files" * (len(kinds) > 1) == expected
+
+
 def test_duckdb_reads_the_folder_and_no_text_is_null(lake: Lake) -> None:
     files = f"{lake.folder}/dt=*/*.parquet"
     assert duckdb.sql(f"FROM read_parquet('{lake.folder}')").fetchall() == duckdb.sql(f"FROM '{files}'").fetchall()
@@ -152,6 +221,13 @@ def test_the_statement_for_different_columns_reads_them_all(lake: Lake) -> None:
     assert set(orders.column_names) == set(lake.manifest("2026-01-02")["columns"])
     days = [lake.manifest(day)["rows"] for day in lake.exports]
     assert [orders["sku_id"].null_count, orders["city"].null_count] == days
+
+    names["polars"] = pytest.importorskip("polars", reason="is installed on one version of Airflow")
+    (statements,) = blocks("reading-files.md", "python", "missing_columns")
+    exec(statements.replace(f"{LAKE_OF_READERS}/", f"{lake.folder}/"), names)
+    read = names["orders"]
+    assert set(read.columns) == set(orders.column_names) | {"dt"}
+    assert [read["sku_id"].null_count(), read["city"].null_count()] == days
 
 
 def test_the_function_for_hashes_finds_a_person(lake: Lake) -> None:

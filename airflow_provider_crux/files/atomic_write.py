@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxTransientError
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -31,6 +31,9 @@ LOCAL: Final = frozenset({"", "file", "local"})
 
 # S3 accepts 10,000 parts: 80 GB. The file systems' own 50 MiB would be in memory several times.
 _PART_BYTES: Final = 8 * 1024 * 1024
+
+# what Azure answers if another upload to the same object was completed after parts of this one had been sent
+_DROPPED: Final = "InvalidBlockList"
 
 # S3, Google Cloud Storage and Azure limit the whole key, file systems (with rare exceptions) each name in a path.
 _MAX_KEY_BYTES: Final = 1024
@@ -51,6 +54,7 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Iterator
         has hard links, or the store a condition for writes that its file system knows; elsewhere unless both blocks end
         at the same moment.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
+    :raises CruxTransientError: if another task stored the path during an upload to Azure, which drops this one.
     """
     if path.protocol in LOCAL:
         write: _Write = _LocalFile(path, overwrite)
@@ -144,10 +148,25 @@ class _Upload:
 
     def complete(self) -> None:
         if not self._overwrite:
-            # The store's own condition decides, but an older version of a file system may ignore the mode.
+            # The store's own condition decides, but some stores, and older versions of the file systems, ignore it.
             _check_not_stored_meanwhile(self._path)
-        # Nothing may come between these two: to Azure, closing completes the upload, and committing does nothing.
-        self.file.close()
+        try:
+            # Nothing may come between these two: to Azure, closing completes the upload, and committing does nothing.
+            self.file.close()
+            self._commit()
+        except Exception as error:
+            dropped = _DROPPED in str(error)
+            if not self._overwrite and (dropped or getattr(error, "errno", None) == errno.EINVAL):
+                # EINVAL: S3-compatible stores do not say which condition failed, and s3fs does not guess
+                _check_not_stored_meanwhile(self._path)
+            if dropped:
+                raise CruxTransientError(
+                    f"Another task stored {str(self._path)!r} during this upload, and Azure dropped the parts of this "
+                    "one. The other file is complete. A retry replaces it; let no two tasks write to the same path"
+                ) from error
+            raise
+
+    def _commit(self) -> None:
         try:
             self.file.commit()
         except OSError as error:

@@ -63,8 +63,9 @@ class CruxExportCoverageOperator(BaseOperator):
     and ``orders``, ``None`` if those of one file are unknown. ``until`` is also an XCom of its own, for a task that
     checks the same time again: ``until=coverage.output["until"]``.
 
-    :param path: the folder: ``file:///...``, ``s3://conn_id@bucket/folder/``, ``gs://...``, or an
-        ``ObjectStoragePath``; everything below it is listed once. Templated.
+    :param path: the folder: ``abfs://conn_id@container/folder/``, ``gs://conn_id@bucket/folder/``,
+        ``s3://conn_id@bucket/folder/``, ``file:///...``, or an ``ObjectStoragePath``; everything below it is listed
+        once. Templated.
     :param since: start of the time to check: ISO 8601 text, a datetime, a date, or a day in eight digits
         (``20260102``), UTC without a time zone. Templated.
     :param until: its end, likewise; default: now. What is in the future is not checked. Templated.

@@ -61,6 +61,29 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
     return opened
 
 
+def check_outside_of_xcoms(path: ObjectStoragePath) -> None:
+    """
+    Raise CruxInvalidRequestError for a path below the folder of Airflow's XComs on object storage.
+
+    If a task returns such a path, Airflow takes it for its own reference to a large XCom: whoever pulls it gets the
+    contents of the file, and clearing or retrying the task deletes the file. It does so only if connection and scheme
+    are the same in both, but the files of two owners in one folder are a trap in any case.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
+
+    setting = conf.get("common.io", "xcom_objectstorage_path", fallback="")
+    if not setting:
+        return
+    xcoms = ObjectStoragePath(setting)
+    folder = xcoms.path.rstrip("/")
+    if f"{path.path}/".startswith(f"{folder}/") and type(path.fs) is type(xcoms.fs):
+        raise CruxInvalidRequestError(
+            f"path: {str(path)!r} is below {setting!r}, where Airflow keeps its XComs ([common.io] "
+            "xcom_objectstorage_path), and Airflow would delete the file when the task is cleared; use a path outside "
+            "of this folder, or give the XComs a folder of their own"
+        )
+
+
 def find_entry(path: ObjectStoragePath) -> dict[str, Any] | None:
     """
     Return what fsspec tells about a file or folder; ``None`` if there is none.

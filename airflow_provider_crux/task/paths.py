@@ -18,7 +18,8 @@ from airflow_provider_crux.task.arguments import none_if_unset
 INSTANTS: Final = ("interval_start", "interval_end")
 PLACEHOLDERS: Final = (*INSTANTS, "export_uuid", "dag_id", "run_id")
 
-_DEFAULT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+# as a folder such as start=..., no reader takes it for a number or a time, and none rejects it
+_DEFAULT_FORMAT: Final = "%Y-%m-%d_%H-%M-%SZ"
 # those of strftime that give the same text on every machine
 _DIRECTIVES: Final = frozenset("YmdHMSfjyGVuwUW%")
 _JINJA: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)

@@ -23,7 +23,7 @@ from airflow_provider_crux.files.store import (
     check_pyarrow_is_installed,
     store,
 )
-from airflow_provider_crux.task.object_storage import find_entry, open_path, store_errors
+from airflow_provider_crux.task.object_storage import check_outside_of_xcoms, find_entry, open_path, store_errors
 from airflow_provider_crux.task.paths import INSTANTS, fill_placeholders, placeholder_problems
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
@@ -56,9 +56,9 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         unless ``personal_data`` drops or hashes them.
 
     **Placeholders.** After Jinja's templates, the task replaces these in ``path``: ``{interval_start:%Y-%m-%d}`` and
-    ``{interval_end:...}`` (any numeric format of strftime, in UTC; default ``%Y%m%dT%H%M%SZ``), ``{export_uuid}``,
-    ``{dag_id}`` and ``{run_id}`` (characters other than ASCII letters, digits and ``_.=-`` become ``_``). Double a
-    literal brace.
+    ``{interval_end:...}`` (any numeric format of strftime, in UTC; default ``%Y-%m-%d_%H-%M-%SZ``),
+    ``{export_uuid}``, ``{dag_id}`` and ``{run_id}`` (characters other than ASCII letters, digits and ``_.=-`` become
+    ``_``). Double a literal brace.
 
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
     "sha256": ..., "format": ..., "columns": ..., "export_uuid": ...}``. ``rows`` does not count the header, and is
@@ -72,8 +72,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
         bare UUID, from another DAG or system, the interval, the filters and the time of the request are unknown:
         placeholders of the interval fail, its columns are empty, and a manifest covers no time. Templated.
-    :param path: the target: ``file:///...``, ``s3://conn_id@bucket/key``, ``gs://...``, or an ``ObjectStoragePath``,
-        which has no placeholders. Templated.
+    :param path: the target: ``abfs://conn_id@container/key``, ``gs://conn_id@bucket/key``, ``s3://conn_id@bucket/key``,
+        ``file:///...``, or an ``ObjectStoragePath``, which has no placeholders. Templated.
     :param overwrite: whether to replace an existing file at ``path``; default False: an existing file is an error
         before anything is downloaded. A task that may be retried or cleared needs True, or a path of its own for each
         try.
@@ -145,6 +145,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         if isinstance(path, str):
             path = fill_placeholders(path, self._placeholder_values(context, path))
         target = open_path(path)
+        check_outside_of_xcoms(target)
         check_name_length(manifest_path(target) if self.manifest else target)
         entry = find_entry(target)
         if str(path).endswith("/") or (entry and entry["type"] == "directory"):

@@ -24,7 +24,7 @@ from airflow_provider_crux.sandbox.state import ManualClock, SandboxSettings
 from airflow_provider_crux.task import upstream
 from airflow_provider_crux.task import waiting as deferral
 from tests import daily_lookbacks
-from tests.integration.conftest import AIRFLOW, EXAMPLES, LOGICAL_DATE, XCOMS, query, run_airflow
+from tests.dag_runs import AIRFLOW, EXAMPLES, LOGICAL_DATE, XCOMS, query, run_airflow
 
 pytestmark = pytest.mark.e2e
 

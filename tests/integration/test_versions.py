@@ -22,7 +22,7 @@ from airflow_provider_crux.sandbox.state import ManualClock, Sandbox, SandboxSet
 from airflow_provider_crux.sandbox.versions import VERSIONS
 from airflow_provider_crux.task import waiting
 from tests import daily_lookbacks
-from tests.integration.conftest import LOGICAL_DATE, XCOMS, query
+from tests.dag_runs import LOGICAL_DATE, XCOMS, query
 
 pytestmark = pytest.mark.e2e
 

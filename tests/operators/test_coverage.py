@@ -158,9 +158,7 @@ def no_access(s3: ObjectStore):
 
 def test_a_bucket_that_does_not_exist_is_an_error(s3: ObjectStore, find_gaps) -> None:
     for key in ("", "orders/"):
-        with pytest.raises(
-            AirflowFailException, match=r"path: .*: the bucket 'no-such-bucket' does not exist; create"
-        ):
+        with pytest.raises(AirflowFailException, match=r"path: .*: the bucket 'no-such-bucket' does not exist; create"):
             find_gaps(f"s3://aws_loopback@no-such-bucket/{key}")
 
 

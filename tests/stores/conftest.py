@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stores.servers import Disk, Store, connection_variable, running_azurite, running_gcs, running_s3
+from tests.transfers.transfer import context, context_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["context", "context_with"]
 
 # Before gcsfs opens a file, it asks by gRPC for the kind of the bucket. The emulator speaks no gRPC, and it waits a minute.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"

