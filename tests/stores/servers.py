@@ -13,9 +13,11 @@ import re
 import secrets
 import subprocess
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -282,6 +284,9 @@ def running_gcs() -> Iterator[GoogleCloudStorage]:
     """Run fake-gcs-server. Only our connection may lead to it, so the variable that its wrapper sets goes."""
     with FakeGCSServer() as server, relay(server.url, google_conditions) as relayed:
         del os.environ["STORAGE_EMULATOR_HOST"]
+        # its log goes to a pipe that its wrapper never reads: when that is full, after some hundred requests, it hangs
+        log = server._process.stderr
+        Thread(target=lambda: deque(log, maxlen=0), daemon=True).start()
         yield GoogleCloudStorage(relayed.url)
 
 
