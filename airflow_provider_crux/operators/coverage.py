@@ -80,6 +80,8 @@ class CruxExportCoverageOperator(BaseOperator):
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for an invalid argument, for exports with different filters or with
         ``start`` or ``limit``, and, with ``fail_on_gap``, for a gap.
+    :raises PermissionError: in a run, if the store does not accept the path's connection, or it lacks a permission: a
+        retry may help, because keys are rotated, and permissions take minutes to take effect.
     :raises Exception: in a run, what the storage raises.
     """
 

@@ -294,9 +294,9 @@ def _status(error: Exception) -> int | None:
     for one in _errors_behind(error):
         response = getattr(one, "response", None)
         metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-        found = metadata.get("HTTPStatusCode") or getattr(one, "status_code", None) or getattr(one, "code", None)
-        if str(found).isdecimal():
-            return int(str(found))
+        status = metadata.get("HTTPStatusCode") or getattr(one, "status_code", None) or getattr(one, "code", None)
+        if str(status).isdecimal():
+            return int(str(status))
     return 403 if str(error).startswith("Forbidden: ") else None  # of gcsfs
 
 

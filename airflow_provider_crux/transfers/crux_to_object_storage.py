@@ -98,6 +98,8 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     :raises AirflowFailException: in a run, for every error that a retry cannot fix.
     :raises CruxExportTimeoutError: if the export is not done within ``timeout``.
     :raises CruxTransientError: if a retry may help.
+    :raises PermissionError: in a run, if the store does not accept the path's connection, or it lacks a permission: a
+        retry may help, because keys are rotated, and permissions take minutes to take effect.
     :raises Exception: in a run, what the storage raises.
     """
 
