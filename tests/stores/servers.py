@@ -12,7 +12,9 @@ import os
 import re
 import secrets
 import subprocess
+import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -282,6 +284,8 @@ def running_gcs() -> Iterator[GoogleCloudStorage]:
     """Run fake-gcs-server. Only our connection may lead to it, so the variable that its wrapper sets goes."""
     with FakeGCSServer() as server, relay(server.url, google_conditions) as relayed:
         del os.environ["STORAGE_EMULATOR_HOST"]
+        # The server logs to a pipe that its wrapper never reads: it would stop when the pipe is full.
+        threading.Thread(target=deque, args=(server._process.stderr, 0), daemon=True).start()
         yield GoogleCloudStorage(relayed.url)
 
 

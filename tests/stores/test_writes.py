@@ -58,7 +58,9 @@ CONTENTS = {name: orders(size) for name, size in SIZES.items()}
 
 
 @contextmanager
-def serving(connect: Any, content: bytes, then: Callable[[], bool] | None = None, after: int = 0) -> Iterator[RawServer]:
+def serving(
+    connect: Any, content: bytes, then: Callable[[], bool] | None = None, after: int = 0
+) -> Iterator[RawServer]:
     """
     Serve a done export.
 
@@ -66,7 +68,9 @@ def serving(connect: Any, content: bytes, then: Callable[[], bool] | None = None
     """
 
     def send(connection: Connection) -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        )
         connection.send(head.encode() + content[:after])
         if then is None or then():
             connection.send(content[after:])
