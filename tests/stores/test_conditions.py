@@ -24,7 +24,7 @@ ALREADY_EXISTS = "already exists; set overwrite=True"
 
 @pytest.fixture
 def before(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a context manager that runs a relay before a store, and gives it and the store as it is seen through it."""
+    """Return a context manager that runs a relay before a store, and gives both, the store as seen through it."""
 
     @contextmanager
     def relayed(store: Store, behavior: Any) -> Iterator[tuple[Relay, Store]]:

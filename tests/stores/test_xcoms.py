@@ -96,6 +96,12 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def connected_sandbox(sandbox: Any, connect: Any) -> Any:
+    connect(host=sandbox.url, password=sandbox.settings.token)
+    return sandbox
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an Airflow home of its own: the class of the XComs is chosen when Airflow is imported."""
@@ -123,9 +129,8 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 @pytest.mark.parametrize("threshold", ["0", str(1024 * 1024)], ids=["all XComs", "large XComs"])
 @pytest.mark.parametrize("mapped", [False, True], ids=["one task", "mapped"])
 def test_a_file_beside_the_xcoms_is_pulled_as_its_path_and_survives_a_rerun_and_one_below_is_refused(
-    store: Store, sandbox: Any, connect: Any, home: Path, threshold: str, mapped: bool
+    store: Store, connected_sandbox: Any, home: Path, threshold: str, mapped: bool
 ) -> None:
-    connect(host=sandbox.url, password=sandbox.settings.token)
 
     def run(target: str) -> list[str]:
         variables = {
