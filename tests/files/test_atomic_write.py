@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import re
 import signal
@@ -21,9 +22,12 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxTransientError
+from airflow_provider_crux.files import atomic_write as atomic_write_module
 from airflow_provider_crux.files.atomic_write import atomic_write
 from tests.files.places import KEY, MIB
+from tests.object_store import BUCKET
+from tests.stores.relay import Request, Response, Send, relay
 
 if TYPE_CHECKING:
     from tests.files.places import Place
@@ -259,10 +263,14 @@ def test_a_bucket_that_does_not_exist_is_an_error_and_not_created(s3: ObjectStor
 
 
 class AzureFile(AbstractBufferedFile):
-    """A file as in adlfs: closing completes the upload in any case, and nothing else does."""
+    """A file as in adlfs: closing completes the upload in any case, and drops the parts of others."""
 
     def _upload_chunk(self, final: bool = False) -> bool:
+        self.fs.uncommitted.add(self)
         if final:
+            if self.tell() > self.blocksize and self in self.fs.dropped:
+                raise RuntimeError("Failed to upload block: The specified block list is invalid. InvalidBlockList")
+            self.fs.dropped |= self.fs.uncommitted
             self.fs.objects.append(self.path)
         return True
 
@@ -273,9 +281,14 @@ class AzureFileSystem(AbstractFileSystem):
     def __init__(self) -> None:
         super().__init__()
         self.objects: list[str] = []
+        self.uncommitted: set[AzureFile] = set()
+        self.dropped: set[AzureFile] = set()
 
     def _open(self, path: str, mode: str = "rb", **options: object) -> AzureFile:
         return AzureFile(self, path, mode, **options)
+
+    def exists(self, path: str, **_: object) -> bool:
+        return path in self.objects
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
@@ -286,6 +299,69 @@ def test_if_closing_completes_an_upload_an_error_does_not_close_the_file(content
     with atomic_write(path) as file:
         file.write(content)
     assert path.fs.objects == [f"exports/{KEY}"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_says_that_the_file_exists(
+    overwrite: bool, monkeypatch
+) -> None:
+    path = SimpleNamespace(protocol="abfs", path=f"exports/{KEY}", fs=AzureFileSystem())
+    look = atomic_write_module._check_not_stored_meanwhile
+
+    def look_before_the_other_ends(_: object) -> None:
+        monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", look)
+        write(path, SMALL)
+
+    def overlap() -> None:
+        with atomic_write(path, overwrite=overwrite) as file:
+            file.write(LARGE)
+            if overwrite:
+                write(path, SMALL)
+            else:
+                monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", look_before_the_other_ends)
+
+    error = CruxTransientError if overwrite else CruxInvalidRequestError
+    with pytest.raises(error, match=r"A retry replaces it" if overwrite else "already exists"):
+        overlap()
+    assert path.fs.objects == [f"exports/{KEY}"]
+
+
+@pytest.mark.parametrize("status", [501, 412])
+@pytest.mark.parametrize("theirs", [True, False], ids=["their file", "no file"])
+def test_an_s3_compatible_store_that_knows_no_conditions_or_does_not_name_them_is_looked_at(
+    in_s3: Place, s3: ObjectStore, monkeypatch, theirs: bool, status: int
+) -> None:
+    def answer(request: Request, send: Send) -> Response:
+        if request.headers.get("if-none-match") != "*":
+            return send(request)
+        if theirs and status == 412:  # after our look
+            s3.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"theirs")
+        return Response(status, body=b"<Error><Code>%d</Code><Message>from the relay</Message></Error>" % status)
+
+    def write_once() -> None:
+        with atomic_write(path, overwrite=False) as file:
+            file.write(LARGE)
+            if theirs and status == 501:
+                s3.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"theirs")
+
+    with relay(s3.client.meta.endpoint_url, answer) as running:
+        conn_id = f"relayed_{running.server_address[1]}"  # Airflow keeps the file system of each connection
+        connection = json.loads(s3.connection)
+        connection["extra"]["endpoint_url"] = running.url
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+        path = ObjectStoragePath(f"s3://{conn_id}@{BUCKET}/{KEY}")
+        if theirs:
+            with pytest.raises(CruxInvalidRequestError, match="already exists"):
+                write_once()
+            assert in_s3.content() == b"theirs"
+        elif status == 412:
+            with pytest.raises(OSError, match="from the relay"):
+                write_once()
+            assert in_s3.names() == []
+        else:
+            write_once()
+            assert in_s3.content() == LARGE
+    assert in_s3.pending_uploads() == []
 
 
 def test_a_file_url_names_its_path_and_the_umask_sets_the_files_permissions(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["context", "context_with"]
 
-# Before gcsfs opens a file, it asks by gRPC for the kind of the bucket. The emulator speaks no gRPC, and it waits a minute.
+# Before gcsfs opens a file, it asks by gRPC for the kind of the bucket. The emulator speaks no gRPC: it waits a minute.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 SERVERS = {"azure": running_azurite, "gcs": running_gcs, "s3": running_s3}

@@ -1,9 +1,10 @@
 """
 A relay on loopback before an emulator: it records the requests, and answers some of them as another server would.
 
-:func:`google_conditions` does what fake-gcs-server 1.54.0 leaves out, and what Google Cloud Storage does with a condition
-for a resumable upload: it accepts the request that begins the upload, repeats the condition in the URL of the upload, and
-evaluates it when the upload is completed (googleapis/google-cloud-java#201, fsouza/fake-gcs-server#1967 and #2260).
+:func:`google_conditions` does what fake-gcs-server 1.54.0 leaves out, and what Google Cloud Storage does with a
+condition for a resumable upload: it accepts the request that begins the upload, repeats the condition in the URL of the
+upload, and evaluates it when the upload is completed (googleapis/google-cloud-java#201, fsouza/fake-gcs-server#1967 and
+#2260).
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(response.body)
 
-    do_DELETE = do_GET = do_HEAD = do_PATCH = do_POST = do_PUT = relay
+    do_DELETE = do_GET = do_HEAD = do_PATCH = do_POST = do_PUT = relay  # noqa: N815 - http.server's names
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""

@@ -1,5 +1,6 @@
 """
-The stores that the tests run on: Azure, Google Cloud Storage, S3 and a disk, each a real server or emulator on loopback.
+The stores that the tests run on: Azure, Google Cloud Storage, S3 and a disk, each a real server or emulator on
+loopback.
 
 Each is also seen by a client of its own, which shares nothing with the code under test.
 """
@@ -284,9 +285,8 @@ def running_gcs() -> Iterator[GoogleCloudStorage]:
     """Run fake-gcs-server. Only our connection may lead to it, so the variable that its wrapper sets goes."""
     with FakeGCSServer() as server, relay(server.url, google_conditions) as relayed:
         del os.environ["STORAGE_EMULATOR_HOST"]
-        # its log goes to a pipe that its wrapper never reads: when that is full, after some hundred requests, it hangs
-        log = server._process.stderr
-        Thread(target=lambda: deque(log, maxlen=0), daemon=True).start()
+        # The server logs to a pipe that its wrapper never reads: it would stop when the pipe is full.
+        Thread(target=deque, args=(server._process.stderr, 0), daemon=True).start()
         yield GoogleCloudStorage(relayed.url)
 
 

@@ -1,8 +1,8 @@
 """
 Write docs/evidence/stores.md from the cases of this suite.
 
-Run ``python -m tests.stores.table``; a test fails if the committed page differs, and another one runs every case on every
-store.
+Run ``python -m tests.stores.table``; a test fails if the committed page differs, and another one runs every case on
+every store.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ TEMPLATE: Final = """\
 # What is at a path after a task
 
 `CruxExportToObjectStorageOperator` stores a file completely or not at all. This table says what is at `path` after each
-ending of a task, and what remains beside it. It is written from the tests by `python -m tests.stores.table`; `make stores`
+ending of a task, and what remains beside it. `python -m tests.stores.table` writes it from the tests, and `make stores`
 runs each row on every store, with files of 12 KB and of 20 MiB, with and without a manifest.
 
 - **whole**: the new file, complete. The task succeeds.
@@ -152,13 +152,13 @@ runs each row on every store, with files of 12 KB and of 20 MiB, with and withou
 
 {table}
 
-What is left is never visible as a file, except on a disk, and does not hinder the next task: [Storing](../storing.md) says
-what removes it. While two tasks upload to one path, Azure drops the parts of the one that ends later, if they are larger
-than 8 MiB: that task fails, and its retry replaces the file. Tasks that write to the same path are a mistake on any store:
-the last one wins.
+What is left is never visible as a file, except on a disk, and does not hinder the next task:
+[Storing](../storing.md) says what removes it. While two tasks upload to one path, Azure drops the parts of the one that
+ends later, if its file is larger than 8 MiB: that task fails, and its retry replaces the file. Let no two tasks write
+to the same path: on any store, the last one wins.
 
-The servers are Azurite, fake-gcs-server behind a relay that evaluates the condition for a new object as Google documents
-it, moto, and a local disk.
+The servers are Azurite, moto, a local disk, and fake-gcs-server behind a relay that evaluates the condition for a new
+object when the upload is completed, as Google Cloud Storage does.
 """
 
 

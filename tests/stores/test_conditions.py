@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
-from tests.stores.relay import Relay, Request, Response, Send, google_conditions, precondition_failed, relay
+from tests.stores.relay import Relay, Request, Response, Send, pass_on, precondition_failed, relay
 from tests.stores.servers import S3, GoogleCloudStorage, Store, connection_variable
 from tests.stores.test_all_or_nothing import CONTENTS, KEY, contents, overwrites, write
 
@@ -24,7 +24,7 @@ ALREADY_EXISTS = "already exists; set overwrite=True"
 
 @pytest.fixture
 def before(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a context manager that runs a relay before a store, and gives it and the store as it is seen through it."""
+    """Return a context manager that runs a relay before a store, and gives both, the store as seen through it."""
 
     @contextmanager
     def relayed(store: Store, behavior: Any) -> Iterator[tuple[Relay, Store]]:
@@ -56,7 +56,7 @@ class TestGoogle:
     def test_the_request_that_begins_an_upload_has_the_condition_unless_we_overwrite(
         self, store: GoogleCloudStorage, before: Any, overwrite: bool, content: bytes
     ) -> None:
-        with before(store, google_conditions) as (running, through):
+        with before(store, pass_on) as (running, through):
             write(through, content, overwrite=overwrite)
         (first,) = filter(begins_upload, running.requests)
         assert first.query.get("ifGenerationMatch") == (None if overwrite else "0")
@@ -95,7 +95,7 @@ class TestS3:
     def test_the_request_that_ends_an_upload_has_the_condition_unless_we_overwrite(
         self, store: S3, before: Any, overwrite: bool, content: bytes
     ) -> None:
-        with before(store, lambda request, send: send(request)) as (running, through):
+        with before(store, pass_on) as (running, through):
             write(through, content, overwrite=overwrite)
         conditions = [request.headers.get("if-none-match") for request in running.requests]
         assert conditions.count("*") == (not overwrite)
