@@ -9,6 +9,7 @@ benchmarks. A relay in front of each server counts the requests. A new process m
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -100,6 +101,7 @@ def measure() -> None:
     """Measure every store in turn, and print the results."""
     from tests.stores.servers import Disk, connection_variable, running_azurite, running_gcs, running_s3
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server logs a line for each request otherwise
     results = {}
     crux = {
         "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps({"conn_type": "crux", "host": "http://127.0.0.1:9", "password": "t"})
@@ -138,7 +140,7 @@ def rows() -> list[Row]:
         what = f"coverage of 10,000 manifests, {name}"
         table += [
             Row(what, "s", [result["s"]]),
-            Row(f"{what}: memory above the idle process", "MiB", [result["MiB"]], goal=Goal(64)),
+            Row(f"{what}: memory above the idle process", "MiB", [result["MiB"]]),
         ]
         if "list" in result:
             goal = Goal(3 * FILES // 100)
