@@ -266,9 +266,9 @@ class AzureFile(AbstractBufferedFile):
     """A file as in adlfs: closing completes the upload in any case, and drops the parts of others."""
 
     def _upload_chunk(self, final: bool = False) -> bool:
-        self.fs.uncommitted.add(self)
+        self.fs.uncommitted.add(id(self))
         if final:
-            if self.tell() > self.blocksize and self in self.fs.dropped:
+            if self.tell() > self.blocksize and id(self) in self.fs.dropped:
                 raise RuntimeError("Failed to upload block: The specified block list is invalid. InvalidBlockList")
             self.fs.dropped |= self.fs.uncommitted
             self.fs.objects.append(self.path)
@@ -281,8 +281,8 @@ class AzureFileSystem(AbstractFileSystem):
     def __init__(self) -> None:
         super().__init__()
         self.objects: list[str] = []
-        self.uncommitted: set[AzureFile] = set()
-        self.dropped: set[AzureFile] = set()
+        self.uncommitted: set[int] = set()
+        self.dropped: set[int] = set()
 
     def _open(self, path: str, mode: str = "rb", **options: object) -> AzureFile:
         return AzureFile(self, path, mode, **options)

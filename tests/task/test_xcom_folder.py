@@ -1,4 +1,4 @@
-"""Which paths are below the folder of Airflow's XComs; tests/stores tests it with Airflow's own XComs and every store."""
+"""Which paths are below the folder of Airflow's XComs. tests/stores tests what Airflow does there, on its own XComs."""
 
 from __future__ import annotations
 
