@@ -45,7 +45,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres stores warehouses celery disruptions bench lint reliability reference docs release-check constraints clean
+.PHONY: demo install unit test matrix versions readers e2e ui postgres stores warehouses celery disruptions bench lint reliability reference docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -70,6 +70,10 @@ matrix:
 # Writes the tables of docs/evidence/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS) next" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
+
+# Writes docs/evidence/readers.md from what readers make of stored files; a test fails if the two differ.
+readers: $(VENV)/.installed-readers
+	RECORD_READERS=1 $(PYTEST) tests/readers
 
 # Tests the documentation site and the UI of Airflow 3 and 2 in a real browser, and takes the screenshots of docs/images.
 # Installs Chromium (as root).

@@ -32,7 +32,7 @@ elif [[ $airflow == *-* ]]; then
   groups+=(--group "pyproject.toml:${airflow#*-}")
 elif [[ $airflow != next ]]; then
   groups+=(--group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench
-    --group pyproject.toml:readers --group pyproject.toml:release --group pyproject.toml:docs)
+    --group pyproject.toml:readers --group pyproject.toml:lake --group pyproject.toml:release --group pyproject.toml:docs)
 fi
 uv pip compile pyproject.toml "$requirements" --all-extras "${groups[@]}" "${options[@]}" \
   --output-file "constraints/airflow-$airflow.txt"
