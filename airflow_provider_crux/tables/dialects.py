@@ -27,11 +27,12 @@ class Dialect:
     :param atomic: what makes a merge all or nothing.
     :param quote: the character around a name.
     :param fold: what becomes of a name without quotes.
-    :param max_name: the longest name, in characters.
+    :param max_name: the longest name, in bytes.
     :param forbidden: characters that a column's name cannot contain, beside the quote.
     :param replaces_tables: whether it has ``CREATE OR REPLACE TABLE``.
     :param adds_missing_columns: whether it has ``ADD COLUMN IF NOT EXISTS``.
-    :param aliases_in_delete: whether the table of a ``DELETE`` can have another name.
+    :param adds_columns_at_once: whether one ``ALTER TABLE`` adds several columns in that way.
+    :param deletes_by_join: whether a ``DELETE`` joins the staged table, because it cannot name tables as a query can.
     """
 
     types: Mapping[ColumnType, str]
@@ -42,7 +43,8 @@ class Dialect:
     forbidden: Collection[str] = field(default_factory=frozenset)
     replaces_tables: bool = True
     adds_missing_columns: bool = True
-    aliases_in_delete: bool = True
+    adds_columns_at_once: bool = False
+    deletes_by_join: bool = False
 
 
 def _types(text: str, integer: str, money: str, instant: str) -> Mapping[ColumnType, str]:
@@ -79,6 +81,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         fold=str,
         max_name=300,
         forbidden=frozenset('!"$()*,./;?@[\\]^{}~'),
+        # It limits how often a table is altered: five times in ten seconds.
+        adds_columns_at_once=True,
     ),
     "redshift": Dialect(
         _types("VARCHAR(65535)", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMPTZ"),
@@ -86,7 +90,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         max_name=127,
         replaces_tables=False,
         adds_missing_columns=False,
-        aliases_in_delete=False,
+        deletes_by_join=True,
     ),
     # Its operator never commits: each statement is a transaction of its own.
     "databricks": Dialect(
@@ -95,6 +99,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         quote="`",
         max_name=255,
         forbidden=frozenset(" ,;{}()\n\t="),
+        # A table that is replaced keeps its log, in which COPY INTO notes the files that it has loaded and now skips.
+        replaces_tables=False,
         adds_missing_columns=False,
     ),
 }

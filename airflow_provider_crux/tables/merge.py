@@ -35,18 +35,14 @@ class Merge:
     @property
     def delete(self) -> str:
         """Delete the rows whose key the export has, and that an export loaded that was requested earlier."""
-        return self._delete("t", "s")
+        source = f"SELECT 1 FROM {self.staged} AS s WHERE {self._same_key()} AND ({self._earlier()})"  # noqa: S608
+        return f"DELETE FROM {self.table} AS t WHERE EXISTS ({source})"  # noqa: S608 - quoted names
 
     @property
-    def delete_without_alias(self) -> str:
-        """The same, for a database in which the table of a ``DELETE`` can have no other name."""
-        name = self.table.rpartition(".")[2]
-        return self._delete(name, "r" if name.strip('"') == "s" else "s")
-
-    def _delete(self, table: str, staged: str) -> str:
-        condition = f"{self._same_key(table, staged)} AND ({self._earlier(table, staged)})"
-        source = f"SELECT 1 FROM {self.staged} AS {staged} WHERE {condition}"  # noqa: S608 - quoted names
-        return f"DELETE FROM {self.table}{' AS t' if table == 't' else ''} WHERE EXISTS ({source})"  # noqa: S608
+    def delete_by_join(self) -> str:
+        """The same, for a database in which the table of a ``DELETE`` has no other name; needs a staged table."""
+        condition = f"{self._same_key(self.table, self.staged)} AND ({self._earlier(self.table, self.staged)})"
+        return f"DELETE FROM {self.table} USING {self.staged} WHERE {condition}"  # noqa: S608 - quoted names
 
     @property
     def insert(self) -> str:
@@ -109,13 +105,14 @@ class Merge:
         of the table is found twice. It joins, because not every database can correlate a subquery by inequality.
         """
         names = ", ".join(self.columns)
-        keys = ", ".join(name if name in self.key else "NULL" for name in self.columns)
+        deleted = ", ".join(name if name in self.key else "NULL" for name in self.columns)
         values = ", ".join(f"s.{name}" for name in self.columns)
         found = f"LEFT JOIN {self.table} AS t ON {self._same_key()} AND ({self._not_earlier})"
         rows = f"SELECT {values} FROM {self.staged} AS s {found} WHERE t.{self.key[0]} IS NULL"  # noqa: S608
         source = (
             f"WITH n AS ({rows}) SELECT TRUE AS crux_insert, {names} FROM n "  # noqa: S608
-            f"UNION ALL SELECT DISTINCT FALSE, {keys} FROM n"
+            # not SELECT DISTINCT ... NULL, because BigQuery takes such a NULL for an integer
+            f"UNION ALL SELECT FALSE, {deleted} FROM (SELECT DISTINCT {', '.join(self.key)} FROM n) AS k"
         )
         return (  # quoted names
             f"MERGE INTO {self.table} AS t USING ({source}) AS s ON NOT s.crux_insert AND {self._same_key()} "  # noqa: S608

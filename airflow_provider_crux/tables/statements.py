@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from airflow_provider_crux.api.orders import describe
@@ -71,13 +71,7 @@ def merge_statements(
     target, source = names.table("table", table), names.table("staged", staged)
     keys = [quoted[name] for name in key]
     later = (quoted[LATER[0]], quoted[LATER[1]])
-    merge = Merge(
-        table=target,
-        staged=_latest(source, keys, [*quoted.values()], later),
-        key=keys,
-        columns=[*quoted.values()],
-        later=later,
-    )
+    merge = Merge(table=target, staged=source, key=keys, columns=[*quoted.values()], later=later)
     definitions = [f"{quoted[column.name]} {known.types[column.type]}" for column in stored]
     return MergeStatements(
         _stage(known, source, definitions), _prepare(known, target, definitions), _merge(known, merge)
@@ -105,25 +99,30 @@ def _prepare(dialect: Dialect, table: str, definitions: Sequence[str]) -> list[s
     create = f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(definitions)})"
     if not dialect.adds_missing_columns:
         return [create]
-    return [create, *(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {definition}" for definition in definitions)]
+    columns = [f"ADD COLUMN IF NOT EXISTS {definition}" for definition in definitions]
+    changes = [", ".join(columns)] if dialect.adds_columns_at_once else columns
+    return [create, *(f"ALTER TABLE {table} {change}" for change in changes)]
 
 
 def _merge(dialect: Dialect, merge: Merge) -> list[str]:
+    latest = replace(merge, staged=_latest(merge))
+    # if the latest staged export of a key is later than its rows in the table, then one of all staged exports is
+    delete = merge.delete_by_join if dialect.deletes_by_join else merge.delete
     match dialect.atomic:
         case Atomic.ONE_STATEMENT:
-            return [merge.one_statement]
+            return [latest.one_statement]
         case Atomic.BEGIN_AND_COMMIT:
-            return ["BEGIN", merge.delete, merge.insert, "COMMIT"]
+            return ["BEGIN", delete, latest.insert, "COMMIT"]
         case Atomic.LIST:
-            return [merge.delete if dialect.aliases_in_delete else merge.delete_without_alias, merge.insert]
+            return [delete, latest.insert]
 
 
-def _latest(staged: str, key: Sequence[str], columns: Sequence[str], later: tuple[str, str]) -> str:
-    """Return a query for the rows of each key's latest export."""
-    moment, uuid = later
-    order = f"PARTITION BY {', '.join(key)} ORDER BY {moment} DESC NULLS LAST, {uuid} DESC NULLS LAST"
-    ranked = f"SELECT r.*, RANK() OVER ({order}) AS crux_rank FROM {staged} AS r"  # noqa: S608 - quoted
-    return f"(SELECT {', '.join(columns)} FROM ({ranked}) AS r WHERE crux_rank = 1)"  # noqa: S608
+def _latest(merge: Merge) -> str:
+    """Return a query for the staged rows of each key's latest export."""
+    moment, uuid = merge.later
+    order = f"PARTITION BY {', '.join(merge.key)} ORDER BY {moment} DESC NULLS LAST, {uuid} DESC NULLS LAST"
+    ranked = f"SELECT r.*, RANK() OVER ({order}) AS crux_rank FROM {merge.staged} AS r"  # noqa: S608 - quoted
+    return f"(SELECT {', '.join(merge.columns)} FROM ({ranked}) AS r WHERE crux_rank = 1)"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class _Names:
         return {name: self._quoted(name) for name in names}
 
     def _can_be_quoted(self, name: str) -> bool:
-        return 0 < len(name) <= self.dialect.max_name and self.dialect.quote not in name and name.isprintable()
+        return 0 < len(name.encode()) <= self.dialect.max_name and self.dialect.quote not in name and name.isprintable()
 
     def _quoted(self, name: str) -> str:
         quote = self.dialect.quote
