@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
+import sqlglot
 from hypothesis import strategies as st
+from sqlglot import expressions as exp
 
 from airflow_provider_crux.tables.statements import MergeStatements, merge_statements
 
@@ -18,6 +21,18 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 Row = tuple[Any, ...]
 Export = Mapping[str, Sequence[tuple[str, int]]]
 """The SKU and the quantity of each row of each order."""
+
+
+@cache
+def in_duckdb(statements: str, dialect: str) -> list[str]:
+    """Translate statements of a dialect into those of DuckDB, which changes one column at a time."""
+    parsed: list[Any] = []
+    for statement in sqlglot.parse(statements, read=dialect):
+        if isinstance(statement, exp.Alter):
+            parsed += [exp.Alter(**{**statement.args, "actions": [action]}) for action in statement.args["actions"]]
+        else:
+            parsed.append(statement)
+    return [statement.sql("duckdb") for statement in parsed]
 
 
 class Loads(NamedTuple):

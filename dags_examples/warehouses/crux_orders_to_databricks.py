@@ -19,7 +19,7 @@ from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToO
 
 FOLDER = "s3://aws_default@my-bucket/crux-orders"
 LOCATION = "s3://my-bucket/crux-orders"
-TABLE, STAGED = "main.sales.crux_orders", "main.sales.crux_orders_staged"
+TABLE, STAGED = "lakehouse.sales.crux_orders", "lakehouse.sales.crux_orders_staged"
 
 with DAG(
     dag_id="crux_orders_to_databricks",

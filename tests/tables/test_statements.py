@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import duckdb
@@ -19,19 +18,9 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import COLUMNS
 from airflow_provider_crux.tables.dialects import DIALECTS, Atomic
 from airflow_provider_crux.tables.statements import merge_statements
-from tests.merges import Database, Loads, Row, loads
+from tests.merges import Database, Loads, Row, in_duckdb, loads
 
 dialects = pytest.mark.parametrize("dialect", DIALECTS)
-
-
-@cache
-def in_duckdb(statement: str, dialect: str) -> list[str]:
-    """Translate a statement; DuckDB changes one column at a time."""
-    parsed = sqlglot.parse_one(statement, read=dialect)
-    parts = [parsed]
-    if isinstance(parsed, exp.Alter):
-        parts = [exp.Alter(**{**parsed.args, "actions": [action]}) for action in parsed.args["actions"]]
-    return [part.sql("duckdb") for part in parts]
 
 
 class Local(Database):
