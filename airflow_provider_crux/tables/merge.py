@@ -107,8 +107,8 @@ class Merge:
         names = ", ".join(self.columns)
         deleted = ", ".join(name if name in self.key else "NULL" for name in self.columns)
         values = ", ".join(f"s.{name}" for name in self.columns)
-        found = f"LEFT JOIN {self.table} AS t ON {self._same_key()} AND ({self._not_earlier})"
-        rows = f"SELECT {values} FROM {self.staged} AS s {found} WHERE t.{self.key[0]} IS NULL"  # noqa: S608
+        newer = f"LEFT JOIN {self.table} AS t ON {self._same_key()} AND ({self._not_earlier})"
+        rows = f"SELECT {values} FROM {self.staged} AS s {newer} WHERE t.{self.key[0]} IS NULL"  # noqa: S608
         source = (
             f"WITH n AS ({rows}) SELECT TRUE AS crux_insert, {names} FROM n "  # noqa: S608
             # not SELECT DISTINCT ... NULL, because BigQuery takes such a NULL for an integer

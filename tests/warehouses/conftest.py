@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,11 @@ def run_example(connect, run, monkeypatch, tmp_path: Path) -> Iterator[Callable[
 
         def run_all(dialect: str) -> Example:
             (example,) = EXAMPLES[0].parent.glob(f"warehouses/*_{dialect}.py")
-            before, found, after = example.read_text().partition("FOLDER = ")
-            assert found
+            bucket = f"FOLDER = {folder.as_uri()!r}"
+            source, replaced = re.subn(r"^FOLDER = .*", bucket, example.read_text(), flags=re.MULTILINE)
+            assert replaced == 1
             copy = tmp_path / "dags" / example.name
-            copy.write_text(f"{before}FOLDER = {folder.as_uri()!r}\n{after.partition(chr(10))[2]}")
+            copy.write_text(source)
             for moment, logical_date in RUNS:
                 clock.advance((moment - clock()).total_seconds())
                 names = run(copy.name, logical_date=logical_date, poll_interval=0.1)
