@@ -152,6 +152,28 @@ def test_bigquery_alters_the_table_once_because_it_limits_how_often() -> None:
     assert alter.startswith("ALTER TABLE `o` ADD COLUMN IF NOT EXISTS `order_uuid` STRING, ADD COLUMN IF NOT EXISTS ")
 
 
+def test_redshift_joins_in_a_delete_because_its_table_has_no_other_name() -> None:
+    delete, _ = merge_statements("redshift", "lake.orders", "staging.orders", columns=["order_uuid"]).merge
+    assert delete.startswith(
+        'DELETE FROM "lake"."orders" USING "staging"."orders" '
+        'WHERE "staging"."orders"."order_uuid" = "lake"."orders"."order_uuid" AND ("lake"."orders"."crux_requested_at" '
+    )
+
+
+def test_the_merge_matches_no_row_twice_which_snowflake_refuses(database: Local) -> None:
+    (merge,) = database.statements.merge[:1]
+    if not merge.startswith("MERGE"):
+        pytest.skip("it has no MERGE")
+    database.load(database.rows_of(1, {"x": [("a", 1), ("b", 1)], "y": [("a", 1)]}))
+    database.run(database.statements.stage)
+    database.insert(database.rows_of(2, {"x": [("a", 2), ("a", 2)], "z": [("a", 2)]}))
+    source = sqlglot.parse_one(merge, read=database.dialect).args["using"].sql("duckdb")
+    rows = database.query(f"SELECT crux_insert, order_uuid FROM {source} ORDER BY ALL")
+    assert list(rows) == [(False, "x"), (False, "z"), (True, "x"), (True, "x"), (True, "z")]
+    # BigQuery takes a NULL that is a literal for any type, but that of a SELECT DISTINCT for an integer
+    assert "SELECT DISTINCT FALSE" not in merge
+
+
 @pytest.mark.parametrize(
     ("dialect", "name", "quoted"),
     [
