@@ -29,9 +29,12 @@ COVERAGE := $(if $(filter 3.3.2-no-e2e,$(AIRFLOW)-$(LANE)),$(if $(ARGS),,--cov -
 # the versions that AIRFLOW=lowest and AIRFLOW=next stand for, see constraints/*.in
 VERSION_lowest := 2.11.0
 VERSION_next := $(shell sed -n 's/^apache-airflow==//p' constraints/airflow-next.txt)
-EXPECTED_AIRFLOW_VERSION := $(or $(VERSION_$(AIRFLOW)),$(AIRFLOW:%-stores=%))
+EXPECTED_AIRFLOW_VERSION := $(or $(VERSION_$(AIRFLOW)),$(firstword $(subst -, ,$(AIRFLOW))))
 
 PYTEST = COVERAGE_FILE=.coverage.$(AIRFLOW) EXPECTED_AIRFLOW_VERSION=$(EXPECTED_AIRFLOW_VERSION) $(BIN)/python -m pytest
+
+# An environment such as 3.3.2-stores has one group of its own, whose packages do not fit beside those of the other groups.
+ENVIRONMENT_GROUP := $(word 2,$(subst -, ,$(AIRFLOW)))
 
 VENV := .venv/$(AIRFLOW)
 BIN := $(VENV)/bin
@@ -42,7 +45,7 @@ READY := $(VENV)/.installed
 # Airflow again, which takes longer than the test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo install unit test matrix versions e2e ui postgres stores celery disruptions bench lint reliability reference docs release-check constraints clean
+.PHONY: demo install unit test matrix versions readers e2e ui postgres stores warehouses celery disruptions bench lint reliability reference docs release-check constraints clean
 
 demo: $(READY)
 	@scripts/demo.sh "$(BIN)" "$(DAY)"
@@ -67,6 +70,10 @@ matrix:
 # Writes the tables of docs/evidence/versions.md from what each version's scheduler does; a test fails if the two differ.
 versions:
 	RECORD_VERSIONS=1 $(MAKE) --no-print-directory matrix MATRIX="$(VERSIONS) next" LANES=e2e ARGS="tests/e2e/test_scheduler.py"
+
+# Writes docs/evidence/readers.md from what readers make of stored files; a test fails if the two differ.
+readers: $(VENV)/.installed-readers
+	RECORD_READERS=1 $(PYTEST) tests/readers
 
 # Tests the documentation site and the UI of Airflow 3 and 2 in a real browser, and takes the screenshots of docs/images.
 # Installs Chromium (as root).
@@ -96,7 +103,11 @@ postgres: $(VENV)/.installed-postgres
 # Node.js if it is missing (as root).
 stores:
 	@scripts/install_azurite.sh
-	@$(MAKE) --no-print-directory test AIRFLOW=$(AIRFLOW:%-stores=%)-stores ARGS="tests/stores $(ARGS)"
+	@$(MAKE) --no-print-directory test AIRFLOW=$(firstword $(subst -, ,$(AIRFLOW)))-stores ARGS="tests/stores $(ARGS)"
+
+# Tests the statements and the examples for warehouses with the warehouses' own providers, whose requests are intercepted.
+warehouses:
+	@$(MAKE) --no-print-directory test AIRFLOW=$(firstword $(subst -, ,$(AIRFLOW)))-warehouses ARGS="tests/warehouses $(ARGS)"
 
 # Runs a backfill on PostgreSQL, Redis, CeleryExecutor and two workers, and kills a worker and the triggerer. Installs
 # PostgreSQL and Redis (as root).
@@ -159,7 +170,7 @@ $(VENV)/.dependencies: pyproject.toml | $(BIN)/python
 $(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint \
-	  $(if $(filter %-stores,$(AIRFLOW)),--group stores)
+	  $(ENVIRONMENT_GROUP:%=--group %)
 	@touch $@
 
 clean:

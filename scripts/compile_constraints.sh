@@ -2,8 +2,8 @@
 # Updates the pins of one environment: compile_constraints.sh AIRFLOW
 # AIRFLOW is a version; or "lowest": Airflow 2.11.0 with the lowest versions of our own dependencies that pyproject.toml
 # allows, and the newest of everything else that fits them; or "next": the newest pre-release of Airflow, on which only
-# the test suite runs; or a version followed by "-stores": that of make stores, without what the other groups need, because
-# the providers of all stores do not fit beside it. Needs uv (pip install uv); writes no URLs.
+# the test suite runs; or a version followed by "-stores" or "-warehouses": with that group, but without the others, beside
+# which its packages do not fit. Needs uv (pip install uv); writes no URLs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 airflow=${1:?"the Airflow version is missing: run make constraints, which passes it"}
@@ -28,11 +28,11 @@ for pin in open(sys.argv[1]):
     if pin.split("==")[0].lower() in own:
         print(pin, end="")
 PYTHON
-elif [[ $airflow == *-stores ]]; then
-  groups+=(--group pyproject.toml:stores)
+elif [[ $airflow == *-* ]]; then
+  groups+=(--group "pyproject.toml:${airflow#*-}")
 elif [[ $airflow != next ]]; then
   groups+=(--group pyproject.toml:ui --group pyproject.toml:celery --group pyproject.toml:bench
-    --group pyproject.toml:readers --group pyproject.toml:release --group pyproject.toml:docs)
+    --group pyproject.toml:readers --group pyproject.toml:lake --group pyproject.toml:release --group pyproject.toml:docs)
 fi
 uv pip compile pyproject.toml "$requirements" --all-extras "${groups[@]}" "${options[@]}" \
   --output-file "constraints/airflow-$airflow.txt"

@@ -27,7 +27,7 @@ trap 'kill -- $(jobs -pr | sed s/^/-/); wait; exit 130' INT TERM
 
 # Runs make for an environment: make_for ENVIRONMENT TARGET [VARIABLE=VALUE]
 make_for() {
-  local -A groups=([3.3.2]="readers${ALSO:+ docs ui postgres celery}" [2.11.2]="${ALSO:+ui}")
+  local -A groups=([3.3.2]="readers lake${ALSO:+ docs ui postgres celery}" [2.11.2]="${ALSO:+ui}")
   case $1 in
     newer-python) set -- "$@" AIRFLOW=3.3.2 VENV=.venv/3.3.2-newer PYTHON="$newer_python" COVERAGE= ;;
     # Old versions of aiohttp and urllib3 do not limit endless headers and compressed bodies, so without tests/faults.

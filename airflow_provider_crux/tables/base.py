@@ -22,8 +22,8 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType
 from airflow_provider_crux.tables.keys import Keys
+from airflow_provider_crux.tables.merge import LATER, Merge
 from airflow_provider_crux.tables.names import is_plain_name
-from airflow_provider_crux.tables.statements import Merge
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_crux.files.rows import TypedRows
-
-_LATER: Final = ("crux_requested_at", "crux_export_uuid")
-"""What tells whether an export was requested later than another one; the UUID decides between equal times."""
 
 BATCH_ROWS: Final = 10_000
 """Rows that are converted for the database at once."""
@@ -209,7 +206,7 @@ class SqlTable(ABC):
             staged=f"(SELECT r.*, {origin} FROM {self._staging} AS r)",  # noqa: S608 - our own name
             key=[*map(self._quoted, self._key)],
             columns=[self._quoted(column.name) for column in self._all_columns],
-            later=(self._quoted(_LATER[0]), self._quoted(_LATER[1])),
+            later=(self._quoted(LATER[0]), self._quoted(LATER[1])),
         )
 
     @property

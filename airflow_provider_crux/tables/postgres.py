@@ -13,10 +13,10 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows, each_once
 from airflow_provider_crux.tables.base import SqlTable, scalar, values_of
-from airflow_provider_crux.tables.statements import Merge
+from airflow_provider_crux.tables.dialects import DIALECTS
+from airflow_provider_crux.tables.merge import Merge
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -37,12 +37,7 @@ _RELATIONS: Final = "pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n 
 class PostgresTable(SqlTable):
     """A table in PostgreSQL, also with psycopg 3; rows are staged by COPY."""
 
-    types: ClassVar = {
-        ColumnType.TEXT: "text",
-        ColumnType.INTEGER: "bigint",
-        ColumnType.MONEY: "numeric(18, 2)",
-        ColumnType.INSTANT: "timestamptz",
-    }
+    types: ClassVar = DIALECTS["postgres"].types
     reserved_columns: ClassVar = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 
     _schema = ""

@@ -5,25 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from airflow_provider_crux.files.columns import ColumnType
 from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.tables.base import SqlTable, database_error, scalar, stored_name
+from airflow_provider_crux.tables.dialects import DIALECTS
 
 
 class SqliteTable(SqlTable):
-    """
-    A table in SQLite.
+    """A table in SQLite."""
 
-    It has no type for amounts, which a number would round: they are texts with two decimals. It has none for instants:
-    they are texts in UTC of one length, so that they compare.
-    """
-
-    types: ClassVar = {
-        ColumnType.TEXT: "TEXT",
-        ColumnType.INTEGER: "INTEGER",
-        ColumnType.MONEY: "TEXT",
-        ColumnType.INSTANT: "TEXT",
-    }
+    types: ClassVar = DIALECTS["sqlite"].types
 
     def _begin(self, connection: Any) -> None:
         connection.isolation_level = None  # no implicit transactions beside this one

@@ -1,86 +1,162 @@
-"""The statements that merge an export into a table, as texts that every SQL database knows. Pure."""
+"""The statements that merge exports into a table, as texts. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from airflow_provider_crux.api.orders import describe
+from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, Column
+from airflow_provider_crux.tables.dialects import DIALECTS, Atomic, Dialect
+from airflow_provider_crux.tables.merge import LATER, Merge
+from airflow_provider_crux.tables.names import is_plain_name
+
+_SAMPLE: Final = "2019"
+"""The list of columns that the specification publishes."""
+
+
+class MergeStatements(NamedTuple):
+    """
+    What :func:`merge_statements` returns, in the order in which to run it.
+
+    :param stage: make the staged table, empty, with the columns of the file in their order. Run it before the load.
+    :param prepare: create the table if it is missing, and add columns that it lacks. Some databases commit after each.
+    :param merge: merge the staged rows into the table, all or nothing: one list for one task, or one statement.
+    """
+
+    stage: list[str]
+    prepare: list[str]
+    merge: list[str]
+
+
+def merge_statements(
+    dialect: str,
+    table: str,
+    staged: str,
+    key: Sequence[str] = ("order_uuid",),
+    columns: Sequence[str] | None = None,
+) -> MergeStatements:
+    """
+    Return the statements that merge stored files, once a warehouse has loaded them into a staged table.
+
+    The rule is that of ``CruxExportToSqlOperator``: all rows with the same key are replaced together, by the export
+    that was requested last. So exports may overlap, and come in any order and more than once. The staged table may
+    hold several exports, but each file only once.
+
+    Airflow's operators run the three lists in turn. The merge is all or nothing if one task runs it, with the
+    defaults of the database's own operator: :class:`~airflow_provider_crux.tables.dialects.Atomic` says why.
+
+    :param dialect: ``postgres``, ``sqlite``, ``duckdb``, ``snowflake``, ``bigquery``, ``redshift`` or ``databricks``.
+    :param table: the table, with a schema, dataset or catalog before it or without.
+    :param staged: the table into which the files were loaded.
+    :param key: the columns of the key.
+    :param columns: the names of the file's columns: ``columns`` of the XCom ``export_file``, or of the manifest. Those
+        that say which export a row comes from may be among them or not. Default: those of the published sample.
+    :return: what makes the staged table, what makes the table, and what merges.
+    :raises CruxInvalidRequestError: if a name cannot be one in this dialect, or a column of the key is not there.
+    """
+    known = DIALECTS.get(dialect)
+    if known is None:
+        raise CruxInvalidRequestError(f"dialect: {describe(dialect)} is not known; use one of {', '.join(DIALECTS)}")
+    names = _Names(dialect, known)
+    if columns is None:
+        columns = [column.name for column in COLUMNS if _SAMPLE in column.lists]
+    stored = [*(_column(name) for name in columns if name not in _ADDED), *EXPORT_COLUMNS]
+    quoted = names.columns([column.name for column in stored])
+    missing = [name for name in key if name not in quoted]
+    if missing or not key:
+        raise CruxInvalidRequestError(f"key: {describe(missing)} is not among the columns; use columns of the file")
+    target, source = names.table("table", table), names.table("staged", staged)
+    keys = [quoted[name] for name in key]
+    later = (quoted[LATER[0]], quoted[LATER[1]])
+    merge = Merge(table=target, staged=source, key=keys, columns=[*quoted.values()], later=later)
+    definitions = [f"{quoted[column.name]} {known.types[column.type]}" for column in stored]
+    return MergeStatements(
+        _stage(known, source, definitions), _prepare(known, target, definitions), _merge(known, merge)
+    )
+
+
+_ADDED: Final = {column.name: column for column in EXPORT_COLUMNS}
+_KNOWN: Final = {column.name: column for column in COLUMNS}
+
+
+def _column(name: str) -> Column:
+    return _KNOWN.get(name) or Column(name, "Unknown")
+
+
+def _stage(dialect: Dialect, staged: str, definitions: Sequence[str]) -> list[str]:
+    body = f"TABLE {staged} ({', '.join(definitions)})"
+    return (
+        [f"CREATE OR REPLACE {body}"]
+        if dialect.replaces_tables
+        else [f"DROP TABLE IF EXISTS {staged}", f"CREATE {body}"]
+    )
+
+
+def _prepare(dialect: Dialect, table: str, definitions: Sequence[str]) -> list[str]:
+    create = f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(definitions)})"
+    if not dialect.adds_missing_columns:
+        return [create]
+    columns = [f"ADD COLUMN IF NOT EXISTS {definition}" for definition in definitions]
+    changes = [", ".join(columns)] if dialect.adds_columns_at_once else columns
+    return [create, *(f"ALTER TABLE {table} {change}" for change in changes)]
+
+
+def _merge(dialect: Dialect, merge: Merge) -> list[str]:
+    latest = replace(merge, staged=_latest(merge))
+    # if the latest staged export of a key is later than its rows in the table, then one of all staged exports is
+    delete = merge.delete_by_join if dialect.deletes_by_join else merge.delete
+    match dialect.atomic:
+        case Atomic.ONE_STATEMENT:
+            return [latest.one_statement]
+        case Atomic.BEGIN_AND_COMMIT:
+            return ["BEGIN", delete, latest.insert, "COMMIT"]
+        case Atomic.LIST:
+            return [delete, latest.insert]
+
+
+def _latest(merge: Merge) -> str:
+    """Return a query for the staged rows of each key's latest export."""
+    moment, uuid = merge.later
+    order = f"PARTITION BY {', '.join(merge.key)} ORDER BY {moment} DESC NULLS LAST, {uuid} DESC NULLS LAST"
+    ranked = f"SELECT r.*, RANK() OVER ({order}) AS crux_rank FROM {merge.staged} AS r"  # noqa: S608 - quoted
+    return f"(SELECT {', '.join(merge.columns)} FROM ({ranked}) AS r WHERE crux_rank = 1)"  # noqa: S608
 
 
 @dataclass(frozen=True)
-class Merge:
-    """
-    All rows with the same key are replaced together, by the export that was requested last.
+class _Names:
+    """The names of one dialect."""
 
-    So the rows of one key always come from one export, and nothing in it need be unique. Run :attr:`delete` and
-    :attr:`insert` in one transaction.
+    name: str
+    dialect: Dialect
 
-    :param table: the table; it and all other names are quoted.
-    :param staged: the rows of one export: a table, or a query in parentheses.
-    :param key: the columns of the key.
-    :param columns: all columns of the staged rows.
-    :param later: the columns that tell which of two exports was requested later: the second one decides between exports
-        of the same moment.
-    """
+    def table(self, argument: str, name: str) -> str:
+        parts = str(name).split(".")
+        if not 1 <= len(parts) <= 3 or not all(map(self._can_be_quoted, parts)):
+            raise CruxInvalidRequestError(
+                f"{argument}: {describe(name)} is not the name of a table in {self.name}; use one to three names with "
+                "dots between them"
+            )
+        return ".".join(map(self._quoted, parts))
 
-    table: str
-    staged: str
-    key: Sequence[str]
-    columns: Sequence[str]
-    later: tuple[str, str]
+    def columns(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the quoted name of each column."""
+        forbidden = [name for name in names if not self._can_be_quoted(name) or set(name) & set(self.dialect.forbidden)]
+        folded = [name.lower() for name in names]
+        forbidden += [name for index, name in enumerate(names) if name.lower() in folded[:index]]
+        if forbidden:
+            raise CruxInvalidRequestError(
+                f"columns: {', '.join(map(describe, forbidden))} cannot be names of columns in {self.name}, or "
+                "differ only in case from another one; leave them out"
+            )
+        return {name: self._quoted(name) for name in names}
 
-    @property
-    def delete(self) -> str:
-        """Delete the rows whose key the export has, and that an export loaded that was requested earlier."""
-        staged = f"SELECT 1 FROM {self.staged} AS s WHERE {self._same_key} AND ({self._earlier})"  # noqa: S608 - quoted
-        return f"DELETE FROM {self.table} AS t WHERE EXISTS ({staged})"  # noqa: S608
+    def _can_be_quoted(self, name: str) -> bool:
+        return 0 < len(name.encode()) <= self.dialect.max_name and self.dialect.quote not in name and name.isprintable()
 
-    @property
-    def insert(self) -> str:
-        """Insert the rows of the export whose key the table does not have, or no longer has."""
-        present = f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key}"  # noqa: S608
-        return f"{self.insert_all} WHERE NOT EXISTS ({present})"
-
-    @property
-    def insert_all(self) -> str:
-        """Insert all rows of the export: the same, if the table has none of its keys."""
-        values = ", ".join(f"s.{name}" for name in self.columns)
-        return f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {values} FROM {self.staged} AS s"  # noqa: S608
-
-    @property
-    def count_replaced_keys(self) -> str:
-        """Count the keys of the rows that :attr:`delete` will delete."""
-        return self._count_keys(self._earlier)
-
-    @property
-    def count_unchanged_keys(self) -> str:
-        """Count the keys of the export that the table has from an export that was requested later, or from this one."""
-        return self._count_keys(self._not_earlier)
-
-    @property
-    def delete_and_count(self) -> str:
-        """The same as :attr:`delete`, and count the keys of the deleted rows, in PostgreSQL's own SQL."""
-        keys = ", ".join(self.key)
-        returning = ", ".join(f"t.{name}" for name in self.key)
-        deleted = f"{self.delete} RETURNING {returning}"
-        return f"WITH d AS ({deleted}) SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
-
-    def _count_keys(self, condition: str) -> str:
-        keys = ", ".join(f"s.{name}" for name in self.key)
-        rows = f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key} AND ({condition})"  # noqa: S608
-        distinct = f"SELECT DISTINCT {keys} FROM {self.staged} AS s WHERE EXISTS ({rows})"  # noqa: S608
-        return f"SELECT count(*) FROM ({distinct}) AS k"  # noqa: S608
-
-    @property
-    def _same_key(self) -> str:
-        return " AND ".join(f"s.{name} = t.{name}" for name in self.key)
-
-    @property
-    def _earlier(self) -> str:
-        moment, uuid = self.later
-        return f"t.{moment} IS NULL OR t.{moment} < s.{moment} OR (t.{moment} = s.{moment} AND t.{uuid} < s.{uuid})"
-
-    @property
-    def _not_earlier(self) -> str:
-        moment, uuid = self.later
-        same = f"t.{moment} = s.{moment} AND (t.{uuid} >= s.{uuid} OR t.{uuid} IS NULL)"
-        return f"t.{moment} > s.{moment} OR ({same})"
+    def _quoted(self, name: str) -> str:
+        quote = self.dialect.quote
+        # what needs no quotes means the same as without them, so that a loader finds it, too
+        return f"{quote}{self.dialect.fold(name) if is_plain_name(name) else name}{quote}"

@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pendulum
 import pytest
 from airflow import settings
@@ -126,16 +127,34 @@ def test_the_backfill_example_e_mails_nobody_for_an_interval_without_orders(back
     assert len(sandbox.exports) == 3
 
 
+def read_sqlite(database: Path) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(f"SELECT * FROM {daily_lookbacks.TABLE}")]
+
+
+def read_duckdb(database: Path) -> list[dict[str, Any]]:
+    with duckdb.connect(database) as connection:
+        table = connection.sql(f"FROM {daily_lookbacks.TABLE}")
+        return [dict(zip(table.columns, row, strict=True)) for row in table.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("example", "read"),
+    [(f"{daily_lookbacks.EXAMPLE}.py", read_sqlite), ("warehouses/crux_orders_to_duckdb.py", read_duckdb)],
+)
 def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
-    connect, run, monkeypatch, tmp_path: Path
+    connect, run, monkeypatch, tmp_path: Path, *, example: str, read: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
     # dag.test() of Airflow 3.3 parses all files of the folder before every run
     monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path / "dags"))
     (tmp_path / "dags").mkdir()
-    shutil.copy(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], TABLE_EXAMPLE), settings.DAGS_FOLDER)
+    file = Path(shutil.copy(EXAMPLES[0].parent / example, settings.DAGS_FOLDER))
     database = tmp_path / "orders.db"
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_ORDERS", json.dumps({"conn_type": "sqlite", "host": str(database)}))
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_CONN_ID", "crux_orders")
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_DUCKDB", str(database))
+    monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", (tmp_path / "orders").as_uri())
     # dag.test() runs the trigger itself: it can resume the task at once
     monkeypatch.setattr(deferral, "MIN_RESUME_DELAY", 0)
     runs = daily_lookbacks.shuffled_runs()
@@ -143,21 +162,16 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
     with running_sandbox(clock=clock) as sandbox:
         connect(host=sandbox.url, password=TOKEN)
         # its orders do not exist yet: it is skipped
-        run(TABLE_EXAMPLE, logical_date=daily_lookbacks.DAYS[-1] + timedelta(days=10))
+        run(file.name, logical_date=daily_lookbacks.DAYS[-1] + timedelta(days=10))
         assert not database.exists()
         assert sandbox.exports == []
         for moment, logical_date in runs:
             clock.advance((moment - clock()).total_seconds())
-            run(TABLE_EXAMPLE, logical_date=logical_date, poll_interval=0.1)
+            run(file.name, logical_date=logical_date, poll_interval=0.1)
 
         assert len(request_bodies(sandbox)) == len(sandbox.exports) == len(runs) == 33
-        with closing(sqlite3.connect(database)) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = [dict(row) for row in connection.execute(f"SELECT * FROM {daily_lookbacks.TABLE}")]
-        xcoms = query(
-            f"SELECT value FROM {XCOMS} WHERE dag_id = '{daily_lookbacks.EXAMPLE}' AND key = 'export_interval'"
-        )
-        daily_lookbacks.check_rows(rows, daily_lookbacks.expected_rows(sandbox, map(json.loads, xcoms)))
+        xcoms = query(f"SELECT value FROM {XCOMS} WHERE dag_id = '{file.stem}' AND key = 'export_interval'")
+        daily_lookbacks.check_rows(read(database), daily_lookbacks.expected_rows(sandbox, map(json.loads, xcoms)))
 
 
 def test_next_task_receives_the_uuid_and_the_interval(sandbox, run) -> None:

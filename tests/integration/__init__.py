@@ -1,0 +1,1 @@
+"""A package of its own, because another distribution installs ``tests.integration``."""
