@@ -9,8 +9,8 @@ VERSIONS := 3.3.2 2.11.2 3.2.2 3.1.8 3.0.6
 
 # What make matrix runs: each version on the Python of this machine, and the newest pre-release of the next one; the newest
 # Airflow on the newest Python that the machine has; the unit tests on the lowest versions of our dependencies that
-# pyproject.toml allows; and every kind of store on the newest and the oldest Airflow.
-MATRIX := $(VERSIONS) next newer-python lowest 3.3.2-stores 2.11.2-stores
+# pyproject.toml allows; and every kind of store and of warehouse.
+MATRIX := $(VERSIONS) next newer-python lowest 3.3.2-stores 2.11.2-stores 3.3.2-warehouses
 
 # Which tests run: LANE=unit those that need neither a process nor time, LANE=slow those that do, LANE=e2e those that run
 # DAGs on a real Airflow, and LANE=no-e2e the first two.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests in several environments: matrix.sh ENVIRONMENT... `make matrix` passes all of them. Each is a version
 # of Airflow, next (its newest pre-release), newer-python (the newest Airflow on the newest Python of this machine), or
-# lowest (the lowest versions of our dependencies that pyproject.toml allows). A version followed by "-stores" is that of
-# make stores, which runs only tests/stores.
+# lowest (the lowest versions of our dependencies that pyproject.toml allows). A version followed by "-stores" or
+# "-warehouses" runs only what make stores or make warehouses does.
 #
 # First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
 # environments in turn. One runs the tests that start no scheduler: "no-e2e" those without Airflow's database, and
@@ -59,8 +59,9 @@ lane() {
     for environment in "${environments[@]}"; do
       [[ -e .matrix/$environment-install.log.failed ]] && continue
       case $step-$environment in
-        e2e-lowest | integration-lowest | e2e-newer-python | e2e-*-stores | integration-*-stores) ;;
+        e2e-lowest | integration-lowest | e2e-newer-python | e2e-*-[sw]* | integration-*-[sw]*) ;;
         no-e2e-*-stores) run "$environment" no-e2e stores ;;
+        no-e2e-*-warehouses) run "$environment" no-e2e warehouses ;;
         e2e-* | integration-*) run "$environment" "$step" test LANE=e2e ARGS="${ARGS:-tests/$step}" ;;
         no-e2e-next | no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6 | no-e2e-2.11.2) run "$environment" no-e2e test LANE="$lane_between" ;;
         *) run "$environment" "$step" test LANE="$step" ;;
