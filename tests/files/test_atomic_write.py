@@ -301,6 +301,22 @@ def test_if_closing_completes_an_upload_an_error_does_not_close_the_file(content
     assert path.fs.objects == [f"exports/{KEY}"]
 
 
+def test_an_older_file_system_without_the_exclusive_mode_is_looked_at() -> None:
+    class OlderFileSystem(AzureFileSystem):
+        """As adlfs, gcsfs and s3fs before 2024.12."""
+
+        def _open(self, path: str, mode: str = "rb", **options: object) -> AzureFile:
+            if mode == "xb":
+                raise NotImplementedError("File mode not supported")
+            return super()._open(path, mode, **options)
+
+    path = SimpleNamespace(protocol="abfs", path=f"exports/{KEY}", fs=OlderFileSystem())
+    write(path, SMALL, overwrite=False)
+    with pytest.raises(CruxInvalidRequestError, match="already exists"):
+        write(path, SMALL, overwrite=False)
+    assert path.fs.objects == [f"exports/{KEY}"]
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_says_that_the_file_exists(
     overwrite: bool, monkeypatch
