@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.task.paths import check_outside_of_xcoms, open_path
+from airflow_provider_crux.task.object_storage import check_outside_of_xcoms, open_path
 
 if TYPE_CHECKING:
     from pathlib import Path
