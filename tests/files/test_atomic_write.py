@@ -324,7 +324,7 @@ def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_say
     path = SimpleNamespace(protocol="abfs", path=f"exports/{KEY}", fs=AzureFileSystem())
     check = atomic_write_module._check_not_stored_meanwhile
 
-    def look_before_the_other_ends(_: object) -> None:
+    def check_before_the_other_ends(_: object) -> None:
         monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", check)
         write(path, SMALL)
 
@@ -334,7 +334,7 @@ def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_say
             if overwrite:
                 write(path, SMALL)
             else:
-                monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", look_before_the_other_ends)
+                monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", check_before_the_other_ends)
 
     error = CruxTransientError if overwrite else CruxInvalidRequestError
     with pytest.raises(error, match=r"A retry replaces it" if overwrite else "already exists"):
