@@ -55,6 +55,11 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
         if scheme in _SAME_AS_ABFS:
             used = f"abfs://{conn_id or 'conn_id'}@{container or 'container'}/key"
             raise CruxInvalidRequestError(f"path: {str(path)!r} has the scheme {scheme}; use {used}")
+        if scheme in _AZURE and "." in container:  # Microsoft's own form, in which the container comes first
+            raise CruxInvalidRequestError(
+                f"path: {str(path)!r} names the account {container!r}; "
+                f"use abfs://conn_id@{conn_id or 'container'}/key, and name the account in the connection"
+            )
         # not of a path that is one already: without a scheme it is rejected
         opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
         _ = opened.fs
@@ -210,7 +215,7 @@ def path_errors(path: object) -> Iterator[None]:
         message = f"path: {str(path)!r}: {excerpt(str(error))}; create this connection, or correct the path"
         raise CruxInvalidConnectionError(message) from error
     except (AttributeError, TypeError, ValueError, ImportError) as error:
-        scheme, conn_id, _ = _parts(path)
+        scheme, conn_id, container = _parts(path)
         cause = f"path: {str(path)!r} cannot be opened ({excerpt(str(error))})"
         package = OBJECT_STORES.get(scheme)
         if package is None:
@@ -219,8 +224,8 @@ def path_errors(path: object) -> Iterator[None]:
             ) from error
         if isinstance(error, ImportError) or "No filesystem registered" in str(error):
             raise CruxInvalidRequestError(f"{cause}; install its package: pip install {package}") from error
-        remedy = "correct it"
-        if scheme in _AZURE:
+        remedy = "correct it" if conn_id else _name_a_connection(scheme, container)
+        if conn_id and scheme in _AZURE:
             remedy = (
                 "give it the extra connection_string, or the extra account_name besides login and password, because "
                 "the login is not used here"
@@ -256,9 +261,11 @@ def store_errors(path: object) -> Iterator[None]:
         status, code = _status(error), _code(error)
         reason = f"{_reason(error)}{f'; HTTP {status}' if status else ''}{f' {code}' if code else ''}"
         if status in _NOT_ACCEPTED or _is_about_credentials(error):
+            remedy = "correct it, or grant it the permission to list, read, write and delete there"
+            if not conn_id:
+                remedy = _name_a_connection(scheme, container)
             raise PermissionError(
-                f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); correct it, or "
-                "grant it the permission to list, read, write and delete there"
+                f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); {remedy}"
             ) from error
         if status and not isinstance(error, OSError):
             raise OSError(f"path: {str(path)!r}: the store failed ({reason})") from error
@@ -272,9 +279,11 @@ def _parts(path: object) -> tuple[str, str, str]:
 
 
 def _credentials(conn_id: str) -> str:
-    if conn_id:
-        return f"connection {conn_id!r}"
-    return "what the environment has as credentials, because the path names no connection (scheme://conn_id@...),"
+    return f"connection {conn_id!r}" if conn_id else "the credentials of the environment"
+
+
+def _name_a_connection(scheme: str, container: str) -> str:
+    return f"name a connection in the path ({scheme}://conn_id@{container}/key), or correct these credentials"
 
 
 def _errors_behind(error: BaseException | None) -> Iterator[BaseException]:

@@ -42,7 +42,7 @@ with DAG(
 
     @task(outlets=[Asset("crux_orders_table")])
     def merge_orders(file: dict, database: str) -> None:
-        """Load the file into the staged table, and merge it."""
+        """Load the file into the staging table, and merge it."""
         import duckdb
 
         sql = merge_statements("duckdb", "crux_orders", "crux_orders_staged", columns=file["columns"])

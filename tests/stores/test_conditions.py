@@ -126,9 +126,7 @@ class TestS3:
 
     @contents
     @pytest.mark.parametrize("theirs", [True, False], ids=["file", "no file"])
-    def test_a_store_without_conditions_is_checked(
-        self, store: S3, before: Any, theirs: bool, content: bytes
-    ) -> None:
+    def test_a_store_without_conditions_is_checked(self, store: S3, before: Any, theirs: bool, content: bytes) -> None:
         def without_conditions(request: Request, send: Send) -> Response:
             return s3_error(501, "NotImplemented") if "if-none-match" in request.headers else send(request)
 

@@ -229,6 +229,16 @@ def test_azure_with_incomplete_credentials(run, connect, fields: dict[str, Any],
     check_secrets(error, logged(), "a2V5IG9mIHRoZSBhY2NvdW50")
 
 
+def test_azure_without_the_id_of_a_connection(run, monkeypatch) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    check_failure(
+        run("abfs://exports/orders/a.csv"),
+        "; the credentials of the environment may be incomplete: name a connection in the path "
+        "(abfs://conn_id@exports/key), or correct these credentials",
+    )
+
+
 def test_azure_with_a_key_that_is_none(run, connect, logged) -> None:
     account = "AccountName=loopback;AccountKey=notbase64;BlobEndpoint=http://127.0.0.1:9/loopback;"
     connect("incomplete", conn_type="wasb", extra={"connection_string": f"DefaultEndpointsProtocol=http;{account}"})

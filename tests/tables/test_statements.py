@@ -195,6 +195,10 @@ def test_a_name_means_what_it_means_without_quotes(dialect: str, name: str, quot
         ({"table": ""}, "table: str '' is not the name of a table in postgres; use one to three names with dots"),
         ({"table": "a.b.c.d"}, "table: str 'a.b.c.d' is not the name of a table in postgres"),
         ({"staged": 'a"b'}, "staged: str 'a\"b' is not the name of a table in postgres"),
+        (
+            {"dialect": "snowflake", "table": "s.T", "staged": "S.t"},
+            "staged: str 'S.t' is the table itself",
+        ),
         ({"table": "ä" * 32}, "is not the name of a table in postgres"),  # PostgreSQL counts bytes
         ({"key": ()}, "key: .* is not among the columns; use columns of the file"),
         ({"key": ("city", "order_uuid")}, "key: .*city.* is not among the columns"),
