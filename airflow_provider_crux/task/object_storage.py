@@ -56,9 +56,14 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
         raise CruxInvalidRequestError(f"path: {path!r} is not a path; use one such as s3://bucket/a.csv")
     with path_errors(path, opening=True):
         scheme, conn_id, container = _parts(path)
-        if scheme in _SAME_AS_ABFS:
+        # Azure's own form, because a container has no dot: abfss://container@account.dfs.core.windows.net/key
+        names_account = scheme in (*_AZURE, *_SAME_AS_ABFS) and "." in container
+        if scheme in _SAME_AS_ABFS or names_account:
+            what = "the host of an account" if names_account else f"the scheme {scheme}"
+            if names_account:
+                conn_id, container = "", conn_id
             used = f"abfs://{conn_id or 'conn_id'}@{container or 'container'}/key"
-            raise CruxInvalidRequestError(f"path: {str(path)!r} has the scheme {scheme}; use {used}")
+            raise CruxInvalidRequestError(f"path: {str(path)!r} has {what}; use {used}")
         # not of a path that is one already: without a scheme it is rejected
         opened = path if isinstance(path, ObjectStoragePath) else ObjectStoragePath(path)
         _ = opened.fs
