@@ -39,7 +39,7 @@ _CREDENTIALS_ERRORS: Final = {
 }
 # What is in no connection: errors of gcsfs and Azure's library if a response is not the store's, but a proxy's.
 _UNREADABLE: Final = {"JSONDecodeError", "DeserializationError"}
-# gcsfs puts the URL of the request before the message, of an upload with the id that lets anyone continue it.
+# gcsfs puts the URL of the request before the message; that of an upload has the id that lets anyone continue it.
 _WITH_URL: Final = ("Forbidden: ", "Bad Request: ")
 
 
@@ -267,14 +267,14 @@ def store_errors(path: object) -> Iterator[None]:
             message = f"path: {str(path)!r}: the {what} does not exist; create it, or correct the path"
             raise CruxInvalidRequestError(message) from None  # the rest is an XML, or a URL
         status, code = _status(error), _code(error)
-        behind = None if str(error).startswith(_WITH_URL) else error
+        behind = None if "upload_id=" in str(error) else error
         reason = f"{_reason(error)}{f'; HTTP {status}' if status else ''}{f' {code}' if code else ''}"
         if status in _NOT_ACCEPTED or _is_about_credentials(error):
             raise PermissionError(
                 f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); correct it, or "
                 "grant it the permission to list, read, write and delete there"
             ) from behind
-        if (status and not isinstance(error, OSError)) or behind is None:
+        if (status and not isinstance(error, OSError)) or behind is None or str(error).startswith(_WITH_URL):
             raise OSError(f"path: {str(path)!r}: the store failed ({reason})") from behind
         raise
 
