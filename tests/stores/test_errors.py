@@ -200,10 +200,10 @@ PROXY = {
 
 
 @pytest.mark.usefixtures("without_waiting")
-@pytest.mark.parametrize(("running_store", "answer"), [key.split("-") for key in PROXY], indirect=["running_store"])
-def test_an_answer_of_a_proxy_is_no_gap_and_is_retried(store: Store, run, monkeypatch, answer: str) -> None:
+@pytest.mark.parametrize(("running_store", "response"), [key.split("-") for key in PROXY], indirect=["running_store"])
+def test_a_response_of_a_proxy_is_no_gap_and_is_retried(store: Store, run, monkeypatch, response: str) -> None:
     store.put("orders/b.csv", b"12345678")
-    with relay(store.endpoint, lambda *_: PROXY[f"{store.name}-{answer}"]) as proxy:
+    with relay(store.endpoint, lambda *_: PROXY[f"{store.name}-{response}"]) as proxy:
         behind = copy(store)
         behind.endpoint = proxy.url
         error = run(connected(behind, monkeypatch).url("orders/a.csv"))
