@@ -261,6 +261,13 @@ def test_a_provider_that_is_not_installed(failure, scheme: str, package: str) ->
     )
 
 
+@pytest.mark.parametrize(
+    "url", ["abfss://orders@acme.dfs.core.windows.net/a", "wasbs://orders@acme.blob.core.windows.net/a"]
+)
+def test_the_form_that_azure_uses_names_no_connection(failure, url: str) -> None:
+    assert failure(url) == f"path: '{url}' has the host of an account; use abfs://conn_id@orders/key"
+
+
 @pytest.mark.parametrize("path", ["{}://lake@orders/a.csv", "{}://orders/a.csv"])
 @pytest.mark.parametrize("scheme", ["az", "wasb", "wasbs", "adl", "ADL"])
 def test_another_scheme_of_azure(failure, path: str, scheme: str) -> None:
