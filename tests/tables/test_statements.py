@@ -195,11 +195,19 @@ def test_a_name_means_what_it_means_without_quotes(dialect: str, name: str, quot
         ({"table": ""}, "table: str '' is not the name of a table in postgres; use one to three names with dots"),
         ({"table": "a.b.c.d"}, "table: str 'a.b.c.d' is not the name of a table in postgres"),
         ({"staged": 'a"b'}, "staged: str 'a\"b' is not the name of a table in postgres"),
+        # In BigQuery, the quote behind a backslash belongs to the name.
+        ({"dialect": "bigquery", "table": "a\\"}, r"table: str 'a\\\\' is not the name of a table in bigquery"),
+        # To make the staged table would drop the table.
+        ({"table": "orders", "staged": "Orders"}, "staged: str 'Orders' may be the table itself"),
+        ({"table": "sales.orders", "staged": "orders"}, "staged: str 'orders' may be the table itself"),
         ({"table": "ä" * 32}, "is not the name of a table in postgres"),  # PostgreSQL counts bytes
         ({"key": ()}, "key: .* is not among the columns; use columns of the file"),
         ({"key": ("city", "order_uuid")}, "key: .*city.* is not among the columns"),
         ({"columns": ["order_uuid", "a\nb"]}, r"columns: str 'a\\nb' cannot be names of columns in postgres"),
         ({"columns": ["order_uuid", "Gift", "gift"]}, "columns: str 'gift' .* differ only in case"),
+        # The statements would take it for their own column of this name, and lose rows.
+        ({"dialect": "sqlite", "columns": ["order_uuid", "crux_rank"]}, "columns: str 'crux_rank' cannot be names"),
+        ({"dialect": "snowflake", "columns": ["order_uuid", "CRUX_INSERT"]}, "columns: str 'CRUX_INSERT' cannot be"),
         ({"dialect": "bigquery", "columns": ["order_uuid", "cost (USD)"]}, r"'cost \(USD\)' cannot be .* in bigquery"),
         ({"dialect": "databricks", "columns": ["order_uuid", "a b"]}, "'a b' cannot be .* in databricks"),
     ],
