@@ -75,7 +75,8 @@ def merge_statements(
     shared = min(len(parts), len(others))
     if parts[-shared:] == others[-shared:]:
         raise CruxInvalidRequestError(
-            f"staged: {describe(staged)} may be the table itself, which would be emptied; use another name"
+            f"staged: {describe(staged)} may be the table itself, which would be emptied; use another name, or "
+            "give both their schema"
         )
     keys = [quoted[name] for name in key]
     later = (quoted[LATER[0]], quoted[LATER[1]])

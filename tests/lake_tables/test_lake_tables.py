@@ -152,6 +152,16 @@ def test_a_merge_that_another_one_overtakes_fails_and_its_retry_succeeds(
 
 
 @formats
+def test_names_that_differ_only_in_case_fail_and_change_nothing(format_, tmp_path: Path) -> None:
+    table = format_(tmp_path)
+    table.merge(store(tmp_path, 1, {"x": [("a", 1)]}))
+    before = table.published()
+    with pytest.raises(Exception, match=r"field names are not matching|Duplicate field name"):
+        table.merge(store(tmp_path, 2, {"x": [("a", 2)]}, Gift="1", gift="2"))
+    assert table.published() == before
+
+
+@formats
 @pytest.mark.parametrize("place", ["disk", "S3"])
 def test_duckdb_and_polars_read_what_the_transfer_stored(
     format_, place: str, transfer: Transfer, s3: ObjectStore, tmp_path: Path

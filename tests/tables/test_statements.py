@@ -109,6 +109,25 @@ def test_rows_whose_export_is_unknown_are_replaced_by_those_of_a_known_one(datab
     assert database.sorted_rows() == known
 
 
+def test_a_merge_alone_takes_what_another_run_has_staged_as_the_page_warns(database: Local) -> None:
+    sql = database.statements
+    for number, order in ((1, "x"), (2, "y")):
+        database.run([*sql.stage, *sql.prepare])
+        database.insert(database.rows_of(number, {order: [("a", number)]}))
+    for _ in range(2):  # the tasks of both runs
+        database.run(sql.merge)
+    assert database.sorted_rows() == database.rows_of(2, {"y": [("a", 2)]})
+
+
+def test_rows_with_a_null_in_the_key_are_added_again_as_the_page_warns(database: Local) -> None:
+    sql = merge_statements(database.dialect, "orders", "orders_staged", ("order_uuid", "sku"), database.columns)
+    for number in (1, 2):
+        database.run(sql.stage)
+        database.insert(database.rows_of(number, {"x": [(None, number), ("", number)]}))  # type: ignore[list-item]
+        database.run([*sql.prepare, *sql.merge])
+    assert [row[1:3] for row in database.sorted_rows()] == [("", 2), (None, 1), (None, 2)]
+
+
 def test_a_key_may_be_several_columns(database: Local) -> None:
     sql = merge_statements(database.dialect, "orders", "orders_staged", ("order_uuid", "sku"), database.columns)
     for number, lines in ((1, [("a", 1), ("b", 1)]), (2, [("b", 2)])):
