@@ -12,10 +12,12 @@ import sqlglot
 from hypothesis import strategies as st
 from sqlglot import expressions as exp
 
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS
 from airflow_provider_crux.tables.statements import MergeStatements, merge_statements
 
 TABLE, STAGED = "orders", "orders_staged"
 COLUMNS = ("order_uuid", "sku", "quantity", "cost (USD)")
+STAGED_COLUMNS = (*COLUMNS, *(column.name for column in EXPORT_COLUMNS))
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 Row = tuple[Any, ...]
@@ -53,6 +55,22 @@ def loads(draw: st.DrawFn) -> Loads:
     exports = draw(st.lists(st.dictionaries(st.sampled_from("xyz"), rows, max_size=3), min_size=1, max_size=4))
     numbers = st.lists(st.sampled_from(range(len(exports))), unique=True)
     return Loads(exports, draw(st.lists(numbers, min_size=1, max_size=5)))
+
+
+def rows_of(number: int, export: Export) -> list[Row]:
+    """Return the rows of a stored file. The number of its export decides when that was requested."""
+    moment = FIRST + timedelta(minutes=max(number, 1))
+    return [
+        (order, sku, quantity, f"{number}", f"u{number}", None, None, moment)
+        for order, lines in export.items()
+        for sku, quantity in lines
+    ]
+
+
+def latest(exports: Mapping[int, Export]) -> list[tuple[int, Export]]:
+    """Return each order of the exports, in the state of its latest one, with the number of that export."""
+    orders = {order: number for number in sorted(exports) for order in exports[number]}
+    return [(number, {order: exports[number][order]}) for order, number in orders.items()]
 
 
 class Database(ABC):
@@ -95,14 +113,9 @@ class Database(ABC):
         self.run(sql.merge)
 
     def rows_of(self, number: int, export: Export) -> list[Row]:
-        """Return the rows of a stored file."""
-        moment = self.instant(FIRST + timedelta(minutes=max(number, 1)))
-        cost = [f"{number}"] if len(self.columns) == len(COLUMNS) else []
-        return [
-            (order, sku, quantity, *cost, f"u{number}", None, None, moment)
-            for order, lines in export.items()
-            for sku, quantity in lines
-        ]
+        """Return the rows of a stored file, as this database stores them."""
+        indices = [*range(len(self.columns)), *range(len(COLUMNS), len(STAGED_COLUMNS))]
+        return [(*(row[index] for index in indices[:-1]), self.instant(row[-1])) for row in rows_of(number, export)]
 
     def sorted_rows(self) -> list[Row]:
         return sorted(map(tuple, self.query(f"SELECT * FROM {TABLE}")), key=repr)
@@ -117,8 +130,5 @@ class Database(ABC):
         for run in history.runs:
             self.load([row for number in run for row in self.rows_of(number, history.exports[number])])
             self.run(self.statements.merge)  # a second time it changes nothing
-        latest: dict[str, list[Row]] = {}
-        for number in sorted({number for run in history.runs for number in run}):
-            for order, lines in history.exports[number].items():
-                latest[order] = self.rows_of(number, {order: lines})
-        assert self.sorted_rows() == sorted((row for rows in latest.values() for row in rows), key=repr)
+        expected = latest({number: history.exports[number] for run in history.runs for number in run})
+        assert self.sorted_rows() == sorted((row for order in expected for row in self.rows_of(*order)), key=repr)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import sqlglot
 
@@ -69,3 +74,24 @@ def test_the_warehouses_to_which_a_person_adds_a_column_are_named() -> None:
     (statement,) = blocks(PAGE, "sql", "ADD COLUMN")
     for dialect in ("redshift", "databricks"):
         assert isinstance(sqlglot.parse_one(statement, read=dialect), sqlglot.exp.Alter)
+
+
+def test_duckdb_reads_a_folder_that_names_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = fsspec.filesystem("memory")
+    rows = {"order_uuid": ["x"], "crux_requested_at": pa.array([None], pa.timestamp("us", "UTC"))}
+    with memory.open("/bucket/file.parquet", "wb") as file:
+        pyarrow.parquet.write_table(pa.table(rows), file)
+    connect = duckdb.connect
+
+    def connect_with_memory(database: str) -> duckdb.DuckDBPyConnection:
+        connection = connect(database)
+        connection.register_filesystem(memory)
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", connect_with_memory)
+    (example,) = (path for path in EXAMPLES if path.stem.endswith("duckdb"))
+    merge = runpy.run_path(str(example))["dag"].get_task("merge_orders").python_callable
+    stored = {"path": "memory://my_connection@bucket/file.parquet", "columns": ["order_uuid"]}
+    merge(stored, str(tmp_path / "orders.duckdb"))
+    with connect(tmp_path / "orders.duckdb") as connection:
+        assert connection.execute("SELECT order_uuid FROM crux_orders").fetchall() == [("x",)]

@@ -28,7 +28,7 @@ class Dialect:
     :param quote: the character around a name.
     :param fold: what becomes of a name without quotes.
     :param max_name: the longest name, in bytes.
-    :param forbidden: characters that a column's name cannot contain, beside the quote.
+    :param forbidden: characters that a name cannot contain, beside the quote.
     :param replaces_tables: whether it has ``CREATE OR REPLACE TABLE``.
     :param adds_missing_columns: whether it has ``ADD COLUMN IF NOT EXISTS``.
     :param adds_columns_at_once: whether one ``ALTER TABLE`` adds several columns in that way.

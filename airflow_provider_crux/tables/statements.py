@@ -15,6 +15,8 @@ from airflow_provider_crux.tables.names import is_plain_name
 
 _SAMPLE: Final = "2019"
 """The list of columns that the specification publishes."""
+_HELPERS: Final = frozenset({"crux_insert", "crux_rank"})
+"""Columns that the statements add to rows on their way: one of the file would take their place."""
 
 
 class MergeStatements(NamedTuple):
@@ -70,9 +72,12 @@ def merge_statements(
     if missing or not key:
         raise CruxInvalidRequestError(f"key: {describe(missing)} is not among the columns; use columns of the file")
     target, source = names.table("table", table), names.table("staged", staged)
-    if source == target:
+    parts, others = (name.casefold().split(".") for name in (str(table), str(staged)))
+    shared = min(len(parts), len(others))
+    if parts[-shared:] == others[-shared:]:
         raise CruxInvalidRequestError(
-            f"staged: {describe(staged)} is the table itself, which each load would empty; use a table of its own"
+            f"staged: {describe(staged)} may be the table itself, which would be emptied; use another name, or "
+            "give both their schema"
         )
     keys = [quoted[name] for name in key]
     later = (quoted[LATER[0]], quoted[LATER[1]])
@@ -148,7 +153,7 @@ class _Names:
 
     def columns(self, names: Sequence[str]) -> dict[str, str]:
         """Return the quoted name of each column."""
-        forbidden = [name for name in names if not self._can_be_quoted(name) or set(name) & set(self.dialect.forbidden)]
+        forbidden = [name for name in names if not self._can_be_quoted(name) or name.lower() in _HELPERS]
         folded = [name.lower() for name in names]
         forbidden += [name for index, name in enumerate(names) if name.lower() in folded[:index]]
         if forbidden:
@@ -159,7 +164,8 @@ class _Names:
         return {name: self._quoted(name) for name in names}
 
     def _can_be_quoted(self, name: str) -> bool:
-        return 0 < len(name.encode()) <= self.dialect.max_name and self.dialect.quote not in name and name.isprintable()
+        forbidden = {self.dialect.quote, *self.dialect.forbidden}
+        return 0 < len(name.encode()) <= self.dialect.max_name and not forbidden & set(name) and name.isprintable()
 
     def _quoted(self, name: str) -> str:
         quote = self.dialect.quote

@@ -7,6 +7,7 @@ The worker needs the package ``duckdb``, and for a folder on S3 DuckDB's own ext
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pendulum
@@ -45,13 +46,15 @@ with DAG(
         """Load the file into the staging table, and merge it."""
         import duckdb
 
+        # DuckDB knows neither file:// nor the connection in s3://aws_default@my-bucket
+        path = re.sub(r"(?<=://)[^/]*@", "", file["path"]).removeprefix("file://")
         sql = merge_statements("duckdb", "crux_orders", "crux_orders_staged", columns=file["columns"])
         # by name, and without columns that a folder such as dt=2026-01-02 would add
         load = "INSERT INTO crux_orders_staged BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)"
         with duckdb.connect(database) as connection:
             for statement in sql.stage:
                 connection.execute(statement)
-            connection.execute(load, [file["path"].removeprefix("file://")])
+            connection.execute(load, [path])
             for statement in [*sql.prepare, *sql.merge]:
                 connection.execute(statement)
 

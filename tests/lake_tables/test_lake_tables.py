@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings
 
 from tests.lake_tables.formats import NAME, PAGE, Delta, Format, Iceberg, recipe
+from tests.merges import STAGED_COLUMNS, Export, Loads, Row, latest, loads, rows_of
 from tests.object_store import BUCKET, ObjectStore
-from tests.tables.test_statements import STAGED, exports, latest, staged_rows
 from tests.test_file_pages import blocks
 from tests.transfers.transfer import csv_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.transfers.transfer import Transfer
 
 from deltalake.exceptions import CommitFailedError
@@ -34,7 +35,7 @@ TYPES = {"quantity": pa.int64()} | dict.fromkeys(
     ("crux_interval_start", "crux_interval_end", "crux_requested_at"), INSTANT
 )
 # as the transfer writes them: texts are never null
-SCHEMA = pa.schema([pa.field(name, TYPES.get(name, pa.string()), nullable=name in TYPES) for name in STAGED])
+SCHEMA = pa.schema([pa.field(name, TYPES.get(name, pa.string()), nullable=name in TYPES) for name in STAGED_COLUMNS])
 
 # the first two exports were requested at the same moment; then the time and the UUIDs are in opposite order
 UUIDS = {"u0": "u0", "u1": "u1", "u2": "t2", "u3": "s3"}
@@ -42,20 +43,20 @@ UUIDS = {"u0": "u0", "u1": "u1", "u2": "t2", "u3": "s3"}
 formats = pytest.mark.parametrize("format_", [Iceberg, Delta])
 
 
-def with_uuids(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def with_uuids(rows: list[Row]) -> list[Row]:
     return [tuple(UUIDS.get(value, value) for value in row) for row in rows]
 
 
-def store(folder: Path, number: int, export: dict[str, list[tuple[str, int]]], **columns: str) -> Path:
+def store(folder: Path, number: int, export: Export, **columns: str) -> Path:
     """Write a file as the transfer does. Its number decides when its export was requested."""
-    rows = [dict(zip(STAGED, row, strict=True)) | columns for row in with_uuids(staged_rows("duckdb", number, export))]
+    rows = [dict(zip(STAGED_COLUMNS, row, strict=True)) | columns for row in with_uuids(rows_of(number, export))]
     path = folder / f"{number}.parquet"
     schema = pa.schema([*SCHEMA, *(pa.field(name, pa.string(), nullable=False) for name in columns)])
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema), path)
     return path
 
 
-def tuples(table: pa.Table, names: list[str] = STAGED) -> list[tuple[Any, ...]]:
+def tuples(table: pa.Table, names: Sequence[str] = STAGED_COLUMNS) -> list[tuple[Any, ...]]:
     return sorted((tuple(row[name] for name in names) for row in table.to_pylist()), key=repr)
 
 
@@ -66,19 +67,20 @@ def quantities(table: pa.Table) -> list[tuple[str, int]]:
 @pytest.mark.slow
 @formats
 @settings(max_examples=12)
-@given(data=st.data(), history=exports)
+@given(history=loads())
 def test_whatever_the_order_of_the_merges_the_table_holds_the_latest_export_of_each_order(
-    format_: type[Format], data: st.DataObject, history: list[dict[str, list[tuple[str, int]]]]
+    format_: type[Format], history: Loads
 ) -> None:
-    numbers_of_merges = st.lists(st.sampled_from(range(len(history))), min_size=1, unique=True)
-    merges = data.draw(st.lists(numbers_of_merges, min_size=1, max_size=4), "merges")
+    merges = [numbers for numbers in history.runs if numbers]
+    assume(merges)
     with tempfile.TemporaryDirectory() as name:
         table = format_(Path(name))
-        files = [store(Path(name), number, export) for number, export in enumerate(history)]
+        files = [store(Path(name), number, export) for number, export in enumerate(history.exports)]
         for numbers in merges:
             table.merge(*(files[number] for number in numbers))
-        expected = latest("duckdb", [(number, history[number]) for numbers in merges for number in numbers])
-        assert tuples(table.rows()) == sorted(with_uuids(expected), key=repr)
+        expected = latest({number: history.exports[number] for numbers in merges for number in numbers})
+        rows = [row for order in expected for row in rows_of(*order)]
+        assert tuples(table.rows()) == sorted(with_uuids(rows), key=repr)
 
 
 @formats
@@ -147,6 +149,16 @@ def test_a_merge_that_another_one_overtakes_fails_and_its_retry_succeeds(
     assert len(table.published()) == len(merged)
     expected = {"x": 1} if orders else {}
     assert quantities(table.rows()) == sorted((expected | dict.fromkeys(orders or "x", 3)).items())
+
+
+@formats
+def test_names_that_differ_only_in_case_fail_and_change_nothing(format_, tmp_path: Path) -> None:
+    table = format_(tmp_path)
+    table.merge(store(tmp_path, 1, {"x": [("a", 1)]}))
+    before = table.published()
+    with pytest.raises(Exception, match=r"field names are not matching|Duplicate field name"):
+        table.merge(store(tmp_path, 2, {"x": [("a", 2)]}, Gift="1", gift="2"))
+    assert table.published() == before
 
 
 @formats

@@ -109,6 +109,25 @@ def test_rows_whose_export_is_unknown_are_replaced_by_those_of_a_known_one(datab
     assert database.sorted_rows() == known
 
 
+def test_a_merge_alone_takes_what_another_run_has_staged_as_the_page_warns(database: Local) -> None:
+    sql = database.statements
+    for number, order in ((1, "x"), (2, "y")):
+        database.run([*sql.stage, *sql.prepare])
+        database.insert(database.rows_of(number, {order: [("a", number)]}))
+    for _ in range(2):  # the tasks of both runs
+        database.run(sql.merge)
+    assert database.sorted_rows() == database.rows_of(2, {"y": [("a", 2)]})
+
+
+def test_rows_with_a_null_in_the_key_are_added_again_as_the_page_warns(database: Local) -> None:
+    sql = merge_statements(database.dialect, "orders", "orders_staged", ("order_uuid", "sku"), database.columns)
+    for number in (1, 2):
+        database.run(sql.stage)
+        database.insert(database.rows_of(number, {"x": [(None, number), ("", number)]}))  # type: ignore[list-item]
+        database.run([*sql.prepare, *sql.merge])
+    assert [row[1:3] for row in database.sorted_rows()] == [("", 2), (None, 1), (None, 2)]
+
+
 def test_a_key_may_be_several_columns(database: Local) -> None:
     sql = merge_statements(database.dialect, "orders", "orders_staged", ("order_uuid", "sku"), database.columns)
     for number, lines in ((1, [("a", 1), ("b", 1)]), (2, [("b", 2)])):
@@ -195,15 +214,19 @@ def test_a_name_means_what_it_means_without_quotes(dialect: str, name: str, quot
         ({"table": ""}, "table: str '' is not the name of a table in postgres; use one to three names with dots"),
         ({"table": "a.b.c.d"}, "table: str 'a.b.c.d' is not the name of a table in postgres"),
         ({"staged": 'a"b'}, "staged: str 'a\"b' is not the name of a table in postgres"),
-        (
-            {"dialect": "snowflake", "table": "s.T", "staged": "S.t"},
-            "staged: str 'S.t' is the table itself",
-        ),
+        # In BigQuery, the quote behind a backslash belongs to the name.
+        ({"dialect": "bigquery", "table": "a\\"}, r"table: str 'a\\\\' is not the name of a table in bigquery"),
+        # To make the staged table would drop the table.
+        ({"table": "orders", "staged": "Orders"}, "staged: str 'Orders' may be the table itself"),
+        ({"table": "sales.orders", "staged": "orders"}, "staged: str 'orders' may be the table itself"),
         ({"table": "ä" * 32}, "is not the name of a table in postgres"),  # PostgreSQL counts bytes
         ({"key": ()}, "key: .* is not among the columns; use columns of the file"),
         ({"key": ("city", "order_uuid")}, "key: .*city.* is not among the columns"),
         ({"columns": ["order_uuid", "a\nb"]}, r"columns: str 'a\\nb' cannot be names of columns in postgres"),
         ({"columns": ["order_uuid", "Gift", "gift"]}, "columns: str 'gift' .* differ only in case"),
+        # The statements would take it for their own column of this name, and lose rows.
+        ({"dialect": "sqlite", "columns": ["order_uuid", "crux_rank"]}, "columns: str 'crux_rank' cannot be names"),
+        ({"dialect": "snowflake", "columns": ["order_uuid", "CRUX_INSERT"]}, "columns: str 'CRUX_INSERT' cannot be"),
         ({"dialect": "bigquery", "columns": ["order_uuid", "cost (USD)"]}, r"'cost \(USD\)' cannot be .* in bigquery"),
         ({"dialect": "databricks", "columns": ["order_uuid", "a b"]}, "'a b' cannot be .* in databricks"),
     ],

@@ -16,8 +16,8 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, Sandbox, SandboxSettings
 from airflow_provider_crux.tables.statements import MergeStatements, merge_statements
 from airflow_provider_crux.task import waiting
+from tests.dag_runs import EXAMPLES, XCOMS, _terminate_handler, dags_folder, query, run
 from tests.daily_lookbacks import check_rows, expected_rows, shuffled_runs
-from tests.integration.conftest import EXAMPLES, XCOMS, _terminate_handler, dags_folder, query, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ import snowflake.connector
 from fakesnow import server as fakesnow_server
 from snowflake.connector.cursor import SnowflakeCursorBase
 
-from tests.integration.conftest import EXAMPLES
+from tests.dag_runs import EXAMPLES
 from tests.warehouses.conftest import FILES
 from tests.warehouses.servers import Connection, Warehouse, running_bigquery
 
