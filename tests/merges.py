@@ -85,7 +85,7 @@ class Database(ABC):
 
     @abstractmethod
     def insert(self, rows: Sequence[Row]) -> None:
-        """Insert rows into the staged table, as a loader does."""
+        """Insert rows into the staging table, as a loader does."""
 
     @abstractmethod
     def query(self, sql: str) -> Iterable[Sequence[Any]]:

@@ -26,7 +26,7 @@ def test_the_command_prints_the_statements_in_their_order_and_says_how_to_run_th
 
 
 def test_the_command_takes_keys_and_columns_with_commas(capsys) -> None:
-    arguments = ["--key", "order_uuid,sku", "--columns", "order_uuid,sku,gift"]
+    arguments = ["--key", "order_uuid, sku", "--columns", "order_uuid, sku,gift"]
     main(["--dialect", "snowflake", *TABLES, *arguments])
     expected = merge_statements("snowflake", "orders", "staged", ["order_uuid", "sku"], ["order_uuid", "sku", "gift"])
     assert f"\n{expected.merge[0]};\n" in capsys.readouterr().out
@@ -37,6 +37,10 @@ def test_the_command_takes_keys_and_columns_with_commas(capsys) -> None:
     [
         (["--dialect", "oracle", *TABLES], "--dialect: invalid choice: 'oracle'"),
         (["--dialect", "sqlite", *TABLES, "--key", "city,nothing"], "key: .* is not among the columns"),
+        (
+            ["--dialect", "sqlite", "--table", "orders", "--staged", "orders"],
+            "staged: .* may be the table itself",
+        ),
     ],
 )
 def test_an_invalid_argument_is_a_message_and_exit_status_2(arguments: list[str], message: str, capsys) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from airflow_provider_crux.api.redaction import excerpt
 from airflow_provider_crux.exceptions import CruxInvalidRequestError, CruxTransientError
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _Upload:
             log.warning(
                 "Could not abort the upload to %s: its parts may remain in the store, but no object: %s",
                 self._path,
-                error,
+                excerpt(str(error)),  # gcsfs names the URL of the upload, with which anyone could continue it
             )
         finally:
             self.file.closed = True  # otherwise garbage collection would complete it

@@ -13,9 +13,9 @@ from airflow_provider_crux.files.columns import ColumnType
 class Atomic(Enum):
     """What makes a merge all or nothing, if the database's own operator of Airflow runs it with its defaults."""
 
-    LIST = "run the list as one task: its statements are one transaction"
-    BEGIN_AND_COMMIT = "run the list as one task: it begins and commits its transaction itself"
-    ONE_STATEMENT = "run it: it is one statement"
+    LIST = "run these statements in one transaction"
+    BEGIN_AND_COMMIT = "run these statements together; they begin and commit a transaction"
+    ONE_STATEMENT = "one statement, which is all or nothing"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Dialect:
     :param replaces_tables: whether it has ``CREATE OR REPLACE TABLE``.
     :param adds_missing_columns: whether it has ``ADD COLUMN IF NOT EXISTS``.
     :param adds_columns_at_once: whether one ``ALTER TABLE`` adds several columns in that way.
-    :param deletes_by_join: whether a ``DELETE`` joins the staged table, because it cannot name tables as a query can.
+    :param deletes_by_join: whether a ``DELETE`` joins the staging table, because it cannot name tables as a query can.
     """
 
     types: Mapping[ColumnType, str]

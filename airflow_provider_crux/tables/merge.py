@@ -40,7 +40,7 @@ class Merge:
 
     @property
     def delete_by_join(self) -> str:
-        """The same, for a database in which the table of a ``DELETE`` has no other name; needs a staged table."""
+        """The same, for a database in which the table of a ``DELETE`` has no other name; needs a staging table."""
         condition = f"{self._same_key(self.table, self.staged)} AND ({self._earlier(self.table, self.staged)})"
         return f"DELETE FROM {self.table} USING {self.staged} WHERE {condition}"  # noqa: S608 - quoted names
 

@@ -23,7 +23,7 @@ class MergeStatements(NamedTuple):
     """
     What :func:`merge_statements` returns, in the order in which to run it.
 
-    :param stage: make the staged table, empty, with the columns of the file in their order. Run it before the load.
+    :param stage: make the staging table, empty, with the columns of the file in their order. Run it before the load.
     :param prepare: create the table if it is missing, and add columns that it lacks. Some databases commit after each.
     :param merge: merge the staged rows into the table, all or nothing: one list for one task, or one statement.
     """
@@ -41,10 +41,10 @@ def merge_statements(
     columns: Sequence[str] | None = None,
 ) -> MergeStatements:
     """
-    Return the statements that merge stored files, once a warehouse has loaded them into a staged table.
+    Return the statements that merge stored files, once a warehouse has loaded them into a staging table.
 
     The rule is that of ``CruxExportToSqlOperator``: all rows with the same key are replaced together, by the export
-    that was requested last. So exports may overlap, and come in any order and more than once. The staged table may
+    that was requested last. So exports may overlap, and come in any order and more than once. The staging table may
     hold several exports, but each file only once.
 
     Airflow's operators run the three lists in turn. The merge is all or nothing if one task runs it, with the
@@ -56,8 +56,9 @@ def merge_statements(
     :param key: the columns of the key.
     :param columns: the names of the file's columns: ``columns`` of the XCom ``export_file``, or of the manifest. Those
         that say which export a row comes from may be among them or not. Default: those of the published sample.
-    :return: what makes the staged table, what makes the table, and what merges.
-    :raises CruxInvalidRequestError: if a name cannot be one in this dialect, or a column of the key is not there.
+    :return: what makes the staging table, what makes the table, and what merges.
+    :raises CruxInvalidRequestError: if a name is not possible in this dialect, a column of the key is missing, or both
+        tables are the same.
     """
     known = DIALECTS.get(dialect)
     if known is None:

@@ -37,6 +37,10 @@ _CREDENTIALS_ERRORS: Final = {
     "NoCredentialsError",  # these two are Amazon's
     "PartialCredentialsError",
 }
+# What is in no connection: errors of gcsfs and Azure's library if a response is not the store's, but a proxy's.
+_UNREADABLE: Final = {"JSONDecodeError", "DeserializationError"}
+# gcsfs puts the URL of the request before the message; that of an upload has the id that lets anyone continue it.
+_WITH_URL: Final = ("Forbidden: ", "Bad Request: ")
 
 
 def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
@@ -50,8 +54,14 @@ def open_path(path: str | ObjectStoragePath) -> ObjectStoragePath:
 
     if none_if_unset(path) is None:
         raise CruxInvalidRequestError(f"path: {path!r} is not a path; use one such as s3://bucket/a.csv")
-    with path_errors(path):
+    with path_errors(path, opening=True):
         scheme, conn_id, container = _parts(path)
+        if scheme in (*_AZURE, *_SAME_AS_ABFS) and "." in container:
+            # Azure's own form, in which the container comes first: abfss://container@account.dfs.core.windows.net/key
+            raise CruxInvalidRequestError(
+                f"path: {str(path)!r} names the account {container!r}; "
+                f"use abfs://conn_id@{conn_id or 'container'}/key, and name the account in the connection"
+            )
         if scheme in _SAME_AS_ABFS:
             used = f"abfs://{conn_id or 'conn_id'}@{container or 'container'}/key"
             raise CruxInvalidRequestError(f"path: {str(path)!r} has the scheme {scheme}; use {used}")
@@ -135,16 +145,17 @@ def file_sizes(folder: ObjectStoragePath) -> dict[str, int]:
 
 def _check_container(path: ObjectStoragePath) -> None:
     """
-    Raise the error of Azure if the container of a path, at which there is nothing, does not exist.
+    Raise the error of Azure if the container of a path, at which there is nothing, cannot be listed.
 
-    adlfs takes such a container for an empty one, except when it lists. Not with the container's own properties: a key
+    adlfs takes a container that does not exist, and any other 404, such as a proxy's, for an empty one, except when it
+    lists. Not with the container's own properties: a key
     for what is in a container cannot read them.
     """
     if path.protocol in _AZURE:
         try:
             path.fs.ls(path.path)
         except FileNotFoundError as error:
-            if _lacks_container(error):
+            if _status(error):  # the listing failed; of what is only not there, adlfs knows no response
                 raise
 
 
@@ -194,12 +205,13 @@ def _raise_unless_removed(error: OSError) -> None:
 
 
 @contextmanager
-def path_errors(path: object) -> Iterator[None]:
+def path_errors(path: object, *, opening: bool = False) -> Iterator[None]:
     """
     Raise the errors of this provider for what file systems raise if a path cannot be opened, or its store says no.
 
     :raises CruxInvalidRequestError: if the scheme is unknown, or its package is not installed.
     :raises CruxInvalidConnectionError: if the connection of an object store does not exist or is incomplete.
+    :raises OSError: if the store's response cannot be read.
     """
     try:
         with store_errors(path):
@@ -210,7 +222,9 @@ def path_errors(path: object) -> Iterator[None]:
         message = f"path: {str(path)!r}: {excerpt(str(error))}; create this connection, or correct the path"
         raise CruxInvalidConnectionError(message) from error
     except (AttributeError, TypeError, ValueError, ImportError) as error:
-        scheme, conn_id, _ = _parts(path)
+        if not opening and type(error).__name__ in _UNREADABLE:
+            raise OSError(f"path: {str(path)!r}: the store's response is unreadable ({_reason(error)})") from error
+        scheme, conn_id, container = _parts(path)
         cause = f"path: {str(path)!r} cannot be opened ({excerpt(str(error))})"
         package = OBJECT_STORES.get(scheme)
         if package is None:
@@ -219,8 +233,8 @@ def path_errors(path: object) -> Iterator[None]:
             ) from error
         if isinstance(error, ImportError) or "No filesystem registered" in str(error):
             raise CruxInvalidRequestError(f"{cause}; install its package: pip install {package}") from error
-        remedy = "correct it"
-        if scheme in _AZURE:
+        remedy = "correct it" if conn_id else _name_a_connection(scheme, container)
+        if conn_id and scheme in _AZURE:
             remedy = (
                 "give it the extra connection_string, or the extra account_name besides login and password, because "
                 "the login is not used here"
@@ -254,14 +268,17 @@ def store_errors(path: object) -> Iterator[None]:
             message = f"path: {str(path)!r}: the {what} does not exist; create it, or correct the path"
             raise CruxInvalidRequestError(message) from None  # the rest is an XML, or a URL
         status, code = _status(error), _code(error)
+        behind = None if "upload_id=" in str(error) else error
         reason = f"{_reason(error)}{f'; HTTP {status}' if status else ''}{f' {code}' if code else ''}"
         if status in _NOT_ACCEPTED or _is_about_credentials(error):
+            remedy = "correct it, or grant it the permission to list, read, write and delete there"
+            if not conn_id:
+                remedy = _name_a_connection(scheme, container)
             raise PermissionError(
-                f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); correct it, or "
-                "grant it the permission to list, read, write and delete there"
-            ) from error
-        if status and not isinstance(error, OSError):
-            raise OSError(f"path: {str(path)!r}: the store failed ({reason})") from error
+                f"path: {str(path)!r}: the store does not accept {_credentials(conn_id)} ({reason}); {remedy}"
+            ) from behind
+        if (status and not isinstance(error, OSError)) or behind is None or str(error).startswith(_WITH_URL):
+            raise OSError(f"path: {str(path)!r}: the store failed ({reason})") from behind
         raise
 
 
@@ -272,9 +289,11 @@ def _parts(path: object) -> tuple[str, str, str]:
 
 
 def _credentials(conn_id: str) -> str:
-    if conn_id:
-        return f"connection {conn_id!r}"
-    return "what the environment has as credentials, because the path names no connection (scheme://conn_id@...),"
+    return f"connection {conn_id!r}" if conn_id else "the credentials of the environment"
+
+
+def _name_a_connection(scheme: str, container: str) -> str:
+    return f"name a connection in the path ({scheme}://conn_id@{container}/key), or correct these credentials"
 
 
 def _errors_behind(error: BaseException | None) -> Iterator[BaseException]:
@@ -318,4 +337,4 @@ def _is_about_credentials(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     """Return the sentence of an error: Azure's next lines are an XML, and that of gcsfs before it is a URL."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return excerpt(lines[-1] if lines[0].startswith("Forbidden: ") else lines[0])
+    return excerpt(lines[-1] if lines[0].startswith(_WITH_URL) else lines[0])

@@ -27,7 +27,7 @@ with DAG(
     schedule="@daily",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # All runs use one staged table.
+    # All runs use one staging table.
     max_active_runs=1,
     default_args={"retries": 2},
     doc_md=__doc__,
@@ -48,7 +48,7 @@ with DAG(
         """Return the SQL for the columns of this file, each list as one text."""
         sql = merge_statements("bigquery", TABLE, STAGED, columns=file["columns"])
         name = file["path"].rpartition("/")[2]
-        # The load makes the staged table itself, so sql.stage is not needed.
+        # The load makes the staging table itself, so sql.stage is not needed.
         return {"file": f"{PREFIX}/{name}", "table": ";\n".join(sql.prepare), "merge": ";\n".join(sql.merge)}
 
     sql = statements(store.output["export_file"])

@@ -43,7 +43,7 @@ with DAG(
 
     @task(outlets=[Asset("crux_orders_table")])
     def merge_orders(file: dict, database: str) -> None:
-        """Load the file into the staged table, and merge it."""
+        """Load the file into the staging table, and merge it."""
         import duckdb
 
         # DuckDB knows neither file:// nor the connection in s3://aws_default@my-bucket

@@ -27,7 +27,7 @@ with DAG(
     schedule="@daily",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # All runs use one staged table.
+    # All runs use one staging table.
     max_active_runs=1,
     default_args={"retries": 2},
     doc_md=__doc__,
@@ -60,7 +60,7 @@ with DAG(
         s3_key=sql["file"],
         schema=SCHEMA,
         table=STAGED,
-        # Empties the staged table first. UPSERT would replace newer rows by older ones.
+        # Empties the staging table first. UPSERT would replace newer rows by older ones.
         method="REPLACE",
         copy_options=["FORMAT AS PARQUET"],
     )

@@ -28,7 +28,7 @@ with DAG(
     schedule="@daily",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # All runs use one staged table.
+    # All runs use one staging table.
     max_active_runs=1,
     default_args={"retries": 2},
     doc_md=__doc__,

@@ -301,7 +301,7 @@ def test_if_closing_completes_an_upload_an_error_does_not_close_the_file(content
     assert path.fs.objects == [f"exports/{KEY}"]
 
 
-def test_an_older_file_system_without_the_exclusive_mode_is_looked_at() -> None:
+def test_an_older_file_system_without_the_exclusive_mode_is_checked() -> None:
     class OlderFileSystem(AzureFileSystem):
         """As adlfs, gcsfs and s3fs before 2024.12."""
 
@@ -322,10 +322,10 @@ def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_say
     overwrite: bool, monkeypatch
 ) -> None:
     path = SimpleNamespace(protocol="abfs", path=f"exports/{KEY}", fs=AzureFileSystem())
-    look = atomic_write_module._check_not_stored_meanwhile
+    check = atomic_write_module._check_not_stored_meanwhile
 
-    def look_before_the_other_ends(_: object) -> None:
-        monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", look)
+    def check_before_the_other_ends(_: object) -> None:
+        monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", check)
         write(path, SMALL)
 
     def overlap() -> None:
@@ -334,7 +334,7 @@ def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_say
             if overwrite:
                 write(path, SMALL)
             else:
-                monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", look_before_the_other_ends)
+                monkeypatch.setattr(atomic_write_module, "_check_not_stored_meanwhile", check_before_the_other_ends)
 
     error = CruxTransientError if overwrite else CruxInvalidRequestError
     with pytest.raises(error, match=r"A retry replaces it" if overwrite else "already exists"):
@@ -344,13 +344,13 @@ def test_an_upload_whose_parts_azure_drops_is_an_error_that_a_retry_fixes_or_say
 
 @pytest.mark.parametrize("status", [501, 412])
 @pytest.mark.parametrize("theirs", [True, False], ids=["their file", "no file"])
-def test_an_s3_compatible_store_that_knows_no_conditions_or_does_not_name_them_is_looked_at(
+def test_an_s3_compatible_store_that_knows_no_conditions_or_does_not_name_them_is_checked(
     in_s3: Place, s3: ObjectStore, monkeypatch, theirs: bool, status: int
 ) -> None:
-    def answer(request: Request, send: Send) -> Response:
+    def respond(request: Request, send: Send) -> Response:
         if request.headers.get("if-none-match") != "*":
             return send(request)
-        if theirs and status == 412:  # after our look
+        if theirs and status == 412:  # after our check
             s3.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"theirs")
         return Response(status, body=b"<Error><Code>%d</Code><Message>from the relay</Message></Error>" % status)
 
@@ -360,7 +360,7 @@ def test_an_s3_compatible_store_that_knows_no_conditions_or_does_not_name_them_i
             if theirs and status == 501:
                 s3.client.put_object(Bucket=BUCKET, Key=KEY, Body=b"theirs")
 
-    with relay(s3.client.meta.endpoint_url, answer) as running:
+    with relay(s3.client.meta.endpoint_url, respond) as running:
         conn_id = f"relayed_{running.server_address[1]}"  # Airflow keeps the file system of each connection
         connection = json.loads(s3.connection)
         connection["extra"]["endpoint_url"] = running.url

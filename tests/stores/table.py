@@ -154,8 +154,8 @@ runs each row on every store, with files of 12 KB and of 20 MiB, with and withou
 
 What is left is never visible as a file, except on a disk, and does not hinder the next task:
 [Storing](../storing.md) says what removes it. While two tasks upload to one path, Azure drops the parts of the one that
-ends later, if its file is larger than 8 MiB: that task fails, and its retry replaces the file. Let no two tasks write
-to the same path: on any store, the last one wins.
+ends later, if its file is larger than 8 MiB: that task fails, and its retry replaces the file. In all other cases, the
+last one wins. So let no two tasks write to the same path.
 
 The servers are Azurite, moto, a local disk, and fake-gcs-server behind a relay that evaluates the condition for a new
 object when the upload is completed, as Google Cloud Storage does.

@@ -53,15 +53,15 @@ def test_a_file_that_another_writer_stores_meanwhile_stays(store: Store, content
 def test_the_store_itself_decides_about_a_file_that_another_writer_stores_at_the_last_moment(
     store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other writer is later than our last look."""
+    """The other writer is later than our last check."""
     target = ObjectStoragePath(store.url(KEY))
-    look = "airflow_provider_crux.files.atomic_write._check_not_stored_meanwhile"
-    monkeypatch.setattr(look, lambda _: store.put(KEY, b"theirs"))
+    check = "airflow_provider_crux.files.atomic_write._check_not_stored_meanwhile"
+    monkeypatch.setattr(check, lambda _: store.put(KEY, b"theirs"))
 
     def write_once() -> None:
         with atomic_write(target, overwrite=False) as file:
             file.write(content)
-            if store.name == "disk":  # which does not look
+            if store.name == "disk":  # which does not check
                 store.put(KEY, b"theirs")
 
     with pytest.raises(CruxInvalidRequestError, match="already exists; set overwrite=True"):

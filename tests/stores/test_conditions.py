@@ -1,4 +1,4 @@
-"""The store itself decides whether a new object may be stored, as far as it can; if it cannot, we look."""
+"""The store itself decides whether a new object may be stored, as far as it can; if it cannot, we check."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TestGoogle:
     def test_412_at_either_end_of_an_upload_means_that_the_file_exists(
         self, store: GoogleCloudStorage, before: Any, when: Callable[[Request], bool], content: bytes
     ) -> None:
-        """Google answers it at the end. The other task stores its file after our last look."""
+        """Google responds at the end. The other task stores its file after our last check."""
 
         def refuse(request: Request, send: Send) -> Response:
             if not when(request):
@@ -83,7 +83,7 @@ class TestGoogle:
 
 
 def s3_error(status: int, code: str) -> Response:
-    """Return an error as most S3-compatible stores answer it: it does not say which condition failed."""
+    """Return an error as most S3-compatible stores return it: it does not say which condition failed."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>from the relay</Message></Error>"
     return Response(status, (("Content-Type", "application/xml"),), body.encode())
 
@@ -126,9 +126,7 @@ class TestS3:
 
     @contents
     @pytest.mark.parametrize("theirs", [True, False], ids=["file", "no file"])
-    def test_a_store_without_conditions_is_looked_at(
-        self, store: S3, before: Any, theirs: bool, content: bytes
-    ) -> None:
+    def test_a_store_without_conditions_is_checked(self, store: S3, before: Any, theirs: bool, content: bytes) -> None:
         def without_conditions(request: Request, send: Send) -> Response:
             return s3_error(501, "NotImplemented") if "if-none-match" in request.headers else send(request)
 

@@ -16,8 +16,12 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_crux.files import atomic_write
+from airflow_provider_crux.files import store as store_module
+from airflow_provider_crux.files.csv import copy_csv
 from tests.operators.lake import find_gaps
 from tests.stores.refusals import GOOGLE_MESSAGES, connected, container_sas, refusing_google
+from tests.stores.relay import Request, Response, Send, relay
 from tests.stores.servers import Azure
 from tests.transfers.transfer import FILE_PATH, context_with, done_uuid, make_operator, resume, statuses, texts_of
 
@@ -187,6 +191,57 @@ def test_a_store_that_fails_is_no_gap_and_is_retried(run, monkeypatch) -> None:
         assert str(error) == f"path: '{url}': the store failed (Backend Error, 503; HTTP 503)"
 
 
+HTML = b"<html>no backend</html>"
+PROXY = {
+    "azure-404": Response(404, (("Content-Type", "text/html"),), HTML),
+    "gcs-200": Response(200, (("Content-Type", "text/html"),), HTML),
+    "gcs-503": Response(503, (("Content-Type", "text/plain"),), b"the upstream sent an invalid response"),
+}
+
+
+@pytest.mark.usefixtures("without_waiting")
+@pytest.mark.parametrize(("running_store", "response"), [key.split("-") for key in PROXY], indirect=["running_store"])
+def test_a_response_of_a_proxy_is_no_gap_and_is_retried(store: Store, run, monkeypatch, response: str) -> None:
+    store.put("orders/b.csv", b"12345678")
+    with relay(store.endpoint, lambda *_: PROXY[f"{store.name}-{response}"]) as proxy:
+        behind = copy(store)
+        behind.endpoint = proxy.url
+        error = run(connected(behind, monkeypatch).url("orders/a.csv"))
+    assert isinstance(error, OSError)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("running_store", ["gcs"], indirect=True, scope="session")
+def test_nothing_names_the_url_of_an_upload_to_google(  # noqa: PLR0917 - fixtures
+    store: Store, done_uuid: str, context_with, monkeypatch, caplog, status: int
+) -> None:
+    """Whoever has this URL can continue the upload, and here it cannot be aborted."""
+    ids = set()
+
+    def refuse(request: Request, send: Send) -> Response:
+        if "upload_id" not in request.query:
+            return send(request)
+        ids.add(request.query["upload_id"])
+        return Response(status, (("Content-Type", "text/plain"),), b"invalid")
+
+    monkeypatch.setattr(atomic_write, "_PART_BYTES", 256 * 1024)
+    monkeypatch.setattr(store_module, "copy_csv", more_than_one_part)
+    with relay(store.endpoint, refuse) as proxy:
+        behind = copy(store)
+        behind.endpoint = proxy.url
+        with pytest.raises(OSError, match=r"path: 'gs://.*\((invalid|http://\*\*\*)(; HTTP 403)?\)") as caught:
+            make_operator(done_uuid, connected(behind, monkeypatch).url("orders/a.csv")).execute(context_with())
+    (upload_id,) = ids
+    messages = [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]  # of gcsfs itself
+    assert any("Could not abort the upload" in message for message in messages)
+    assert upload_id not in "".join([*traceback.format_exception(caught.value), *messages])
+
+
+def more_than_one_part(stream: Any, sink: Any, **arguments: Any) -> Any:
+    sink.write(b"x" * 1024 * 1024)
+    return copy_csv(stream, sink, **arguments)
+
+
 @pytest.mark.usefixtures("without_waiting")
 @with_containers
 def test_a_store_that_cannot_be_reached_is_no_gap_and_is_retried(store: Store, run, monkeypatch) -> None:
@@ -227,6 +282,16 @@ def test_azure_with_incomplete_credentials(run, connect, fields: dict[str, Any],
     error = run("abfs://incomplete@exports/orders/a.csv")
     check_failure(error, "path: 'abfs://incomplete@exports/orders/a.csv' cannot be opened (", AZURE_REMEDY)
     check_secrets(error, logged(), "a2V5IG9mIHRoZSBhY2NvdW50")
+
+
+def test_azure_without_the_id_of_a_connection(run, monkeypatch) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    check_failure(
+        run("abfs://exports/orders/a.csv"),
+        "; the credentials of the environment may be incomplete: name a connection in the path "
+        "(abfs://conn_id@exports/key), or correct these credentials",
+    )
 
 
 def test_azure_with_a_key_that_is_none(run, connect, logged) -> None:

@@ -261,12 +261,29 @@ def test_a_provider_that_is_not_installed(failure, scheme: str, package: str) ->
     )
 
 
+@pytest.mark.parametrize(
+    "url", ["abfss://orders@acme.dfs.core.windows.net/a", "wasbs://orders@acme.blob.core.windows.net/a"]
+)
+def test_the_form_that_azure_uses_names_no_connection(failure, url: str) -> None:
+    assert failure(url) == f"path: '{url}' has the host of an account; use abfs://conn_id@orders/key"
+
+
 @pytest.mark.parametrize("path", ["{}://lake@orders/a.csv", "{}://orders/a.csv"])
 @pytest.mark.parametrize("scheme", ["az", "wasb", "wasbs", "adl", "ADL"])
 def test_another_scheme_of_azure(failure, path: str, scheme: str) -> None:
     url = path.format(scheme)
     conn_id = "lake" if "@" in path else "conn_id"
     assert failure(url) == f"path: '{url}' has the scheme {scheme.lower()}; use abfs://{conn_id}@orders/key"
+
+
+@pytest.mark.parametrize("scheme", ["abfs", "abfss"])
+@pytest.mark.parametrize(("before", "container"), [("orders@", "orders"), ("", "container")])
+def test_a_path_in_the_form_of_microsoft(failure, scheme: str, before: str, container: str) -> None:
+    account = "acme.dfs.core.windows.net"
+    assert failure(f"{scheme}://{before}{account}/a.csv") == (
+        f"path: '{scheme}://{before}{account}/a.csv' names the account '{account}'; "
+        f"use abfs://conn_id@{container}/key, and name the account in the connection"
+    )
 
 
 def test_a_connection_that_is_incomplete(failure, connect) -> None:
@@ -284,7 +301,9 @@ def test_a_store_without_the_id_of_a_connection(transfer: Transfer, s3: ObjectSt
     url = f"{s3.client.meta.endpoint_url}/moto-api/reset-auth"
     requests.post(url, data=b"0", timeout=10).raise_for_status()
     try:
-        with pytest.raises(PermissionError, match="does not accept what the environment has as credentials, because"):
+        with pytest.raises(PermissionError, match="does not accept the credentials of the environment") as caught:
             transfer.run(path="s3://exports/a.csv")
+        remedy = "name a connection in the path (s3://conn_id@exports/key), or correct these credentials"
+        assert str(caught.value).endswith(f"; {remedy}")
     finally:
         requests.post(url, data=b"inf", timeout=10).raise_for_status()
