@@ -219,6 +219,10 @@ def test_a_name_means_what_it_means_without_quotes(dialect: str, name: str, quot
         # To make the staged table would drop the table.
         ({"table": "orders", "staged": "Orders"}, "staged: str 'Orders' may be the table itself"),
         ({"table": "sales.orders", "staged": "orders"}, "staged: str 'orders' may be the table itself"),
+        (
+            {"dialect": "snowflake", "table": "s.T", "staged": "S.t"},
+            "staged: str 'S.t' may be the table itself",
+        ),
         ({"table": "ä" * 32}, "is not the name of a table in postgres"),  # PostgreSQL counts bytes
         ({"key": ()}, "key: .* is not among the columns; use columns of the file"),
         ({"key": ("city", "order_uuid")}, "key: .*city.* is not among the columns"),

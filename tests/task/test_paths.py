@@ -265,7 +265,11 @@ def test_a_provider_that_is_not_installed(failure, scheme: str, package: str) ->
     "url", ["abfss://orders@acme.dfs.core.windows.net/a", "wasbs://orders@acme.blob.core.windows.net/a"]
 )
 def test_the_form_that_azure_uses_names_no_connection(failure, url: str) -> None:
-    assert failure(url) == f"path: '{url}' has the host of an account; use abfs://conn_id@orders/key"
+    account = url.partition("@")[2].partition("/")[0]
+    assert failure(url) == (
+        f"path: '{url}' names the account '{account}'; use abfs://conn_id@orders/key, and name the account in the "
+        "connection"
+    )
 
 
 @pytest.mark.parametrize("path", ["{}://lake@orders/a.csv", "{}://orders/a.csv"])
