@@ -72,6 +72,7 @@ def sections() -> list[Section]:
         Section("transfers.crux_to_object_storage", "See [Storing](storing.md)."),
         Section("transfers.crux_to_sql", "See [Table](table.md)."),
         Section("operators.coverage", "See [Coverage](coverage.md)."),
+        Section("tables.statements", "See [Warehouse](warehouse.md).", names=("merge_statements", "MergeStatements")),
         Section("params", "See [Manual runs](manual-runs.md)."),
         Section("exceptions", "[Reliability](reliability.md) says what the provider sends again before it raises one."),
         Section("hooks.crux", "See [Connection](connection.md)."),
