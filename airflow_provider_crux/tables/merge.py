@@ -66,14 +66,6 @@ class Merge:
         """Count the keys of the export that the table has from an export that was requested later, or from this one."""
         return self._count_keys(self._not_earlier)
 
-    @property
-    def delete_and_count(self) -> str:
-        """The same as :attr:`delete`, and count the keys of the deleted rows, in PostgreSQL's own SQL."""
-        keys = ", ".join(self.key)
-        returning = ", ".join(f"t.{name}" for name in self.key)
-        deleted = f"{self.delete} RETURNING {returning}"
-        return f"WITH d AS ({deleted}) SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k"  # noqa: S608
-
     def _count_keys(self, condition: str) -> str:
         keys = ", ".join(f"s.{name}" for name in self.key)
         rows = f"SELECT 1 FROM {self.table} AS t WHERE {self._same_key()} AND ({condition})"  # noqa: S608

@@ -155,7 +155,10 @@ class PostgresTable(SqlTable):
         cursor.execute(f"CREATE INDEX ON {self._table} ({self._key_columns})")
 
     def _delete_earlier(self, cursor: Any, merge: Merge) -> int:
-        cursor.execute(merge.delete_and_count)  # half the time of a count before
+        keys = ", ".join(merge.key)
+        deleted = f"{merge.delete} RETURNING {', '.join(f't.{name}' for name in merge.key)}"
+        # half the time of a count before
+        cursor.execute(f"WITH d AS ({deleted}) SELECT count(*) FROM (SELECT DISTINCT {keys} FROM d) AS k")  # noqa: S608
         return scalar(cursor)
 
     def _error_text(self, error: Exception) -> str:

@@ -148,8 +148,7 @@ def _check_container(path: ObjectStoragePath) -> None:
     Raise the error of Azure if the container of a path, at which there is nothing, cannot be listed.
 
     adlfs takes a container that does not exist, and any other 404, such as a proxy's, for an empty one, except when it
-    lists. Not with the container's own properties: a key
-    for what is in a container cannot read them.
+    lists. Not with the container's own properties: a key for what is in a container cannot read them.
     """
     if path.protocol in _AZURE:
         try:
