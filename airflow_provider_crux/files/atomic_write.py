@@ -64,13 +64,10 @@ def atomic_write(path: ObjectStoragePath, *, overwrite: bool = True) -> Iterator
     try:
         yield write.file
         write.complete()
-    except FileExistsError as error:
+    except BaseException as error:
         write.abort()
-        if overwrite:
-            raise
-        raise already_exists(path) from error
-    except BaseException:
-        write.abort()
+        if isinstance(error, FileExistsError) and not overwrite:
+            raise already_exists(path) from error
         raise
 
 
