@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -193,6 +193,14 @@ class ColumnPlan:
         return self.header.index("order_uuid") if "order_uuid" in self.header else None
 
 
+_KNOWN: Final = {column.name: column for column in COLUMNS}
+
+
+def column_named(name: str) -> Column:
+    """Return a column of the dictionary; one that is not in it is a text that may contain anything."""
+    return _KNOWN.get(name) or Column(name, "An unknown column", personal=True)
+
+
 def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unknown_column: str = "keep") -> ColumnPlan:
     """
     Decide what is stored of a file's columns.
@@ -201,13 +209,12 @@ def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unkno
 
     :raises UnusableFileError: if a known column occurs twice, one is unknown and must not be, or none can be stored.
     """
-    known = {column.name: column for column in COLUMNS}
     counts = Counter(header)
-    unknown = {name: _reason_to_leave_out(name, counts, personal_data) for name in header if name not in known}
-    _check_header(counts, known, unknown if on_unknown_column == "fail" else ())
+    unknown = {name: _reason_to_leave_out(name, counts, personal_data) for name in header if name not in _KNOWN}
+    _check_header(counts, unknown if on_unknown_column == "fail" else ())
     columns = []
     for index, name in enumerate(header):
-        column = known.get(name, Column(name, "An unknown column", personal=True))
+        column = column_named(name)
         if unknown.get(name) is None and (personal_data != "drop" or not column.personal):
             columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
     if not columns:
@@ -260,8 +267,8 @@ def describe_name(name: str) -> str:
     return describe(name).removeprefix("str ")
 
 
-def _check_header(counts: Mapping[str, int], known: Collection[str], rejected: Iterable[str]) -> None:
-    twice = [f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in known]
+def _check_header(counts: Mapping[str, int], rejected: Iterable[str]) -> None:
+    twice = [f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in _KNOWN]
     unknown = [f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected]
     if twice or unknown:
         raise (UnusableFileError if twice else UnknownColumnError)("; ".join([*twice, *unknown]))

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, Column
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, column_named
 from airflow_provider_crux.tables.dialects import DIALECTS, Atomic, Dialect
 from airflow_provider_crux.tables.merge import LATER, Merge
 from airflow_provider_crux.tables.names import is_plain_name
@@ -66,7 +66,8 @@ def merge_statements(
     names = _Names(dialect, known)
     if columns is None:
         columns = [column.name for column in COLUMNS if _SAMPLE in column.lists]
-    stored = [*(_column(name) for name in columns if name not in _ADDED), *EXPORT_COLUMNS]
+    added = {column.name for column in EXPORT_COLUMNS}
+    stored = [*(column_named(name) for name in columns if name not in added), *EXPORT_COLUMNS]
     quoted = names.columns([column.name for column in stored])
     missing = [name for name in key if name not in quoted]
     if missing or not key:
@@ -86,14 +87,6 @@ def merge_statements(
     return MergeStatements(
         _stage(known, source, definitions), _prepare(known, target, definitions), _merge(known, merge)
     )
-
-
-_ADDED: Final = {column.name: column for column in EXPORT_COLUMNS}
-_KNOWN: Final = {column.name: column for column in COLUMNS}
-
-
-def _column(name: str) -> Column:
-    return _KNOWN.get(name) or Column(name, "Unknown")
 
 
 def _stage(dialect: Dialect, staged: str, definitions: Sequence[str]) -> list[str]:
