@@ -169,8 +169,7 @@ $(VENV)/.dependencies: pyproject.toml | $(BIN)/python
 
 $(READY): $(VENV)/.dependencies $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint \
-	  $(ENVIRONMENT_GROUP:%=--group %)
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[parquet,sandbox,sql]' --group test --group lint $(ENVIRONMENT_GROUP:%=--group %)
 	@touch $@
 
 clean:

@@ -6,17 +6,15 @@ A connection of these has an id of its own, because Airflow keeps the file syste
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from copy import copy
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from tests.stores.relay import google_error, relay
 from tests.stores.servers import GoogleCloudStorage, connection_variable
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from tests.stores.relay import Request
     from tests.stores.servers import Azure, Store
 
 GOOGLE_MESSAGES = {
@@ -61,34 +60,11 @@ class RefusingGoogle(NamedTuple):
     """A server that answers every request as Google does."""
 
     store: GoogleCloudStorage
-    paths: list[str]
-    """What was requested."""
+    requests: list[Request]
 
 
 @contextmanager
 def refusing_google(status: int) -> Iterator[RefusingGoogle]:
-    """Run a server that answers every request with an error."""
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            error = {"code": status, "message": GOOGLE_MESSAGES[status], "errors": [{"reason": "any"}]}
-            body = json.dumps({"error": error}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json; charset=UTF-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET  # noqa: N815 - the server finds it by this name
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield RefusingGoogle(GoogleCloudStorage(f"http://127.0.0.1:{server.server_port}"), paths)
-        finally:
-            server.shutdown()
+    """Run a server that answers every request with an error; it passes none on."""
+    with relay("http://127.0.0.1:9", lambda *_: google_error(status, GOOGLE_MESSAGES[status])) as running:
+        yield RefusingGoogle(GoogleCloudStorage(running.url), running.requests)

@@ -156,7 +156,10 @@ def _exists(name: str, request: Request, send: Send) -> bool:
 
 
 def precondition_failed() -> Response:
-    """Return what Google Cloud Storage answers if a condition does not hold."""
-    message = "At least one of the pre-conditions you specified did not hold."
-    body = json.dumps({"error": {"code": 412, "message": message}}).encode()
-    return Response(412, (("Content-Type", "application/json"),), body)
+    return google_error(412, "At least one of the pre-conditions you specified did not hold.")
+
+
+def google_error(status: int, message: str) -> Response:
+    """Return an error as Google Cloud Storage does."""
+    body = json.dumps({"error": {"code": status, "message": message, "errors": [{"reason": "any"}]}}).encode()
+    return Response(status, (("Content-Type", "application/json; charset=UTF-8"),), body)
