@@ -17,6 +17,7 @@ from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS
 from airflow_provider_crux.sandbox.csv_file import COLUMNS as FILE_COLUMNS
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
+from airflow_provider_crux.task.waiting import MIN_RESUME_DELAY
 from tests.real_airflow.launcher import AIRFLOW_VERSION
 from tests.real_airflow.sandbox_airflow import airflow_with_sandbox
 
@@ -32,6 +33,8 @@ DAGS = Path(__file__).parent / "dags_observed"
 HAS_PARTITIONS = AIRFLOW_VERSION >= (3, 3)
 DAG_FILES = [DAGS / "observed.py", *([DAGS / "partitions.py"] if HAS_PARTITIONS else [])]
 needs_partitions = pytest.mark.skipif(not HAS_PARTITIONS, reason="tasks name partitions since Airflow 3.3")
+
+DEFERRED = ("export", "store_later")
 
 Names = tuple[str, str]
 """Namespace and name of a dataset."""
@@ -82,8 +85,8 @@ class Observed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """Run a sandbox whose exports take so long that a task is deferred."""
-    with running_sandbox(SandboxSettings(export_seconds=3)) as running:
+    """Run a sandbox that holds every export until the test finishes it."""
+    with running_sandbox(SandboxSettings(export_seconds=None)) as running:
         yield running
 
 
@@ -123,10 +126,16 @@ def airflow(folder: Path, sandbox: Sandbox, statsd: Statsd) -> Iterator[AirflowI
 
 
 @pytest.fixture(scope="module")
-def observed(airflow: AirflowInstance, folder: Path, statsd: Statsd) -> Observed:
-    """Run the DAG, and return what was received."""
+def observed(airflow: AirflowInstance, sandbox: Sandbox, folder: Path, statsd: Statsd) -> Observed:
+    """Run the DAG, whose two exports are finished when a task is deferred, and return what was received."""
     airflow.wait_for_dags({"observed"})
-    run = airflow.wait_for_run("observed", airflow.trigger("observed"))
+    run = airflow.dag_run("observed", airflow.trigger("observed"))
+    for number, task_id in enumerate(DEFERRED):
+        airflow.wait_for_task(run, task_id, "deferred")
+        sandbox.finish_export(exports_of_day(sandbox, "2025-06-01")[number])
+    airflow.wait_for_run("observed", run.run_id)
+    # those of the other DAGs
+    sandbox.settings = SandboxSettings()
     events = defaultdict(list)
     for line in (folder / "lineage.jsonl").read_text().splitlines():
         event = json.loads(line)
@@ -134,6 +143,13 @@ def observed(airflow: AirflowInstance, folder: Path, statsd: Statsd) -> Observed
         if dag_id == run.dag_id and task_id:
             events[task_id, event["eventType"]].append(event)
     return Observed(events, [line for line in statsd.lines if ",dag_id=observed" in line])
+
+
+def exports_of_day(sandbox: Sandbox, start: str) -> list[str]:
+    """Return the exports of an interval that begins on this day."""
+    requests = [request for request in sandbox.requests if request["path"] == "/api/orders/export/"]
+    pairs = zip(requests, sandbox.exports, strict=False)
+    return [uuid for request, uuid in pairs if request["body"]["start_date"].startswith(start)]
 
 
 def test_no_task_is_reported_as_reading_or_writing_its_xcoms(observed: Observed, folder: Path) -> None:
@@ -171,7 +187,7 @@ def test_each_task_reports_what_it_reads_and_writes(observed: Observed, sandbox:
     }
     assert {task_id: len(observed.events[task_id, "START"]) for task_id in expected} == {
         **dict.fromkeys(expected, 1),
-        **dict.fromkeys(["export", "store_later"], 2),  # they were deferred
+        **dict.fromkeys(DEFERRED, 2),
     }
     for task_id, (reads, _, _) in expected.items():
         assert observed.datasets(task_id, "START", "inputs") == [reads] * len(observed.events[task_id, "START"])
@@ -220,13 +236,13 @@ def test_metrics_come_from_the_processes_of_the_tasks(observed: Observed) -> Non
     assert counts[f"airflow.crux.exports.requested{tags}"] == [1, 1]
     assert len(counts[f"airflow.crux.rows{tags}"]) == 2
     waits = counts[f"airflow.crux.wait_seconds{tags}"]
-    # of the export and of the second file, which were deferred
-    assert len(waits) == 2
-    assert all(3 <= wait < 300 for wait in waits)
+    assert len(waits) == len(DEFERRED)
+    # a task that is deferred does not resume before
+    assert all(MIN_RESUME_DELAY <= wait < 300 for wait in waits)
 
 
 @needs_partitions
-def test_a_lookback_starts_a_run_for_each_of_its_days(airflow: AirflowInstance) -> None:
+def test_a_lookback_starts_a_run_for_each_of_its_days(airflow: AirflowInstance, observed: Observed) -> None:
     (run,) = airflow.wait_for_runs("partitions_lookback", 1)
     runs = airflow.wait_for_runs("reads_looked_back", 3)
 
@@ -235,7 +251,7 @@ def test_a_lookback_starts_a_run_for_each_of_its_days(airflow: AirflowInstance) 
 
 
 @needs_partitions
-def test_filled_gaps_start_a_run_for_each_day_they_touch(airflow: AirflowInstance) -> None:
+def test_filled_gaps_start_a_run_for_each_day_they_touch(airflow: AirflowInstance, observed: Observed) -> None:
     airflow.wait_for_run("partitions_filled", airflow.trigger("partitions_filled"))
     runs = airflow.wait_for_runs("reads_filled", 4)
 
@@ -243,7 +259,9 @@ def test_filled_gaps_start_a_run_for_each_day_they_touch(airflow: AirflowInstanc
 
 
 @needs_partitions
-def test_a_dag_without_partitions_still_starts_those_that_are_scheduled_on_the_asset(airflow: AirflowInstance) -> None:
+def test_a_dag_without_partitions_still_starts_those_that_are_scheduled_on_the_asset(
+    airflow: AirflowInstance, observed: Observed
+) -> None:
     airflow.wait_for_run("partitions_plain", airflow.trigger("partitions_plain"))
 
     (run,) = airflow.wait_for_runs("reads_plain", 1)
