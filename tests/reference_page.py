@@ -41,7 +41,8 @@ In a task, an error that a retry cannot fix becomes Airflow's `AirflowFailExcept
 # Only Airflow calls these.
 CALLED_BY_AIRFLOW: Final = (
     *("execute", "execute_complete", "finish_polling", "on_kill", "poke", "run", "serialize"),
-    *("get_connection_form_widgets", "get_openlineage_facets_on_complete", "get_ui_field_behaviour"),
+    *("get_connection_form_widgets", "get_ui_field_behaviour"),
+    *("get_openlineage_facets_on_complete", "get_openlineage_facets_on_start"),
 )
 
 

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_crux.exceptions import CruxExportFailedError
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, Column, ColumnType, column_named
+from airflow_provider_crux.files.store import CSV
 from airflow_provider_crux.task.timetables import partition_keys
 
 if TYPE_CHECKING:
@@ -90,29 +91,26 @@ def add_partitions(event: Any, context: Context, submitted: SubmittedExport) -> 
     start, end = submitted.interval_start, submitted.interval_end
     if not hasattr(event, "add_partitions") or start is None or end is None:
         return
-    most = conf.getint("scheduler", "partition_mapper_max_downstream_keys", fallback=_MAX_PARTITIONS)
     try:
+        most = conf.getint("scheduler", "partition_mapper_max_downstream_keys", fallback=_MAX_PARTITIONS)
         # an export has nothing of the time after its request
         period = start, min(end, submitted.requested_at or end)
         keys = partition_keys(context["dag"].timetable, period, context["dag_run"].partition_key, most=most + 1)
+        if len(keys) <= most:
+            event.add_partitions(keys)
+            return
+        reason = (
+            f"they are more than {most}, the limit of [scheduler] partition_mapper_max_downstream_keys. To process "
+            "them, backfill the DAGs downstream"
+        )
     except Exception as error:  # noqa: BLE001 - a timetable may raise anything, and the orders are stored
-        log.warning(
-            "The event of the asset does not name the partitions from %s to %s: %s",
-            start.isoformat(),
-            end.isoformat(),
-            type(error).__name__,
-        )
-        return
-    if len(keys) > most:
-        log.warning(
-            "The event of the asset does not name the partitions from %s to %s: they are more than %d, the limit of "
-            "[scheduler] partition_mapper_max_downstream_keys. To process them, backfill the DAGs downstream",
-            start.isoformat(),
-            end.isoformat(),
-            most,
-        )
-    elif keys:
-        event.add_partitions(keys)
+        reason = type(error).__name__
+    log.warning(
+        "The event of the asset does not name the partitions from %s to %s: %s",
+        start.isoformat(),
+        end.isoformat(),
+        reason,
+    )
 
 
 # OpenLineage
@@ -222,7 +220,7 @@ def _table_names(table: str, hook: DbApiHook, connection: Connection) -> tuple[s
 
 
 def _file_types(file_format: str) -> Mapping[ColumnType, str]:
-    if file_format == "csv":
+    if file_format == CSV:
         return dict.fromkeys(ColumnType, "string")
     from airflow_provider_crux.files.rows import TYPES
 

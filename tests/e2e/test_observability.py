@@ -244,7 +244,7 @@ def test_metrics_come_from_the_processes_of_the_tasks(observed: Observed) -> Non
 @needs_partitions
 def test_a_lookback_starts_a_run_for_each_of_its_days(airflow: AirflowInstance, observed: Observed) -> None:
     (run,) = airflow.wait_for_runs("partitions_lookback", 1)
-    runs = airflow.wait_for_runs("reads_looked_back", 3)
+    runs = airflow.wait_for_runs("reads_lookback", 3)
 
     assert run.partition_key == "2025-09-09"
     assert sorted(run.partition_key for run in runs) == ["2025-09-07", "2025-09-08", "2025-09-09"]
@@ -253,9 +253,12 @@ def test_a_lookback_starts_a_run_for_each_of_its_days(airflow: AirflowInstance, 
 @needs_partitions
 def test_filled_gaps_start_a_run_for_each_day_they_touch(airflow: AirflowInstance, observed: Observed) -> None:
     airflow.wait_for_run("partitions_filled", airflow.trigger("partitions_filled"))
-    runs = airflow.wait_for_runs("reads_filled", 4)
+    days = [f"2025-07-{day:02}" for day in (1, 5, 6, 7)]
 
-    assert sorted(run.partition_key for run in runs) == [f"2025-07-{day:02}T00:00:00" for day in (1, 5, 6, 7)]
+    runs = airflow.wait_for_runs("reads_filled", len(days))
+    assert sorted(run.partition_key for run in runs) == [f"{day}T00:00:00" for day in days]
+    runs = airflow.wait_for_runs("reads_filled_days", len(days))
+    assert sorted(run.partition_key for run in runs) == days
 
 
 @needs_partitions

@@ -87,7 +87,7 @@ def test_before_the_file_is_stored_only_a_path_that_is_complete_is_named(
     assert "warning" not in logged().lower()
 
 
-def test_without_a_connection_nothing_is_known_and_nothing_is_said(done_uuid: str, logged) -> None:
+def test_without_a_connection_nothing_is_known_and_nothing_is_logged(done_uuid: str, logged) -> None:
     operator = make_operator(done_uuid, "s3://lake/orders.csv", crux_conn_id="missing")
     lineage = DefaultExtractor(operator).extract()
     assert (lineage.inputs, [output.name for output in lineage.outputs]) == ([], ["orders.csv"])

@@ -33,7 +33,7 @@ def names(datasets: list[Any]) -> Names:
     return [(dataset.namespace, dataset.name) for dataset in datasets]
 
 
-def test_a_table_is_named_before_it_is_loaded_without_asking_anybody(
+def test_a_table_is_named_before_it_is_loaded_without_a_request(
     loading: Loading, database: Database, named: tuple[str, Names]
 ) -> None:
     table, datasets = named

@@ -2,14 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, PartitionedAssetTimetable, PartitionedAtRuntime, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    CronPartitionTimetable,
+    PartitionedAssetTimetable,
+    PartitionedAtRuntime,
+    StartOfDayMapper,
+    task,
+)
 
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 
 FOLDER = "{{ var.value.crux_orders_folder }}"
 START_DATE = datetime(2025, 1, 1, tzinfo=UTC)
-looked_back, filled, plain = (Asset(f"observed://{name}") for name in ("looked-back", "filled", "plain"))
+lookback, filled, plain = (Asset(f"observed://{name}") for name in ("lookback", "filled", "plain"))
 
 
 def store(export, asset, mapped=False):
@@ -27,7 +35,7 @@ with DAG(
     end_date=datetime(2025, 9, 9, 22, tzinfo=UTC),
     catchup=True,
 ):
-    store(CruxOrdersExportOperator(task_id="export", lookback=timedelta(days=3)), looked_back)
+    store(CruxOrdersExportOperator(task_id="export", lookback=timedelta(days=3)), lookback)
 
 # The schedule of a DAG that is triggered, and whose tasks say which partitions they store.
 with DAG("partitions_filled", schedule=PartitionedAtRuntime(), start_date=START_DATE):
@@ -40,20 +48,18 @@ with DAG("partitions_filled", schedule=PartitionedAtRuntime(), start_date=START_
 with DAG("partitions_plain", schedule=None, start_date=START_DATE):
     store(CruxOrdersExportOperator(task_id="export", lookback=timedelta(days=3)), plain)
 
-for name, asset in {"looked_back": looked_back, "filled": filled}.items():
-    with DAG(f"reads_{name}", schedule=PartitionedAssetTimetable(assets=asset), start_date=START_DATE):
 
-        @task
-        def read(dag_run=None, triggering_asset_events=None):
-            """Return the partition, and how many events started its run."""
-            return [dag_run.partition_key, sum(map(len, triggering_asset_events.values()))]
+@task
+def read():
+    """Do nothing."""
 
+
+readers = {
+    "reads_lookback": PartitionedAssetTimetable(assets=lookback),
+    "reads_filled": PartitionedAssetTimetable(assets=filled),
+    "reads_filled_days": PartitionedAssetTimetable(assets=filled, default_partition_mapper=StartOfDayMapper()),
+    "reads_plain": [plain],
+}
+for name, schedule in readers.items():
+    with DAG(name, schedule=schedule, start_date=START_DATE):
         read()
-
-with DAG("reads_plain", schedule=[plain], start_date=START_DATE):
-
-    @task
-    def read_all():
-        """Do nothing."""
-
-    read_all()
