@@ -65,7 +65,7 @@ def comparable(identifier: str) -> str:
 
 
 def read_order_details(order: Mapping[str, Any]) -> OrderDetails | None:
-    """Return the details of an order of the list; ``None`` if it has no UUID, so that no row can be compared with it."""
+    """Return the details of an order of the list; ``None`` if it has no UUID by which a row could match it."""
     uuid = _identifier(order.get("uuid"))
     if uuid is None:
         return None

@@ -151,8 +151,8 @@ DETAIL_COLUMNS: Final = (
     Column("tracking_numbers", "Tracking numbers of the line item, as a JSON array of texts", personal=True),
 )
 """
-The columns that ``order_details`` adds, before those, from the list of orders: the first three are of the order, and the
-others of its line item. They are null in a row that the list does not explain. A file that has one of them keeps its own.
+The columns that ``order_details`` adds before those, from the list of orders: three of the order, then those of its line
+item. They are null in a row that matches nothing in the list. If the file has one of them, its own is stored.
 
 Source: the objects of an order and of its line items in the vendor's public documentation of the list.
 """
@@ -162,6 +162,9 @@ PERSONAL_DATA: Final = ("keep", "drop", "hash")
 
 ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not in the dictionary."""
+
+ORDER_DETAILS: Final = (False, True, "if_available")
+"""Whether the columns of the list of orders are added: not, in any case, or as far as there are any."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
 INTEGER_PATTERN: Final = r"^([+-]?([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.0{1,10})?)?$"
@@ -204,7 +207,11 @@ class ColumnPlan:
         """A sentence for each unknown column, and one if the list of orders cannot be compared with the file."""
         without_order = self.details and self.order_index is None
         return (
-            *(["The file has no column order_uuid, so the columns of order_details are empty"] if without_order else []),
+            *(
+                ["The file has no column order_uuid, so the columns of order_details are empty"]
+                if without_order
+                else []
+            ),
             *self._of_unknown_columns,
         )
 
@@ -273,7 +280,7 @@ def plan_columns(
     if not columns:
         raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
     details = planned((DETAIL_COLUMNS.index(column), column) for column in added)
-    if order_details is True and "order_uuid" not in counts:
+    if order_details not in (False, "if_available") and "order_uuid" not in counts:
         raise UnusableFileError("it has no column order_uuid, by which order_details finds its orders in the list")
     return ColumnPlan(tuple(header), columns, unknown, details)
 

@@ -1,8 +1,8 @@
 """
 The details of a list of orders while a file is written: kept on disk, found by row, and compared with the file.
 
-SQLite keeps them in a temporary database, which no other process sees, and which is gone when it is closed or the process
-ends. In memory, a million orders would need a gigabyte.
+SQLite keeps them in a temporary database, which no other process sees, and which is gone when the process ends. In
+memory, a million orders would need a gigabyte.
 """
 
 from __future__ import annotations
@@ -16,6 +16,16 @@ from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetail
 from airflow_provider_crux.files.columns import DETAIL_COLUMNS, ColumnPlan, PlannedColumn, hash_value
 
 _CACHE_KIB: Final = 32 * 1024
+_SCHEMA: Final = f"""
+    PRAGMA cache_size = -{_CACHE_KIB};
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE orders (
+        uuid TEXT PRIMARY KEY, created INTEGER, details TEXT, lists INTEGER DEFAULT 0, in_file INTEGER DEFAULT 0
+    );
+    BEGIN;
+"""
+"""``created`` is in microseconds; ``lists`` has a bit for each reading."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NOTHING: Final = (None,) * len(DETAIL_COLUMNS)
@@ -39,15 +49,7 @@ class ListedOrders:
         self._order: OrderDetails | None = None
         # an empty name is a temporary database on disk, of which nothing needs to survive a crash
         self._database = sqlite3.connect("", isolation_level=None)
-        for statement in (
-            f"PRAGMA cache_size = -{_CACHE_KIB}",
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "CREATE TABLE orders (uuid TEXT PRIMARY KEY, created INTEGER, details TEXT, lists INTEGER DEFAULT 0, "
-            "in_file INTEGER DEFAULT 0)",
-            "BEGIN",
-        ):
-            self._database.execute(statement)
+        self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Delete everything."""
@@ -55,11 +57,12 @@ class ListedOrders:
 
     def read(self, orders: Iterable[OrderDetails]) -> None:
         """Keep the details of a whole list; if an order comes twice, the last ones."""
+        reading = 1 << self.readings
         self.readings += 1
         self._database.executemany(
             "INSERT INTO orders (uuid, created, details, lists) VALUES (?1, ?2, ?3, ?4) "
             "ON CONFLICT (uuid) DO UPDATE SET created = ?2, details = ?3, lists = lists | ?4",
-            ((order.uuid, _microseconds(order.created_at), _as_json(order), 1 << self.readings) for order in orders),
+            ((order.uuid, _microseconds(order.created_at), _as_json(order), reading) for order in orders),
         )
 
     def of_row(self, order_uuid: str, line_item_uuid: str, sku: str) -> tuple[Any, ...]:
@@ -98,13 +101,21 @@ class ListedOrders:
     @property
     def matched(self) -> int:
         """Those of them that the list had when it was read first: their rows have details."""
-        return self._select("in_file AND lists & 2")[0]
+        return self._select("in_file AND lists & 1")[0]
 
-    def missing(self, created_before: datetime) -> tuple[int, list[str]]:
-        """Return how many orders of each reading the file lacks, and up to ten of their UUIDs."""
-        before = _microseconds(created_before)
-        every_reading = 2 ** (self.readings + 1) - 2
-        return self._select(f"NOT in_file AND lists = {every_reading} AND ifnull(created, 0) < {before}")
+    def missing(self, created_before: datetime, not_at: Iterable[datetime] = ()) -> tuple[int, list[str]]:
+        """
+        Return how many orders of every reading the file lacks, and up to ten of their UUIDs.
+
+        :param created_before: those that were created later do not count.
+        :param not_at: those that were created at one of these instants do not count either.
+        """
+        every_reading = (1 << self.readings) - 1
+        instants = ", ".join(str(_microseconds(moment)) for moment in not_at)
+        return self._select(
+            f"NOT in_file AND lists = {every_reading} AND "
+            f"(created IS NULL OR (created < {_microseconds(created_before)} AND created NOT IN ({instants})))"
+        )
 
     @property
     def unlisted(self) -> tuple[int, list[str]]:

@@ -232,9 +232,7 @@ def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
     return chain([beginning], stream), header
 
 
-def _plan(
-    header: Header, *, fit: Callable[[ColumnPlan], ColumnPlan] | None = None, **options: Any
-) -> ColumnPlan:
+def _plan(header: Header, *, fit: Callable[[ColumnPlan], ColumnPlan] | None = None, **options: Any) -> ColumnPlan:
     if header.problem:
         raise UnusableFileError(header.problem)
     plan = plan_columns(header.names, **options)

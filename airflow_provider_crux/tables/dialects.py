@@ -58,14 +58,21 @@ def _types(text: str, integer: str, money: str, instant: str, boolean: str) -> M
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    "postgres": Dialect(_types("text", "bigint", "numeric(18, 2)", "timestamptz", "boolean"), Atomic.LIST, replaces_tables=False),
+    "postgres": Dialect(
+        _types("text", "bigint", "numeric(18, 2)", "timestamptz", "boolean"), Atomic.LIST, replaces_tables=False
+    ),
     # SQLite has no type for amounts, which a number would round: they are texts with two decimals. It has none for
     # instants: they are texts in UTC of one length, so that they compare.
     "sqlite": Dialect(
-        _types("TEXT", "INTEGER", "TEXT", "TEXT", "INTEGER"), Atomic.LIST, replaces_tables=False, adds_missing_columns=False
+        _types("TEXT", "INTEGER", "TEXT", "TEXT", "INTEGER"),
+        Atomic.LIST,
+        replaces_tables=False,
+        adds_missing_columns=False,
     ),
     "duckdb": Dialect(
-        _types("VARCHAR", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP WITH TIME ZONE", "BOOLEAN"), Atomic.BEGIN_AND_COMMIT, max_name=255
+        _types("VARCHAR", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP WITH TIME ZONE", "BOOLEAN"),
+        Atomic.BEGIN_AND_COMMIT,
+        max_name=255,
     ),
     # In a list, AUTOCOMMIT in the session parameters of the connection would decide: with true, each statement commits.
     "snowflake": Dialect(
