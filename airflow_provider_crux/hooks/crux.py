@@ -28,7 +28,7 @@ from airflow_provider_crux.api.settings import EXTRA_FIELDS, ConnectionSettings,
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
@@ -95,11 +95,40 @@ class CruxHook(BaseHook):
         """
         List orders without an export, and so without an e-mail. The list is personal data.
 
-        :param request: which orders. A response is at most 1 MiB long, so page with ``start`` and ``limit``.
+        :param request: which orders. A response is at most 1 MiB long, so
+            use :meth:`iter_orders`, or ``start`` and ``limit``.
         :return: a page of the list.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
         return parse_orders_list(self._send(list_orders_request(request, self.settings.version)))
+
+    def iter_orders(self, request: OrdersExportRequest, *, page_size: int = 250) -> Iterator[Mapping[str, Any]]:
+        """
+        Yield every order of a request once, page after page, without an export and without an e-mail.
+
+        The orders are personal data. They come by creation, unless the request has a ``sort``, ``start`` or ``limit``,
+        or Crux Connect rejects that sort.
+
+        The list may change meanwhile. Every order that is in it from the first page to the last is yielded, whatever
+        comes or leaves, if ``sort`` is by something that does not change. It is yielded once, unless thousands of
+        orders come or leave between two pages: only the UUIDs of the last 5,000 are remembered. With several
+        designations (``rejected``, ``has_tracking``, ``backordered``, ``cancelled``, ``needs_tracking``) in ``v1`` and
+        ``timp``, each is listed by itself, and all UUIDs are remembered. An order without a UUID cannot be compared,
+        and is always yielded.
+
+        In ``timp``, the list's dates have no time zone. Unless ``start`` or ``limit`` is set, the orders of the days
+        around are listed, and those are left out that were created outside the request's dates in UTC.
+
+        :param request: which orders.
+        :param page_size: the orders to list at once, besides one that is on two pages; at least 1, default 250. A page
+            that exceeds the 1 MiB of a response is listed again with half as many, and so are all later ones.
+        :return: the orders, as Crux Connect returns them; the memory of a page is needed.
+        :raises CruxInvalidRequestError: immediately, if ``page_size`` is invalid, or the ``api_version`` cannot say
+            what the request does.
+        :raises CruxInvalidResponseError: also if Crux Connect returns the same page for each ``start``.
+        :raises CruxError: for every other failure of a page, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        return orders_list.iter_orders(request, self.settings.version, self.list_orders, page_size)
 
     def has_orders(self, request: OrdersExportRequest) -> bool:
         """
