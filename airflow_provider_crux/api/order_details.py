@@ -89,7 +89,7 @@ def _line_item(item: Mapping[str, Any]) -> LineItemDetails:
         _integer(quantities.get("quantity_allocated")),
         _integer(quantities.get("quantity_backordered")),
         _integer(quantities.get("quantity_rejected")),
-        _text(quantities.get("backorder_date")) or _text(quantities.get("backordered_date")),
+        _text(quantities.get("backorder_date")) or _text(quantities.get("backordered_date")) or None,
         _tracking_numbers(item),
     )
 

@@ -151,8 +151,8 @@ DETAIL_COLUMNS: Final = (
     Column("tracking_numbers", "Tracking numbers of the line item, as a JSON array of texts", personal=True),
 )
 """
-The columns that ``order_details`` adds before those, from the list of orders: three of the order, then those of its line
-item. They are null in a row that matches nothing in the list. If the file has one of them, its own is stored.
+The columns that ``order_details`` adds before those, from the list of orders: three of the order, then those of its
+line item. They are null in a row that matches nothing in the list. If the file has one of them, its own is stored.
 
 Source: the objects of an order and of its line items in the vendor's public documentation of the list.
 """

@@ -103,22 +103,25 @@ class OrderDetailsSource:
         missing, uuids = listed.missing(requested_at - _CLOCKS_DIFFER, boundaries)
         if missing:
             self.log.warning(
-                "The file of export %s lacks %d orders that the list has: %s. Export the interval again, with an "
-                "e-mail; if they are missing again, ask Crux Connect for the reason",
+                "The file of export %s lacks %s of the list: %s. Export the interval again, with an e-mail; if orders "
+                "are missing again, ask Crux Connect for the reason",
                 self.submitted.export_uuid,
-                missing,
+                _number(missing),
                 _shown(uuids, missing),
             )
         unlisted, uuids = listed.unlisted
         if unlisted:
             self.log.warning(
-                "The list lacks %d orders that the file of export %s has, so their columns of order_details are empty: "
-                "%s",
-                unlisted,
+                "The list lacks %s of the file of export %s: %s. Their columns of order_details are empty",
+                _number(unlisted),
                 self.submitted.export_uuid,
                 _shown(uuids, unlisted),
             )
         return missing
+
+
+def _number(orders: int) -> str:
+    return f"{orders} order{'' if orders == 1 else 's'}"
 
 
 def _shown(uuids: list[str], count: int) -> str:
