@@ -18,8 +18,6 @@ from airflow_provider_crux.files.columns import DETAIL_COLUMNS, ColumnPlan, Plan
 _CACHE_KIB: Final = 32 * 1024
 _SCHEMA: Final = f"""
     PRAGMA cache_size = -{_CACHE_KIB};
-    PRAGMA journal_mode = OFF;
-    PRAGMA synchronous = OFF;
     CREATE TABLE orders (
         uuid TEXT PRIMARY KEY, created INTEGER, details TEXT, lists INTEGER DEFAULT 0, in_file INTEGER DEFAULT 0
     );

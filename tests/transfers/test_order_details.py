@@ -143,7 +143,7 @@ def test_a_table_has_them_too(start, database, context_with) -> None:
     transfer = start()
     loading = Loading(transfer.sandbox, database, context_with)
     loading.run(uuid=transfer.export_uuid, order_details=True)
-    stored = {row["line_item_uuid"]: row for row in loading.database.rows}
+    stored = {row["line_item_uuid"]: row for row in loading.database.rows()}
     expected = rows_of_day()
     assert len(stored) == len(expected)
     for row in expected:
@@ -174,7 +174,7 @@ def test_a_file_of_packages_keeps_its_own_columns_and_finds_line_items_by_sku(st
     ]
 
 
-def test_line_items_that_cannot_be_told_apart_have_no_details_of_their_own(start) -> None:
+def test_ambiguous_line_items_have_no_details_of_their_own(start) -> None:
     order = next(order for order in filter_orders(DAY, NOW) if len(order.line_items) > 1)
     first, second = order.line_items[:2]
     transfer = start()
@@ -189,8 +189,8 @@ def test_line_items_that_cannot_be_told_apart_have_no_details_of_their_own(start
         {"order_uuid": order.uuid, "line_item_uuid": "", "sku_id": first.sku_id},
         {"order_uuid": "another", "line_item_uuid": first.uuid, "sku_id": first.sku_id},
     ]
-    found, *others, unlisted = parse(transfer.content(csv_file(*rows), order_details=True))
-    assert [found[name] for name in DETAILS] == [as_csv(expected_details(order, second)[name]) for name in DETAILS]
+    matched, *others, unlisted = parse(transfer.content(csv_file(*rows), order_details=True))
+    assert [matched[name] for name in DETAILS] == [as_csv(expected_details(order, second)[name]) for name in DETAILS]
     of_order = [as_csv(expected_details(order, first)[name]) for name in DETAILS[:3]]
     assert [[row[name] for name in DETAILS] for row in others] == [[*of_order, *[""] * 6]] * 2
     assert [unlisted[name] for name in DETAILS] == [""] * 9
@@ -277,7 +277,7 @@ def test_an_export_whose_request_is_unknown_has_no_list(start, logged, order_det
 
 
 @pytest.mark.parametrize("order_details", [True, "if_available"])
-def test_a_file_without_order_uuid_has_nothing_to_be_found_by(start, logged, order_details: bool | str) -> None:
+def test_a_file_without_order_uuid_matches_nothing(start, caplog, order_details: bool | str) -> None:
     transfer = start()
     body = csv_file({}, columns=["retailer_po_number", "quantity"])
     if order_details is True:
@@ -287,17 +287,17 @@ def test_a_file_without_order_uuid_has_nothing_to_be_found_by(start, logged, ord
     else:
         transfer.run(body, order_details=order_details)
         assert [row["order_status"] for row in parse(transfer.target.read_bytes())] == [""]
-        assert "no column order_uuid" in logged()
+        assert "no column order_uuid" in caplog.text
 
 
-def test_an_unknown_column_with_such_a_name_is_left_out(start, logged) -> None:
+def test_an_unknown_column_with_such_a_name_is_left_out(start, caplog) -> None:
     transfer = start()
     order = filter_orders(DAY, NOW)[0]
     columns = ["order_uuid", "line_item_uuid", "order_status", "quantity"]
     body = csv_file({"order_uuid": order.uuid, "order_status": "theirs"}, columns=columns)
     (row,) = parse(transfer.content(body, order_details=True))
     assert row["order_status"] == expected_details(order, order.line_items[0])["order_status"]
-    assert "adds a column of this name" in logged()
+    assert "adds a column of this name" in caplog.text
     (row,) = parse(transfer.content(body, add_export_columns=True))
     assert row["order_status"] == "theirs"
 
@@ -416,11 +416,11 @@ def test_a_table_keeps_its_rows_if_the_list_cannot_be_read(start, database, cont
     transfer = start()
     loading = Loading(transfer.sandbox, database, context_with)
     loading.run(uuid=transfer.export_uuid)
-    before = loading.database.rows
+    before = loading.database.rows()
     transfer.sandbox.respond_next("/api/orders/", 404)
     with pytest.raises(AirflowFailException, match="order_details") as caught:
         loading.run(uuid=transfer.export_uuid, order_details=True)
-    assert loading.database.rows == before
+    assert loading.database.rows() == before
     assert transfer.sandbox.settings.token not in texts_of(caught.value)
 
 
