@@ -1,8 +1,8 @@
 """
 Measures what ``order_details`` costs: time and memory of a transfer that lists the orders, and the same without.
 
-A new process measures each value: ``python -m benchmarks.order_details ORDERS DETAILS``. The list comes from a server on
-loopback, ``python -m benchmarks.order_details serve ORDERS``; the file's chunks are in memory.
+A new process measures each value: ``python -m benchmarks.order_details ORDERS KIND``. The list comes from a server on
+loopback, ``python -m benchmarks.order_details serve ORDERS``; the chunks of the file are in memory.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ITEM = (
 )
 ORDER = (
     '{"uuid": "%s", "status": "New", "is_allocated": true, "purchase_order_id": "PO-%d", '
-    '"created_date": "2026-01-02T10:00:00.123456Z", "notes": "", "fees": {}, "retailer": {}, "address": {"name": "Ada", '
-    '"address1": "1 Elm Street", "city": "Springfield"}, "requested_shipping": {}, "line_items": [%s, %s]}'
+    '"created_date": "2026-01-02T10:00:00.123456Z", "notes": "", "fees": {}, "retailer": {}, "address": '
+    '{"name": "Ada", "city": "Springfield"}, "requested_shipping": {}, "line_items": [%s, %s]}'
 )
 
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_crux.files.columns import COLUMNS, DETAIL_COLUMNS, ColumnType
+from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
 from airflow_provider_crux.sandbox.orders import filter_orders, make_order
 from airflow_provider_crux.sandbox.state import Sandbox
-from tests.order_details import expected_details
+from tests.order_details import DETAILS, expected_details
 
 EXAMPLE = "crux_orders_to_table"
 TABLE = "crux_orders"
@@ -25,7 +25,6 @@ REPEATED = (DAYS[4], DAYS[15], DAYS[29])
 MONEY = [column.name for column in COLUMNS if column.type is ColumnType.MONEY]
 INSTANTS = ("crux_interval_start", "crux_interval_end", "crux_requested_at", "order_created_at")
 EXPORT_COLUMNS = ("crux_export_uuid", *INSTANTS[:3])
-DETAILS = tuple(column.name for column in DETAIL_COLUMNS)
 
 Rows = dict[str, list[dict[str, str]]]
 """The rows of each order by its UUID, with values as text."""

@@ -15,7 +15,6 @@ from cryptography.fernet import Fernet
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock
 from tests.daily_lookbacks import (
-    DETAILS,
     EXAMPLE,
     TABLE,
     check_details,
@@ -25,6 +24,7 @@ from tests.daily_lookbacks import (
     shuffled_runs,
 )
 from tests.e2e.leak_search import find_leaks, read_files, read_tables
+from tests.order_details import DETAILS
 from tests.postgres.server import running_postgres
 from tests.real_airflow.instance import RUN_SECONDS, AirflowInstance, DagRun
 from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox

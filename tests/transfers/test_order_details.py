@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset
 
 from airflow_provider_crux.exceptions import CruxUnavailableError
-from airflow_provider_crux.files.columns import DETAIL_COLUMNS
-from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
-from airflow_provider_crux.sandbox.orders import ExportQuery, Order, filter_orders
+from airflow_provider_crux.sandbox.orders import filter_orders
 from airflow_provider_crux.sandbox.orders_list import order_as_json
-from airflow_provider_crux.sandbox.server import running_sandbox
-from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
+from airflow_provider_crux.sandbox.state import Sandbox
 from airflow_provider_crux.sandbox.versions import VERSIONS
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from airflow_provider_crux.transfers.crux_to_sql import CruxExportToSqlOperator
-from tests.order_details import expected_details
-from tests.transfers.table import Loading
+from tests.order_details import DAY, DETAILS, HASH_KEY, LIST_PATHS, NOW, expected_details, rows_of_day
 from tests.transfers.transfer import (
     FILE_PATH,
     INTERVAL,
-    Transfer,
     csv_file,
     file_content,
     make_operator,
     parse,
     statuses,
-    texts_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-DETAILS = [column.name for column in DETAIL_COLUMNS]
-DAY = ExportQuery(start_date=datetime(2026, 1, 4, tzinfo=UTC), end_date=datetime(2026, 1, 5, tzinfo=UTC))
-# the orders of that day are still changing: they are in all states
-NOW = datetime(2026, 1, 6, 12, tzinfo=UTC)
-KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-LIST_PATHS = {version.list_path for version in VERSIONS.values()}
-
-
-def rows_of_day(version: str = "api") -> list[dict[str, Any]]:
-    """Return the rows of the file with the details that they must get."""
-    return [row for order in filter_orders(DAY, NOW) for row in detailed(order, version)]
-
-
-def detailed(order: Order, version: str) -> Iterator[dict[str, Any]]:
-    for row, item in zip(COLUMN_LISTS["2019"](order), order.line_items, strict=True):
-        yield {**row, **expected_details(order, item, version)}
 
 
 def as_csv(value: Any) -> str:
@@ -83,20 +55,6 @@ def respond_with_lists(sandbox: Sandbox, *lists: list[dict[str, Any]]) -> None:
         for page in (listed, listed[-1:]):
             body = json.dumps({"total_results": 0, "orders": page}).encode()
             sandbox.respond_next("/api/orders/", 200, body=body)
-
-
-@pytest.fixture
-def start(connect, target: Path, context_with) -> Iterator[Callable[..., Transfer]]:
-    """Return a function that starts a sandbox at :data:`NOW` with an export, and returns the task that stores it."""
-    with contextlib.ExitStack() as stack:
-
-        def transfer(**settings: Any) -> Transfer:
-            sandbox = stack.enter_context(running_sandbox(SandboxSettings(**settings), clock=lambda: NOW))
-            extra = {"max_retries": 0, "api_version": sandbox.settings.api_version, "hash_key": KEY}
-            connect(host=sandbox.url, password=sandbox.settings.token, extra=extra)
-            return Transfer(sandbox, sandbox.add_export(DAY), target, context_with)
-
-        yield transfer
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -137,22 +95,6 @@ def test_parquet_has_them_with_types(start) -> None:
     names = table.column_names
     assert names.index("tracking_numbers") + 1 == names.index("crux_export_uuid")
     assert transfer.pushed["export_file"]["columns"] == names
-
-
-def test_a_table_has_them_too(start, database, context_with) -> None:
-    transfer = start()
-    loading = Loading(transfer.sandbox, database, context_with)
-    loading.run(uuid=transfer.export_uuid, order_details=True)
-    stored = {row["line_item_uuid"]: row for row in loading.database.rows()}
-    expected = rows_of_day()
-    assert len(stored) == len(expected)
-    for row in expected:
-        actual = {name: stored[row["line_item_uuid"]][name] for name in DETAILS}
-        created = datetime.fromisoformat(str(actual.pop("order_created_at")))
-        assert {"order_created_at": created, **actual} == {name: row[name] for name in DETAILS}
-    result = loading.pushed["export_table"]
-    assert (result["matched_orders"], result["missing_orders"]) == (result["keys"], 0)
-    assert set(DETAILS) < set(result["columns"])
 
 
 @pytest.mark.parametrize("columns", ["2017-retailer", "2017-supplier"])
@@ -205,7 +147,7 @@ def test_tracking_numbers_are_personal(start) -> None:
     assert "tracking_numbers" not in parse(dropped)[0]
     hashed = transfer.content(order_details=True, personal_data="hash")
     assert [json.loads(row["tracking_numbers"]) for row in parse(hashed)] == [
-        [hmac.new(KEY.encode(), number.encode(), hashlib.sha256).hexdigest() for number in row] for row in numbers
+        [hmac.new(HASH_KEY.encode(), number.encode(), hashlib.sha256).hexdigest() for number in row] for row in numbers
     ]
     for content in (dropped, hashed):
         assert not [number for row in numbers for number in row if number.encode() in content]
@@ -410,18 +352,6 @@ def test_another_value_is_an_error_when_the_dag_is_parsed(operator: Any, value: 
     )
     with pytest.raises(ValueError, match=r"order_details: .* is invalid; use False or True or 'if_available'"):
         operator(task_id="t", export_uuid="u", order_details=value, **arguments)
-
-
-def test_a_table_keeps_its_rows_if_the_list_cannot_be_read(start, database, context_with) -> None:
-    transfer = start()
-    loading = Loading(transfer.sandbox, database, context_with)
-    loading.run(uuid=transfer.export_uuid)
-    before = loading.database.rows()
-    transfer.sandbox.respond_next("/api/orders/", 404)
-    with pytest.raises(AirflowFailException, match="order_details") as caught:
-        loading.run(uuid=transfer.export_uuid, order_details=True)
-    assert loading.database.rows() == before
-    assert transfer.sandbox.settings.token not in texts_of(caught.value)
 
 
 def test_a_task_that_is_killed_while_it_reads_the_list_stores_nothing(start, monkeypatch) -> None:
