@@ -25,7 +25,7 @@ class OrderDetailsSource:
     The list of the orders of an export.
 
     :param submitted: the export, whose own request selects the orders of the list.
-    :param checkpoint: called for each order; raises if the task was killed.
+    :param checkpoint: called for each order before the file is stored; raises if the task was killed.
     """
 
     hook: CruxHook
@@ -49,7 +49,7 @@ class OrderDetailsSource:
 
     def _try_to_read(self, listed: ListedOrders, *, is_required: bool) -> bool:
         try:
-            listed.read(self._orders())
+            listed.read(self._orders(self.checkpoint))
         except CruxError as error:
             if is_required:
                 raise type(error)(
@@ -60,14 +60,14 @@ class OrderDetailsSource:
             return False
         return True
 
-    def _orders(self) -> Iterator[OrderDetails]:
+    def _orders(self, checkpoint: Callable[[], None] = lambda: None) -> Iterator[OrderDetails]:
         if self.submitted.request is None:
             raise CruxInvalidRequestError(
                 f"It is unknown which orders export {self.submitted.export_uuid} has: pass export.output of the "
                 "CruxOrdersExportOperator that requests it, and leave its do_xcom_push on"
             )
         for order in self.hook.iter_orders(self.submitted.request):
-            self.checkpoint()
+            checkpoint()
             if (details := read_order_details(order)) is not None:
                 yield details
 
