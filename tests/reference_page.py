@@ -74,7 +74,7 @@ def sections() -> list[Section]:
         Section("operators.coverage", "See [Coverage](coverage.md)."),
         Section(
             "files.coverage_checks",
-            f"See [Coverage](coverage.md#what-else-it-checks). You can also import it from `{PACKAGE}.operators.coverage`.",
+            f"See [Coverage](coverage.md#what-else-it-checks). `{PACKAGE}.operators.coverage` has it, too.",
             names=("CoverageChecks",),
         ),
         Section("tables.statements", "See [Warehouse](warehouse.md).", names=("merge_statements", "MergeStatements")),
