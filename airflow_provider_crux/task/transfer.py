@@ -24,6 +24,7 @@ from airflow_provider_crux.files.columns import (
 from airflow_provider_crux.task.arguments import choice_problems
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.order_details import OrderDetailsSource
+from airflow_provider_crux.task.reporting import add_partitions, count, counting_failed_exports
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
@@ -99,7 +100,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Wait for the export and transfer its file. Each class says what this returns and raises."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
             self._check_hash_key()
             target = self._check_target(context)
             now = datetime.now(UTC)
@@ -109,14 +110,14 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
                 self.defer_until_done(poller, accepted_at=now.timestamp())
-            return self._transfer_or_advise(context, self.hook.finish_polling(poller, result), target)
+            return self._transfer_or_advise(context, self.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
             self._check_hash_key()
             target = self._check_target(context)
-            accepted = datetime.fromtimestamp(accepted_at, UTC)
+            accepted = datetime.fromtimestamp(accepted_at, UTC) if accepted_at else None
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
             export = export or self.hook.get_export(self.export_uuid)
             return self._transfer_or_advise(context, export, target)
@@ -153,10 +154,13 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self, context: Context, submitted: SubmittedExport, key: str, result: Mapping[str, Any], metadata: Sequence[str]
     ) -> None:
         """Push what was transferred as an XCom, and add ``metadata`` of it to the events of assets."""
+        count(self, "rows", result["rows"])
         record = submitted.as_xcom()
         if self.do_xcom_push:
             context["ti"].xcom_push(key=key, value=result)
         known = {name: record[name] for name in ("export_uuid", "interval_start", "interval_end")}
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {**known, **{name: result[name] for name in metadata}}
+                event = context["outlet_events"][asset]
+                event.extra |= {**known, **{name: result[name] for name in metadata}}
+                add_partitions(event, context, submitted)

@@ -25,11 +25,12 @@ from airflow_provider_crux.files.store import (
 )
 from airflow_provider_crux.task.object_storage import check_outside_of_xcoms, find_entry, open_path, store_errors
 from airflow_provider_crux.task.paths import INSTANTS, fill_placeholders, placeholder_problems
+from airflow_provider_crux.task.reporting import planned_file_dataset, stored_file_dataset
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_crux.api.responses import Export
 
@@ -232,8 +233,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         with store_errors(target), atomic_write(manifest_path(target)) as file:
             file.write(manifest.as_json())
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return the lineage from the orders to the file. Only OpenLineage's provider calls this."""
-        from airflow_provider_crux.task.lineage import stored_file_lineage
+    def _planned_dataset(self) -> OutputDataset:
+        # before the task has its context, so a path with another placeholder is unknown
+        known = {"export_uuid": self.export_uuid, "dag_id": self.dag_id}
+        path = fill_placeholders(self.path, known) if isinstance(self.path, str) else str(self.path)
+        return planned_file_dataset(path)
 
-        return None if self._stored is None else stored_file_lineage(self._stored, self.hook.settings.base_url)
+    def _written_dataset(self) -> OutputDataset | None:
+        if self._stored is None:
+            return None
+        return stored_file_dataset(self._stored, self.hook.settings.base_url, personal_data=self.personal_data)

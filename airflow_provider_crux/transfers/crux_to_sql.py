@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,17 @@ from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import check_key, fit_columns, table_problems
 from airflow_provider_crux.task.arguments import is_template
+from airflow_provider_crux.task.reporting import loaded_table_dataset, planned_table_dataset
 from airflow_provider_crux.task.transfer import ExportTransferOperator
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
+    from airflow_provider_crux.files.columns import Column, ColumnType
     from airflow_provider_crux.tables.base import LoadedTable, SqlTable
 
 
@@ -107,6 +109,8 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self.create_table = create_table
         self.on_unknown_column = on_unknown_column
         self._loaded: LoadedTable | None = None
+        self._columns: Sequence[Column] = ()
+        self._types: Mapping[ColumnType, str] = {}
         problems = table_problems("orders" if is_template(table) else table, key)
         self._check_arguments({"create_table": (False, True)}, problems)
 
@@ -167,7 +171,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         metadata = {**counts, **compared, "columns": [column.name for column in rows.columns]}
         result = {"table": self.table, **metadata, "export_uuid": export.uuid}
         self._publish(context, submitted, "export_table", result, metadata=tuple(metadata))
-        self._loaded = loaded
+        self._loaded, self._columns, self._types = loaded, rows.columns, table.types
         return self.table
 
     def _warn_of_status_filter(self, submitted: SubmittedExport) -> None:
@@ -201,11 +205,18 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 f"installed ({error}); install it, and use a connection to PostgreSQL or SQLite"
             ) from error
 
-    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return the lineage from the orders to the table. Only OpenLineage's provider calls this."""
-        from airflow_provider_crux.task.lineage import loaded_table_lineage
+    def _planned_dataset(self) -> OutputDataset | None:
+        return planned_table_dataset(self.table, self._sql_hook(), BaseHook.get_connection(self.conn_id))
 
+    def _written_dataset(self) -> OutputDataset | None:
         if self._loaded is None:
             return None
-        connection = BaseHook.get_connection(self.conn_id)
-        return loaded_table_lineage(self._loaded, self._sql_hook(), connection, self.hook.settings.base_url)
+        return loaded_table_dataset(
+            self._loaded,
+            self._sql_hook(),
+            BaseHook.get_connection(self.conn_id),
+            self.hook.settings.base_url,
+            columns=self._columns,
+            types=self._types,
+            personal_data=self.personal_data,
+        )
