@@ -179,6 +179,11 @@ MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 """What is no part of the number in a money value."""
 
 
+_MAX_HASHES: Final = 20_000
+_MAX_KEPT: Final = 200
+"""Longer values are free texts, which hardly repeat; so what is kept needs 10 MiB at most."""
+
+
 @dataclass(frozen=True)
 class PlannedColumn:
     """A column that is stored: its position in the file, from 0, and whether the hashes of its values are stored."""
@@ -316,15 +321,27 @@ def printable_name(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\ufffd")
 
 
-def hash_value(value: str, key: str) -> str:
+class Hashes(dict[str, str]):
     """
-    Return the HMAC-SHA256 of a personal value in hexadecimal digits; an empty value stays empty.
+    The HMAC-SHA256 of personal values in hexadecimal digits; an empty value stays empty.
 
-    Equal values stay equal, and nobody can guess them without the key.
+    Equal values stay equal, and nobody can guess them without the key. The last values are kept, because each row of an
+    order repeats them.
     """
-    if not value:
-        return value
-    return hmac.digest(key.encode(), value.encode(errors="surrogateescape"), "sha256").hex()
+
+    def __init__(self, key: str) -> None:
+        super().__init__({"": ""})
+        self._key = key.encode()
+
+    def __missing__(self, value: str) -> str:
+        """Return the hash of a value that is not kept, and keep it."""
+        digest = hmac.digest(self._key, value.encode(errors="surrogateescape"), "sha256").hex()
+        if len(value) <= _MAX_KEPT:
+            if len(self) > _MAX_HASHES:
+                self.clear()
+                self[""] = ""
+            self[value] = digest
+        return digest
 
 
 def describe_name(name: str) -> str:

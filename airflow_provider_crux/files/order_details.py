@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails, comparable
-from airflow_provider_crux.files.columns import DETAIL_COLUMNS, ColumnPlan, PlannedColumn, hash_value
+from airflow_provider_crux.files.columns import DETAIL_COLUMNS, ColumnPlan, Hashes, PlannedColumn
 
 _CACHE_KIB: Final = 32 * 1024
 _SCHEMA: Final = f"""
@@ -141,7 +141,7 @@ class RowDetails:
         self.columns: tuple[PlannedColumn, ...] = plan.details
         self.keys = (position("order_uuid"), position("line_item_uuid"), position("sku_id", "sku"))
         self._listed = None if plan.order_index is None else listed
-        self._hash_key = hash_key
+        self._hashes = Hashes(hash_key)
 
     def of(self, order_uuid: str, line_item_uuid: str, sku: str) -> list[Any]:
         """Return the value of each column for a row."""
@@ -162,7 +162,7 @@ class RowDetails:
         if numbers is None:
             return None
         # each of them, so that it equals the hash of the same number elsewhere
-        return json.dumps([hash_value(number, self._hash_key) for number in numbers] if hashed else numbers)
+        return json.dumps([self._hashes[number] for number in numbers] if hashed else numbers)
 
 
 def _find_line_item(items: Sequence[LineItemDetails], uuid: str, sku: str) -> LineItemDetails:

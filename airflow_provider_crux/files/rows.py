@@ -24,8 +24,8 @@ from airflow_provider_crux.files.columns import (
     Column,
     ColumnPlan,
     ColumnType,
+    Hashes,
     PlannedColumn,
-    hash_value,
     nul_in_value,
     unreadable_value,
 )
@@ -90,7 +90,7 @@ class TypedRows:
         self._plan = plan
         self._details = details
         self._constants = tuple(constants)
-        self._hash_key = hash_key
+        self._hashes = Hashes(hash_key)
         self._table_bytes = table_bytes
         nullable = [planned.column for planned in plan.details]
         added = [*nullable, *(column for column, _ in self._constants)]
@@ -133,7 +133,7 @@ class TypedRows:
             if self._order_index is not None:
                 self._orders.extend(map(hash, pc.unique(group[self._order_index]).to_pylist()))
             arrays = [
-                _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
+                _convert(group[planned.index], planned, self.rows, self._hashes) for planned in self._plan.columns
             ]
             if self._reject_nul and self._has_nul:
                 _check_nul(arrays, self._plan.columns, self.rows)
@@ -246,13 +246,13 @@ def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield table
 
 
-def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: str) -> Any:
+def _convert(values: Any, planned: PlannedColumn, rows_before: int, hashes: Hashes) -> Any:
     """Return the values of a column with their type, or hashed."""
     column = planned.column
     text = _as_text(values, column, rows_before)
 
-    def hashes(distinct: Any) -> Any:
-        return pa.array([hash_value(value, hash_key) for value in distinct.to_pylist()], pa.string())
+    def hashed(distinct: Any) -> Any:
+        return pa.array(map(hashes.__getitem__, distinct.to_pylist()), pa.string(), size=len(distinct))
 
     def numbers(distinct: Any) -> Any:
         trimmed = pc.utf8_trim_whitespace(distinct)
@@ -264,7 +264,7 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
         return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
 
     if planned.hashed:
-        return each_once(text, hashes)
+        return each_once(text, hashed)
     return text if column.type is ColumnType.TEXT else each_once(text, numbers)
 
 

@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
+from airflow_provider_crux.task.lineage import stored_file_lineage
 
 from airflow_provider_crux.exceptions import (
     CruxExportTimeoutError,
@@ -29,7 +30,6 @@ from airflow_provider_crux.exceptions import (
 )
 from airflow_provider_crux.files.store import StoredFile
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
-from airflow_provider_crux.task.lineage import stored_file_lineage
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.transfers.transfer import FILE_PATH, INTERVAL, STATUS_PATH, file_content, make_operator, resume, statuses
 
