@@ -12,6 +12,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any, Final
 
 
 @dataclass
@@ -19,11 +20,12 @@ class Receiver:
     """
     A receiver that runs.
 
+    :param connection: what differs in an Airflow connection to it.
     :param messages: the texts that it received, oldest first; of a mail, also its subject.
     :param credentials: what came with each: the path of the webhook, or user and password.
     """
 
-    port: int
+    connection: dict[str, Any]
     messages: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)
     _received: threading.Condition = field(default_factory=threading.Condition)
@@ -115,27 +117,35 @@ def _decoded(text: str) -> str:
     return base64.b64decode(text).decode()
 
 
+WITHOUT_PROXY: Final = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), "")
+"""An environment without proxies: Slack's client sends to them whatever NO_PROXY says, also what is for loopback."""
+
+
 @contextmanager
 def running_webhook() -> Iterator[Receiver]:
     """Run a server that accepts what is posted, as a webhook of Slack does, and keep its text."""
-    with _WebhookServer(("127.0.0.1", 0), _Webhook) as server, _serving(server) as receiver:
-        yield receiver
+    with _WebhookServer(("127.0.0.1", 0), _Webhook) as server:
+        server.receiver = Receiver({"host": f"http://127.0.0.1:{server.server_address[1]}"})
+        with _serving(server):
+            yield server.receiver
 
 
 @contextmanager
 def running_mail_server() -> Iterator[Receiver]:
     """Run a server that accepts mail after a login, and keep its subject and HTML."""
-    with _MailServer(("127.0.0.1", 0), _Mail) as server, _serving(server) as receiver:
-        yield receiver
+    with _MailServer(("127.0.0.1", 0), _Mail) as server:
+        without_tls = {"disable_ssl": True, "disable_tls": True}
+        server.receiver = Receiver({"host": "127.0.0.1", "port": server.server_address[1], "extra": without_tls})
+        with _serving(server):
+            yield server.receiver
 
 
 @contextmanager
-def _serving(server: _WebhookServer | _MailServer) -> Iterator[Receiver]:
-    server.receiver = Receiver(server.server_address[1])
+def _serving(server: _WebhookServer | _MailServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield server.receiver
+        yield
     finally:
         server.shutdown()
         thread.join()

@@ -16,6 +16,7 @@ from airflow_provider_crux.api.spelling import split_for_list
 from airflow_provider_crux.api.versions import WITHOUT_ZONE, ApiVersion
 from airflow_provider_crux.exceptions import (
     CruxInvalidRequestError,
+    CruxInvalidResponseError,
     CruxRequestRejectedError,
     CruxUnsupportedMediaTypeError,
 )
@@ -109,13 +110,16 @@ def _has_orders_in_utc(part: OrdersExportRequest, list_orders: ListOrders) -> bo
     except OverflowError:
         return None
     count = 0
-    for order in islice(iter_pages(around, list_orders, page_size=49), _MAX_ORDERS_AROUND):
-        count += 1
-        created = _created(order)
-        if created is None or not _within(created, earliest, latest):  # another date decides
-            return None
-        if _within(created, part.start_date, part.end_date):
-            return True
+    try:
+        for order in islice(iter_pages(around, list_orders, page_size=49), _MAX_ORDERS_AROUND):
+            count += 1
+            created = _created(order)
+            if created is None or not _within(created, earliest, latest):  # another date decides
+                return None
+            if _within(created, part.start_date, part.end_date):
+                return True
+    except CruxInvalidResponseError:  # not the first list: its pages have no end, or are too long
+        return None
     return None if count == _MAX_ORDERS_AROUND else False
 
 

@@ -1,4 +1,4 @@
-"""The pages of a list of orders: every order once, although the list changes meanwhile."""
+"""The pages of a list of orders that changes meanwhile: no order is lost, and none comes twice."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from airflow_provider_crux.api.responses import OrdersList
 
 ListOrders = Callable[[OrdersExportRequest], OrdersList]
 
-_REMEMBERED: Final = 5_000
-"""The last orders, by whose UUIDs repeats are recognized; these take 1 MiB, as much as the longest page."""
+_PAGES_REMEMBERED: Final = 10
+"""A simulation needs six, if at most half a page of orders come and leave between two pages."""
 
-_MAX_REPEATS: Final = 3
-"""Once or twice, as many orders as a page has may have come in between, but hardly three times."""
+_MAX_REPEATS: Final = 10
+"""A page may be the same by chance, if as many orders have come before it as it has."""
 
 
 def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size: int) -> Iterator[Mapping[str, Any]]:
     """
     Yield the orders of one list, from the request's ``start`` to its ``limit``.
 
-    ``limit`` is the index of the last order, but a server may exclude it, or return fewer orders than requested. So the
-    next page begins where the orders ended that came, and the list ends with a page that brings nothing new.
+    ``limit`` is the index of the last order, but a server may exclude it, or return fewer orders than requested. So a
+    page begins where the orders ended that came, and the list ends where no new one comes.
 
-    Orders come and leave between two pages, and all that follow them move. So each page begins with the last order of
-    the page before. If more of its orders are known, orders have come, and the known ones are left out. If none is
-    known, orders have left, and others may have moved to before this page. Then earlier pages are listed again, up to
-    one with an order that is known: all that were there before it are known too.
+    Orders come and leave between two pages, and all that follow them move. So a page begins with the last order of the
+    page before. If more of its orders are known, others have come before them: the known ones are left out. If none is
+    known, some have left, and others may have moved to before this page: earlier pages are listed again, back to one
+    with a known order, because whatever precedes a known order was on a page already.
 
     :param page_size: the orders of a page besides the one that it shares with the page before; halved whenever a page
         is too long.
@@ -49,7 +49,7 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
             continue
         keys = [order_key(order) for order in page]
         if shared and begin > first and known.keys().isdisjoint(keys):
-            begin = max(first, begin - min(longest, page_size))
+            begin = max(first, begin - min(longest - 1, page_size))
             continue
         any_new = False
         for key, order in zip(keys, page, strict=True):
@@ -57,15 +57,14 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
                 any_new = True
                 yield order
             known[key] = None
-            known.move_to_end(key)
         if not any_new and len(page) <= shared:
             return
         repeats = repeats + 1 if keys == previous else 0
         if repeats == _MAX_REPEATS:
             raise errors.repeated_page(begin)
-        while len(known) > max(_REMEMBERED, 4 * len(page)):
-            known.popitem(last=False)
         previous, longest = keys, max(longest, len(page))
+        while len(known) > _PAGES_REMEMBERED * longest:
+            known.popitem(last=False)
         # an order without a UUID cannot be recognized; a single one is the last, or all that this server returns
         shared = int(len(page) > 1 and isinstance(keys[-1], str))
         begin += len(page) - shared

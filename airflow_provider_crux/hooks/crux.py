@@ -104,29 +104,29 @@ class CruxHook(BaseHook):
 
     def iter_orders(self, request: OrdersExportRequest, *, page_size: int = 250) -> Iterator[Mapping[str, Any]]:
         """
-        Yield every order of a request once, page after page, without an export and without an e-mail.
+        List every order of a request, page after page, without an export and so without an e-mail.
 
-        The orders are personal data. They come by creation, unless the request has a ``sort``, ``start`` or ``limit``,
-        or Crux Connect rejects that sort.
+        The orders are personal data. They come by creation, so that new ones are last, unless the request has a
+        ``sort``, ``start`` or ``limit``, or Crux Connect rejects that sort.
 
-        The list may change meanwhile. Every order that is in it from the first page to the last is yielded, whatever
-        comes or leaves, if ``sort`` is by something that does not change. It is yielded once, unless thousands of
-        orders come or leave between two pages: only the UUIDs of the last 5,000 are remembered. With several
-        designations (``rejected``, ``has_tracking``, ``backordered``, ``cancelled``, ``needs_tracking``) in ``v1`` and
-        ``timp``, each is listed by itself, and all UUIDs are remembered. An order without a UUID cannot be compared,
-        and is always yielded.
+        The list may change meanwhile. If its sort does not depend on what changes, such as the status, every order that
+        is in it from the first page to the last is yielded. It is yielded once if at most half a page of orders come
+        and leave between two pages: only the UUIDs of the last ten pages are remembered. An order without a UUID is
+        always yielded.
 
-        In ``timp``, the list's dates have no time zone. Unless ``start`` or ``limit`` is set, the orders of the days
-        around are listed, and those are left out that were created outside the request's dates in UTC.
+        In ``v1`` and ``timp``, each designation (``rejected``, ``has_tracking``, ``backordered``, ``cancelled`` or
+        ``needs_tracking``) is listed by itself, and with several of them, all UUIDs are remembered. In ``timp``, the
+        list's dates have no time zone: unless ``start`` or ``limit`` is set, the orders of the days around are listed,
+        and those that were created outside the request's dates in UTC are left out.
 
         :param request: which orders.
-        :param page_size: the orders to list at once, besides one that is on two pages; at least 1, default 250. A page
-            that exceeds the 1 MiB of a response is listed again with half as many, and so are all later ones.
-        :return: the orders, as Crux Connect returns them; the memory of a page is needed.
-        :raises CruxInvalidRequestError: immediately, if ``page_size`` is invalid, or the ``api_version`` cannot say
-            what the request does.
-        :raises CruxInvalidResponseError: also if Crux Connect returns the same page for each ``start``.
-        :raises CruxError: for every other failure of a page, see :mod:`airflow_provider_crux.exceptions`.
+        :param page_size: how many orders to list at once, besides one of the page before; at least 1, default 250,
+            about 600 KiB. If a page exceeds the 1 MiB of a response, it and all later ones are halved.
+        :return: the orders as Crux Connect returns them; a page of them is in memory.
+        :raises CruxInvalidRequestError: immediately, if ``page_size`` is invalid, the ``api_version`` cannot say what
+            the request does, or ``start`` or ``limit`` is set for several designations.
+        :raises CruxInvalidResponseError: also if Crux Connect returns the same page again and again.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
         """
         return orders_list.iter_orders(request, self.settings.version, self.list_orders, page_size)
 

@@ -15,17 +15,14 @@ from tests.manifests import manifest, manifest_name
 from tests.real_airflow.instance import RUN_SECONDS, AirflowInstance
 from tests.real_airflow.launcher import AIRFLOW_VERSION
 from tests.real_airflow.sandbox_airflow import airflow_with_sandbox
-from tests.receivers import Receiver, running_mail_server, running_webhook
-from tests.test_docs import FENCE
+from tests.receivers import WITHOUT_PROXY, Receiver, running_mail_server, running_webhook
+from tests.test_alerts_page import CHECK, CONNECTIONS, DEADLINE, EXPORT
 
 if TYPE_CHECKING:
     from airflow_provider_crux.sandbox.state import Sandbox
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (Path(__file__).parents[2] / "docs/alerts.md").read_text()
-CHECK, EXPORT, DEADLINE = (block[3] for block in FENCE.finditer(PAGE) if block[2] == "python")
-CONNECTIONS = dict(re.findall(r"^export (AIRFLOW_CONN_\w+)='(.*)'$", PAGE, re.MULTILINE))
 ALERT = re.compile(r"^alert = .*?^\)\n", re.MULTILINE | re.DOTALL)
 IMPORT_OF_ALERT = re.compile(r"^from airflow\.providers\.(?:slack|smtp)\..*\n", re.MULTILINE)
 DAY = timedelta(days=1)
@@ -125,22 +122,14 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, recipes: list[Path], receivers: Receivers
 ) -> Iterator[AirflowInstance]:
     """Run a real Airflow with the recipes and the connections of the page, whose hosts are on loopback."""
-    connections = {name: json.loads(value) for name, value in CONNECTIONS.items()}
-    connections["AIRFLOW_CONN_SLACK_ORDERS"] |= {
-        "host": f"http://127.0.0.1:{receivers.slack.port}",
-        "password": SLACK_TOKEN,
+    credentials = {
+        "AIRFLOW_CONN_SLACK_ORDERS": receivers.slack.connection | {"password": SLACK_TOKEN},
+        "AIRFLOW_CONN_SMTP_ORDERS": receivers.mail.connection | {"login": "mail-user", "password": MAIL_PASSWORD},
     }
-    connections["AIRFLOW_CONN_SMTP_ORDERS"] |= {
-        "host": "127.0.0.1",
-        "port": receivers.mail.port,
-        "login": "mail-user",
-        "password": MAIL_PASSWORD,
-        "extra": {"disable_ssl": True, "disable_tls": True},
-    }
+    assert CONNECTIONS.keys() == credentials.keys()
+    connections = {name: connection | credentials[name] for name, connection in CONNECTIONS.items()}
     connections["AIRFLOW_CONN_CRUX_REJECTED"] = {"conn_type": "crux", "host": sandbox.url, "password": REJECTED_TOKEN}
-    # Slack's client sends to a proxy of the environment whatever NO_PROXY says
-    no_proxy = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), "")
-    env = {name: json.dumps(value) for name, value in connections.items()} | no_proxy
+    env = {name: json.dumps(value) for name, value in connections.items()} | WITHOUT_PROXY
     with airflow_with_sandbox(
         tmp_path_factory.mktemp("e2e"), recipes, sandbox, env, triggerer=True, quick_polls=True
     ) as instance:
