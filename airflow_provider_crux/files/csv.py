@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 _SPECIAL: Final = re.compile('[",\r\n]')
+_ROWS_AT_ONCE: Final = 500
 _WHITESPACE: Final = " \t\n\r\v\f"
 
 
@@ -69,25 +71,26 @@ class _CheckedRows:
         self._header: list[str] = []
         self._header_values: frozenset[str] = frozenset()
 
-    def parse(self, block: bytes) -> list[list[str]]:
+    def parse(self, block: bytes) -> Iterator[list[list[str]]]:
         """
-        Return the rows of the next block; the first block begins with the header.
+        Yield the rows of the next block, some hundred at once; the first block begins with the header.
 
         :raises UnusableFileError: if one does not have as many values as the header, or is no row of an order.
         """
         text = io.StringIO(block.decode(errors="surrogateescape"), newline="")
-        rows = list(filter(None, csv.reader(text, strict=True)))  # blank lines are none
-        if not self._header and rows:
-            self._read_header(rows.pop(0))
-        # no loop in Python, unless one of them may be wrong
-        if (
-            not {len(self._header)}.issuperset(map(len, rows))
-            or not self._header_values.isdisjoint(self.keys(rows))
-            or (self.order_index is not None and not all(key.strip(_WHITESPACE) for key in set(self.keys(rows))))
-        ):
-            self._find_fault(rows)
-        self.count += len(rows)
-        return rows
+        records = filter(None, csv.reader(text, strict=True))  # blank lines are none
+        if not self._header:
+            self._read_header(next(records, []))
+        while rows := list(islice(records, _ROWS_AT_ONCE)):
+            # no loop in Python, unless one of them may be wrong
+            if (
+                not {len(self._header)}.issuperset(map(len, rows))
+                or not self._header_values.isdisjoint(self.keys(rows))
+                or (self.order_index is not None and not all(key.strip(_WHITESPACE) for key in set(self.keys(rows))))
+            ):
+                self._find_fault(rows)
+            self.count += len(rows)
+            yield rows
 
     def keys(self, rows: Iterable[list[str]]) -> Iterator[str]:
         """Return the values of ``order_uuid``, or else of the first column, of rows that have the right width."""
@@ -176,8 +179,9 @@ class OrderCounter:
         if not block:
             return
         with _fields_of_any_length():
-            rows = self._rows.parse(block)
-            if self._rows.order_index is not None:
+            for rows in self._rows.parse(block):
+                if self._rows.order_index is None:  # nothing to count
+                    return
                 self._orders.add(self._rows.keys(rows))
 
 
@@ -213,10 +217,7 @@ def convert_csv(
     checked = _CheckedRows()
     sink.write(BYTE_ORDER_MARK + _as_csv([[name] for name in names]))
     with _fields_of_any_length():
-        for block in RecordBlocks().split(chunks):
-            rows = checked.parse(block)
-            if not rows:
-                continue
+        for rows in chain.from_iterable(map(checked.parse, RecordBlocks().split(chunks))):
             if count_orders:
                 orders.add(checked.keys(rows))
             # column by column, because few of them need a call for each value
