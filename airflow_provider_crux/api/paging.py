@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from airflow_provider_crux.api.orders import MAX_INDEX, OrdersExportRequest
 from airflow_provider_crux.api.responses import OrdersList
 
 ListOrders = Callable[[OrdersExportRequest], OrdersList]
+Key = str | int
 
 _PAGES_REMEMBERED: Final = 10
 """A simulation needs six, if at most half a page of orders come and leave between two pages."""
@@ -36,8 +37,8 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
         is too long.
     """
     first, last = request.start or 0, MAX_INDEX if request.limit is None else request.limit
-    known: OrderedDict[str | int, None] = OrderedDict()
-    previous: list[str | int] = []
+    known: OrderedDict[Key, None] = OrderedDict()
+    previous: list[Key] = []
     begin, shared, longest, repeats = first, 0, 0, 0
     while begin + shared <= last:
         try:
@@ -51,26 +52,35 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
         if shared and begin > first and known.keys().isdisjoint(keys):
             begin = max(first, begin - min(longest - 1, page_size))
             continue
-        any_new = False
-        for key, order in zip(keys, page, strict=True):
-            if key not in known or isinstance(key, int):
-                any_new = True
-                yield order
-            known[key] = None
-        if not any_new and len(page) <= shared:
+        any_new = yield from _new_orders(page, keys, known)
+        del page  # two at once would outlive garbage collections, and lead to slow ones
+        if not any_new and len(keys) <= shared:
             return
         repeats = repeats + 1 if keys == previous else 0
         if repeats == _MAX_REPEATS:
             raise errors.repeated_page(begin)
-        previous, longest = keys, max(longest, len(page))
+        previous, longest = keys, max(longest, len(keys))
         while len(known) > _PAGES_REMEMBERED * longest:
             known.popitem(last=False)
         # an order without a UUID cannot be recognized; a single one is the last, or all that this server returns
-        shared = int(len(page) > 1 and isinstance(keys[-1], str))
-        begin += len(page) - shared
+        shared = int(len(keys) > 1 and isinstance(keys[-1], str))
+        begin += len(keys) - shared
 
 
-def order_key(order: Mapping[str, Any]) -> str | int:
+def _new_orders(
+    page: Sequence[Mapping[str, Any]], keys: Sequence[Key], known: OrderedDict[Key, None]
+) -> Generator[Mapping[str, Any], None, bool]:
+    """Yield the orders of a page that are not known, and return whether there are any."""
+    any_new = False
+    for key, order in zip(keys, page, strict=True):
+        if key not in known or isinstance(key, int):
+            any_new = True
+            yield order
+        known[key] = None
+    return any_new
+
+
+def order_key(order: Mapping[str, Any]) -> Key:
     """Return the UUID of an order; if it has none, a number, which suffices to recognize a whole page."""
     uuid = order.get("uuid")
     return uuid if isinstance(uuid, str) and uuid else hash(repr(order))
