@@ -118,7 +118,7 @@ def _has_orders_in_utc(part: OrdersExportRequest, list_orders: ListOrders) -> bo
                 return None
             if _within(created, part.start_date, part.end_date):
                 return True
-    except CruxInvalidResponseError:  # not the first list: its pages have no end, or are too long
+    except CruxInvalidResponseError:  # of these days only: the list of the interval was read
         return None
     return None if count == _MAX_ORDERS_AROUND else False
 
@@ -151,7 +151,7 @@ def _iter_by_creation(request: OrdersExportRequest, pages: Pages) -> Iterator[Ma
         try:
             first = next(by_creation, None)
         except (CruxRequestRejectedError, CruxUnsupportedMediaTypeError):
-            pass  # the key "date" is not specified, and none is important enough to fail
+            pass  # no specification promises the key "date"
         else:
             orders = by_creation if first is None else chain([first], by_creation)
     yield from orders

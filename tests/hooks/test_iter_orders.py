@@ -298,10 +298,12 @@ def test_several_designations_are_listed_one_by_one_and_an_order_with_two_comes_
         {"uuid": f"order {number}", "has": [["HasTracking"], ["Rejected"], ["HasTracking", "Rejected"]][number % 3]}
         for number in range(9)
     ]
-    bodies = serve(requests_mock, orders, version=version, select=designated)
-    request = OrdersExportRequest(line_item_status=["rejected", "has_tracking"])
-    yielded = make_hook(version).iter_orders(request, page_size=2)
-    assert sorted(order["uuid"] for order in yielded) == [order["uuid"] for order in orders]
+    nameless = {"uuid": None, "has": ["Rejected"]}
+    bodies = serve(requests_mock, [*orders, nameless, nameless], version=version, select=designated)
+    request = OrdersExportRequest(start=0, line_item_status=["rejected", "has_tracking"])
+    yielded = list(make_hook(version).iter_orders(request, page_size=2))
+    assert sorted(order["uuid"] for order in yielded if order["uuid"]) == [order["uuid"] for order in orders]
+    assert yielded.count(nameless) == 2
     assert list(dict.fromkeys(body["line_item_designation"] for body in bodies)) == ["HasTracking", "Rejected"]
 
 
