@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -36,6 +36,7 @@ class ColumnType(StrEnum):
     """A decimal number with 18 digits, 2 of them after the point."""
     INSTANT = "instant"
     """A timestamp in UTC with microseconds."""
+    BOOLEAN = "boolean"
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,32 @@ EXPORT_COLUMNS: Final = (
 )
 """The columns that are added at the end."""
 
+DETAIL_COLUMNS: Final = (
+    Column("order_created_at", "When the order was created", ColumnType.INSTANT),
+    Column("order_status", "Status of the order"),
+    Column("is_allocated", "Whether the order is allocated", ColumnType.BOOLEAN),
+    Column("line_item_status", "Status of the line item, in the words of the argument line_item_status"),
+    Column("quantity_allocated", "Pieces that the supplier allocated", _INTEGER),
+    Column("quantity_backordered", "Pieces that are backordered", _INTEGER),
+    Column("quantity_rejected", "Pieces that the supplier rejected", _INTEGER),
+    Column("backorder_date", "When backordered pieces are expected; its form is not published"),
+    Column("tracking_numbers", "Tracking numbers of the line item, as a JSON array of texts", personal=True),
+)
+"""
+The columns that ``order_details`` adds before those, from the list of orders: three of the order, then those of its
+line item. They are null in a row that matches nothing in the list. If the file has one of them, its own is stored.
+
+Source: the objects of an order and of its line items in the vendor's public documentation of the list.
+"""
+
 PERSONAL_DATA: Final = ("keep", "drop", "hash")
 """What can be done with the personal columns."""
 
 ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not in the dictionary."""
+
+ORDER_DETAILS: Final = (False, True, "if_available")
+"""Whether the columns of the list of orders are added: not, in any case, or as far as there are any."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
 INTEGER_PATTERN: Final = r"^([+-]?([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.0{1,10})?)?$"
@@ -172,15 +194,29 @@ class ColumnPlan:
     The names of all columns of a file, and those that are stored.
 
     ``unknown`` has the names that are not in the dictionary, each with why it is not stored, or None if it is.
+    ``details`` are the columns that the list of orders adds; their positions are those in :data:`DETAIL_COLUMNS`.
     """
 
     header: tuple[str, ...]
     columns: tuple[PlannedColumn, ...]
     unknown: Mapping[str, str | None] = field(default_factory=dict)
+    details: tuple[PlannedColumn, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each unknown column."""
+        """A sentence for each unknown column, and one if the list of orders cannot be compared with the file."""
+        without_order = self.details and self.order_index is None
+        return (
+            *(
+                ["The file has no column order_uuid, so the columns of order_details are empty"]
+                if without_order
+                else []
+            ),
+            *self._of_unknown_columns,
+        )
+
+    @property
+    def _of_unknown_columns(self) -> tuple[str, ...]:
         return tuple(
             f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
             f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
@@ -194,41 +230,70 @@ class ColumnPlan:
 
 
 _KNOWN: Final = {column.name: column for column in COLUMNS}
+_DETAILS: Final = {column.name: column for column in DETAIL_COLUMNS}
 
 
 def column_named(name: str) -> Column:
-    """Return a column of the dictionary; one that is not in it is a text that may contain anything."""
-    return _KNOWN.get(name) or Column(name, "An unknown column", personal=True)
+    """Return a column of a stored file; one that is not in the dictionary is a text that may contain anything."""
+    return _KNOWN.get(name) or _DETAILS.get(name) or _unknown(name)
 
 
-def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unknown_column: str = "keep") -> ColumnPlan:
+def _unknown(name: str) -> Column:
+    return Column(name, "An unknown column", personal=True)
+
+
+def plan_columns(
+    header: Sequence[str],
+    *,
+    personal_data: str = "keep",
+    on_unknown_column: str = "keep",
+    order_details: bool | str = False,
+) -> ColumnPlan:
     """
     Decide what is stored of a file's columns.
 
     A column that is not in the dictionary may contain anything, so it is only kept, as text, where personal data is.
 
-    :raises UnusableFileError: if a known column occurs twice, one is unknown and must not be, or none can be stored.
+    :param order_details: whether to add the columns of the list of orders that the file lacks.
+    :raises UnusableFileError: if a known column occurs twice, one is unknown and must not be, none can be stored, or
+        ``order_details`` is True and the file has no ``order_uuid``.
     """
     counts = Counter(header)
-    unknown = {name: _reason_to_leave_out(name, counts, personal_data) for name in header if name not in _KNOWN}
+    own = _KNOWN.keys() & counts.keys()
+    added = [column for column in DETAIL_COLUMNS if order_details and column.name not in own]
+    reserved = {column.name for column in (*EXPORT_COLUMNS, *added)}
+    unknown = {
+        name: _reason_to_leave_out(name, counts, personal_data, reserved) for name in header if name not in _KNOWN
+    }
     _check_header(counts, unknown if on_unknown_column == "fail" else ())
-    columns = []
-    for index, name in enumerate(header):
-        column = column_named(name)
-        if unknown.get(name) is None and (personal_data != "drop" or not column.personal):
-            columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
+
+    def planned(columns: Iterable[tuple[int, Column]]) -> tuple[PlannedColumn, ...]:
+        return tuple(
+            PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal)
+            for index, column in columns
+            if personal_data != "drop" or not column.personal
+        )
+
+    columns = planned(
+        (index, _KNOWN.get(name) or _unknown(name)) for index, name in enumerate(header) if unknown.get(name) is None
+    )
     if not columns:
         raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
-    return ColumnPlan(tuple(header), tuple(columns), unknown)
+    details = planned((DETAIL_COLUMNS.index(column), column) for column in added)
+    if order_details not in (False, "if_available") and "order_uuid" not in counts:
+        raise UnusableFileError("it has no column order_uuid, by which order_details finds its orders in the list")
+    return ColumnPlan(tuple(header), columns, unknown, details)
 
 
-def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:
+def _reason_to_leave_out(
+    name: str, counts: Mapping[str, int], personal_data: str, reserved: Collection[str]
+) -> str | None:
     """Return why an unknown column is not stored; ``None`` if it is."""
     if personal_data != "keep":
         return f"it may contain personal data (personal_data={personal_data!r})"
     if counts[name] > 1:
         return "several columns have this name"
-    if name in {column.name for column in EXPORT_COLUMNS}:
+    if name in reserved:
         return "this provider adds a column of this name"
     return None if printable_name(name) == name else "its name is not valid text"
 

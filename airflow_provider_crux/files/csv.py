@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.files.columns import ColumnPlan, UnusableFileError, hash_value
+from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.records import (
     BYTE_ORDER_MARK,
     NoOrderError,
@@ -182,15 +183,17 @@ def convert_csv(
     hash_key: str = "",
     added: Sequence[tuple[str, str]] = (),
     count_orders: bool = False,
+    details: RowDetails | None = None,
 ) -> FileCounts:
     """
     Write a CSV file with other columns, in UTF-8 with a byte-order mark. The values that stay are unchanged.
 
     :param added: names and values of columns to add at the end.
+    :param details: more columns to add before those.
     :raises UnusableFileError: if a row is not well-formed or too long, does not have as many values as the header, or
         is no row of an order.
     """
-    names = [*(planned.column.name for planned in plan.columns), *(name for name, _ in added)]
+    names = [*(planned.column.name for planned in (*plan.columns, *plan.details)), *(name for name, _ in added)]
     constants = [value for _, value in added]
     order_index = plan.order_index if count_orders else None
     orders = _DistinctOrders()
@@ -209,6 +212,8 @@ def convert_csv(
                     hash_value(row[planned.index], hash_key) if planned.hashed else row[planned.index]
                     for planned in plan.columns
                 ]
+                if details is not None:
+                    values += details.texts_of(row)
                 writer.writerow(values + constants)
             sink.write(converted.getvalue().encode(errors="surrogateescape"))
     return counts_of(rows.count, None if order_index is None else orders.count())

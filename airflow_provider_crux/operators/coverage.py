@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
@@ -37,9 +38,12 @@ from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_witho
 from airflow_provider_crux.task.interval import parse_instant, truncate_instant
 from airflow_provider_crux.task.object_storage import file_sizes, open_path, store_errors
 from airflow_provider_crux.task.paths import folder_problems
+from airflow_provider_crux.task.reporting import folder_dataset, lineage, orders_dataset
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import InputDataset
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 __all__ = ["CoverageChecks", "CruxExportCoverageOperator"]
 
@@ -163,6 +167,17 @@ class CruxExportCoverageOperator(BaseOperator):
         if problems:
             raise AirflowFailException("\n".join(problems))
         return [{"interval_start": start.isoformat(), "interval_end": end.isoformat()} for start, end in missing.pieces]
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Return the folder, and the orders if they are listed. Only OpenLineage's provider calls this."""
+        reads: list[Callable[[], InputDataset]] = [partial(folder_dataset, self.path)]
+        if self.skip_if_no_orders:
+            reads.append(lambda: orders_dataset(CruxHook(self.crux_conn_id).settings.base_url))
+        return lineage(reads)
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:  # noqa: ARG002
+        """Return the same; also of a task that failed."""
+        return self.get_openlineage_facets_on_start()
 
     def _time_to_check(self, latest: datetime, templates: frozenset[str] = frozenset()) -> Period:
         """Return what ``since`` and ``until`` mean; a template means as much time as possible, until ``latest``."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -24,6 +25,7 @@ from airflow_provider_crux.task.arguments import choice_problems, coerce_rendere
 from airflow_provider_crux.task.durable import CLEAR_DISCARDS_STATE, ExportStateStore, Intent
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
 from airflow_provider_crux.task.interval import interval_from_context, interval_problems, parse_instant
+from airflow_provider_crux.task.reporting import count, counting_failed_exports
 from airflow_provider_crux.task.submission import ExportSubmission
 from airflow_provider_crux.task.variable_record import delete_variable
 from airflow_provider_crux.task.waiting import ExportWaitMixin
@@ -151,12 +153,14 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         :raises AirflowFailException: for a non-retryable error.
         :raises CruxError: for every other one; a retry resumes the export, or may request another one, as above.
         """
-        with fail_without_retry(*self._final_errors):
+        with fail_without_retry(*self._final_errors), counting_failed_exports(self):
             request = self._build_request(context)
             self._update_rendered_fields(request)
             store = self._state_store(context)
             at_most_one = self.on_ambiguous == "fail"
-            submission = ExportSubmission(request, self.hook, store, at_most_one=at_most_one, log=self.log)
+            submission = ExportSubmission(
+                request, self.hook, store, at_most_one=at_most_one, count=partial(count, self), log=self.log
+            )
             export = submission.resume()
             if export is None:
                 if self.skip_if_no_orders:
@@ -169,7 +173,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None, *, export: Mapping[str, Any] | None = None) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
-        with fail_without_retry(*self._final_errors):
+        with fail_without_retry(*self._final_errors), counting_failed_exports(self):
             store = self._state_store(context)
             if export is None:
                 submitted = self._export_of_event(context, event, store)
@@ -218,7 +222,7 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
         if self.deferrable:
             self.defer_until_done(poller, export=export.as_json())
         with self._before_failing(export, store):
-            self.hook.finish_polling(poller)
+            self.finish_polling(poller)
 
     @contextmanager
     def _before_failing(self, export: SubmittedExport, store: ExportStateStore) -> Iterator[None]:

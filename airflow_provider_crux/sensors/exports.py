@@ -25,6 +25,7 @@ from airflow_provider_crux.exceptions import (
     CruxPermanentError,
 )
 from airflow_provider_crux.task.failing import fail_without_retry
+from airflow_provider_crux.task.reporting import counting_failed_exports, report_wait
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         self.export_uuid = export_uuid
         self.deferrable = deferrable
         self.crux_conn_id = crux_conn_id
+        self._has_waited = False
 
     def execute(self, context: Context) -> None:
         """
@@ -85,6 +87,8 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
                 if self._poller.reason is None:
                     raise
                 raise AirflowSensorTimeout(f"{error} {self._poller.reason}") from None
+            if self._has_waited:
+                report_wait(self, self._poller.accepted_at)
             return
         with self._skip_if_wanted():
             done = self.poke(context)
@@ -93,10 +97,11 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - as Airflow calls it
         """Poll once, and tell whether the export is done."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
             result = self.hook.poll(self._poller)
             while isinstance(result, PollAgain):
                 if not (self.reschedule and result.rest_of_grace):
+                    self._has_waited = True
                     return False
                 # The next poll would be another process's, which does not know when the 60 seconds began (Airflow 2
                 # does not say), so this process waits for their end, and no longer.
@@ -108,8 +113,8 @@ class CruxExportSensor(ExportWaitMixin, BaseSensorOperator):
         """Resume when the trigger has fired; see :meth:`execute`."""
         with self._skip_if_wanted():
             try:
-                with fail_without_retry(CruxPermanentError, CruxExportFailedError):
-                    accepted = datetime.fromtimestamp(accepted_at, UTC)
+                with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
+                    accepted = datetime.fromtimestamp(accepted_at, UTC) if accepted_at else None
                     self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
             except CruxExportTimeoutError as error:
                 raise AirflowSensorTimeout(str(error)) from error

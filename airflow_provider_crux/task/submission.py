@@ -28,6 +28,8 @@ from airflow_provider_crux.exceptions import (
 from airflow_provider_crux.task.durable import Intent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.orders import OrdersExportRequest
     from airflow_provider_crux.hooks.crux import CruxHook
@@ -38,16 +40,24 @@ class ExportSubmission:
     """
     The request of one try. It alone decides what the record of an earlier try means.
 
-    With ``at_most_one`` only a person can cause a second request, by clearing the task.
+    With ``at_most_one`` only a person can cause a second request, by clearing the task. ``count`` increases a counter.
     """
 
     def __init__(
-        self, request: OrdersExportRequest, hook: CruxHook, store: ExportStateStore, *, at_most_one: bool, log: Any
+        self,
+        request: OrdersExportRequest,
+        hook: CruxHook,
+        store: ExportStateStore,
+        *,
+        at_most_one: bool,
+        count: Callable[[str], None],
+        log: Any,
     ) -> None:
         self._request = request
         self._hook = hook
         self._store = store
         self._at_most_one = at_most_one
+        self._count = count
         self._log = log
         self._earlier: SubmittedExport | Intent | None = None
         self._intent: Intent | None = None
@@ -65,12 +75,14 @@ class ExportSubmission:
         if isinstance(earlier, Intent):
             if self._at_most_one:
                 self._store.settle(earlier)
+                self._count("exports.ambiguous")
                 raise outcome_unknown(earlier.since)
             self._earlier = earlier
             return None
         problem = self._problem(earlier)
         if problem is None:
             self._log.info("Resuming export %s, requested by an earlier try of this task", earlier.export_uuid)
+            self._count("exports.resumed")
             return earlier
         error, reason = problem
         if self._at_most_one:
@@ -111,13 +123,16 @@ class ExportSubmission:
                 raise
             if proves_not_processed(error):
                 self._store.discard_intent(self._earlier)
-            elif self._at_most_one or isinstance(error, CruxPermanentError):
+                raise
+            self._count("exports.ambiguous")
+            if self._at_most_one or isinstance(error, CruxPermanentError):
                 # there is no retry: the error asks a person to check
                 self._store.settle(self._intent)
                 since = self._intent.since.isoformat()
                 raise type(error)(f"{error}. It may have been under way since {since}") from error
             raise
         self._store.save(export)
+        self._count("exports.requested")
         self._log.info(
             "Crux Connect is preparing export %s and will e-mail the token's user when the file is ready",
             export.export_uuid,

@@ -89,6 +89,44 @@ def period_starting_at(timetable: Any, moment: datetime) -> Period | None:
     return moment, next(_scheduled_runs(core, _pendulum(moment)))[1]
 
 
+def partition_keys(timetable: Any, period: Period, run_key: str | None, *, most: int) -> list[str]:
+    """
+    Return the keys of the partitions that a period touches, in order; none if the schedule has no partitions of time.
+
+    A ``CronPartitionTimetable`` says when its partitions begin, and how their keys look. ``PartitionedAtRuntime``
+    leaves that to the tasks: they are days in UTC, with keys as the other schedule has them by default
+    (``2026-01-02T00:00:00``), unless the run was triggered for a partition.
+
+    :param run_key: the partition of the run, if it has one.
+    :param most: number of keys to return at most.
+    """
+    from airflow.timetables import trigger
+
+    core: Any
+    if getattr(timetable, "partitioned_at_runtime", False) and run_key is None:
+        core = trigger.CronPartitionTimetable("0 0 * * *", timezone="UTC")
+    elif type(timetable).__name__ == "CronPartitionTimetable":
+        # without an offset, a run is due when its partition begins
+        core = trigger.CronPartitionTimetable.deserialize(_core_timetable(timetable).serialize() | {"run_offset": 0})
+    else:
+        return []
+    start, end = map(_pendulum, period)
+    if start >= end:
+        return []
+    last_complete = _last_complete_cron_period(core, start)
+    return list(islice(_partition_keys(core, last_complete[1] if last_complete else start, end), most))
+
+
+def _partition_keys(core: Any, first: Any, end: Any) -> Iterator[str]:
+    """Yield the keys of the partitions that begin from one instant to before another."""
+    from airflow.timetables.base import TimeRestriction
+
+    restriction = TimeRestriction(earliest=first, latest=None, catchup=True)
+    info = None
+    while (info := core.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)).partition_date < end:
+        yield info.partition_key
+
+
 def _pendulum(moment: datetime) -> Any:
     import pendulum
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
@@ -13,9 +14,17 @@ from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain, wait_problems
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
-from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA, UnknownColumnError, UnusableFileError
+from airflow_provider_crux.files.columns import (
+    ON_UNKNOWN_COLUMN,
+    ORDER_DETAILS,
+    PERSONAL_DATA,
+    UnknownColumnError,
+    UnusableFileError,
+)
 from airflow_provider_crux.task.arguments import choice_problems
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.order_details import OrderDetailsSource
+from airflow_provider_crux.task.reporting import add_partitions, count, counting_failed_exports
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
 
@@ -37,6 +46,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         *,
         export_uuid: str,
         personal_data: str = "keep",
+        order_details: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = polling.POLL_INTERVAL,
         timeout: float = polling.TIMEOUT,
@@ -47,6 +57,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self.export_uuid = export_uuid
         self._source_task_ids = source_task_ids(export_uuid)
         self.personal_data = personal_data
+        self.order_details = order_details
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
@@ -58,7 +69,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         problems = [
             *wait_problems(self.poll_interval, self.timeout),
             *choice_problems(vars(self), {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN}),
-            *choice_problems(vars(self), choices),
+            *choice_problems(vars(self), {"order_details": ORDER_DETAILS, **choices}),
             *problems,
         ]
         if problems:
@@ -89,7 +100,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Wait for the export and transfer its file. Each class says what this returns and raises."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
             self._check_hash_key()
             target = self._check_target(context)
             now = datetime.now(UTC)
@@ -99,14 +110,14 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             result = self.hook.poll(poller)
             if self.deferrable and isinstance(result, PollAgain):
                 self.defer_until_done(poller, accepted_at=now.timestamp())
-            return self._transfer_or_advise(context, self.hook.finish_polling(poller, result), target)
+            return self._transfer_or_advise(context, self.finish_polling(poller, result), target)
 
     def execute_complete(self, context: Context, event: Any = None, *, accepted_at: float = 0.0) -> str:
         """Resume when the trigger has fired; see :meth:`execute`."""
-        with fail_without_retry(CruxPermanentError, CruxExportFailedError):
+        with fail_without_retry(CruxPermanentError, CruxExportFailedError), counting_failed_exports(self):
             self._check_hash_key()
             target = self._check_target(context)
-            accepted = datetime.fromtimestamp(accepted_at, UTC)
+            accepted = datetime.fromtimestamp(accepted_at, UTC) if accepted_at else None
             export = self.raise_unless_done(event, export_uuid=self.export_uuid, accepted_at=accepted)
             export = export or self.hook.get_export(self.export_uuid)
             return self._transfer_or_advise(context, export, target)
@@ -124,9 +135,15 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def _stop_when_killed(self, chunks: Iterable[bytes], target: object) -> Iterator[bytes]:
         for chunk in chunks:
-            if self._killed:
-                raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
+            self._raise_if_killed(target)
             yield chunk
+
+    def _raise_if_killed(self, target: object) -> None:
+        if self._killed:
+            raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
+
+    def _order_details(self, submitted: SubmittedExport, target: object) -> OrderDetailsSource:
+        return OrderDetailsSource(self.hook, submitted, self.log, checkpoint=partial(self._raise_if_killed, target))
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
         """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""
@@ -137,10 +154,13 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self, context: Context, submitted: SubmittedExport, key: str, result: Mapping[str, Any], metadata: Sequence[str]
     ) -> None:
         """Push what was transferred as an XCom, and add ``metadata`` of it to the events of assets."""
+        count(self, "rows", result["rows"])
         record = submitted.as_xcom()
         if self.do_xcom_push:
             context["ti"].xcom_push(key=key, value=result)
         known = {name: record[name] for name in ("export_uuid", "interval_start", "interval_end")}
         for asset in self.outlets:
             if isinstance(asset, Asset):
-                context["outlet_events"][asset].extra |= {**known, **{name: result[name] for name in metadata}}
+                event = context["outlet_events"][asset]
+                event.extra |= {**known, **{name: result[name] for name in metadata}}
+                add_partitions(event, context, submitted)

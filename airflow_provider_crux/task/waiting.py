@@ -7,13 +7,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_provider_crux.api.errors import export_failed, trigger_poll_error
-from airflow_provider_crux.api.polling import POLL_INTERVAL, ExportPoller, WaitOutcome, longest_wait, outcome_from_event
+from airflow_provider_crux.api.polling import (
+    POLL_INTERVAL,
+    ExportPoller,
+    PollAgain,
+    WaitOutcome,
+    longest_wait,
+    outcome_from_event,
+)
 from airflow_provider_crux.api.retries import RETRY_BUDGET
 from airflow_provider_crux.exceptions import CruxExportTimeoutError
 from airflow_provider_crux.hooks.crux import CruxHook
+from airflow_provider_crux.task import reporting
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import InputDataset, OutputDataset
     from airflow.providers.common.compat.sdk import BaseOperator as _Operator
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_crux.api.responses import Export
 else:
@@ -43,6 +53,14 @@ class ExportWaitMixin(_Operator):
     def hook(self) -> CruxHook:
         """The hook of the task's connection."""
         return CruxHook(self.crux_conn_id)
+
+    def finish_polling(self, poller: ExportPoller, result: Export | PollAgain | None = None) -> Export:
+        """Poll until the export is done, see :meth:`.CruxHook.finish_polling`, and report how long that took."""
+        result = result or self.hook.poll(poller)
+        export = self.hook.finish_polling(poller, result)
+        if isinstance(result, PollAgain):
+            reporting.report_wait(self, poller.accepted_at)
+        return export
 
     def defer_until_done(self, poller: ExportPoller, **resume_kwargs: Any) -> NoReturn:
         """
@@ -77,6 +95,12 @@ class ExportWaitMixin(_Operator):
         If the trigger timed out or could not get the status, or its event is invalid, the worker polls itself, and
         returns the export: it may succeed, and if not, it says best what is wrong.
         """
+        export = self._done_export(event, export_uuid, accepted_at)
+        if accepted_at:
+            reporting.report_wait(self, accepted_at)
+        return export
+
+    def _done_export(self, event: object, export_uuid: str, accepted_at: datetime | None) -> Export | None:
         outcome = outcome_from_event(event, export_uuid=export_uuid)
         if outcome is WaitOutcome.DONE:
             return None
@@ -91,3 +115,20 @@ class ExportWaitMixin(_Operator):
             if outcome is WaitOutcome.TIMED_OUT:
                 raise
             raise trigger_poll_error(export_uuid, poller.reason) from None
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Return what the task reads, and what it is to write. Only OpenLineage's provider calls this."""
+        return reporting.lineage([self._read_dataset], [self._planned_dataset])
+
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:  # noqa: ARG002
+        """Return what the task has read and written; also of a task that failed."""
+        return reporting.lineage([self._read_dataset], [self._written_dataset])
+
+    def _read_dataset(self) -> InputDataset:
+        return reporting.orders_dataset(self.hook.settings.base_url)
+
+    def _planned_dataset(self) -> OutputDataset | None:
+        return None
+
+    def _written_dataset(self) -> OutputDataset | None:
+        return None
