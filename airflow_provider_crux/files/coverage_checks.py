@@ -233,8 +233,8 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
         )
     if not compared:
         yield _Inconclusive(
-            "checks.max_missing_orders: not checked, because no file was compared with the list of orders; set "
-            "order_details on the task that stores the files"
+            "checks.max_missing_orders: not checked, because no file could be compared with the list of orders; set "
+            "order_details on the task that stores the files, and read its log"
         )
     elif compared < len(exports):
         yield _Inconclusive(

@@ -151,15 +151,15 @@ def test_hours_are_compared_with_the_same_hour_of_the_weekday(folder: Lake, chec
     assert check({"volume_change": 0.1}) == ([], "")
 
 
-@pytest.mark.parametrize(("shift", "lines"), [(HOUR, 1), (HOUR + MINUTE, 0)])
-def test_longer_intervals_differ_by_an_hour_at_most(folder: Lake, check, shift: timedelta, lines: int) -> None:
+@pytest.mark.parametrize(("shift", "count"), [(HOUR, 1), (HOUR + MINUTE, 0)])
+def test_longer_intervals_differ_by_an_hour_at_most(folder: Lake, check, shift: timedelta, count: int) -> None:
     """Those of three days are compared with others that begin up to an hour earlier, or are up to an hour shorter."""
     store_weeks(folder, 10, start=DAYS[21], length=3 * DAY)
     store_weeks(folder, 100, start=DAYS[0] - shift, length=3 * DAY)
     store_weeks(folder, 100, 100, start=DAYS[7], length=3 * DAY - shift)
-    found, warnings = check({"volume_change": 0.1}, since="2025-12-01")
-    assert len(found) == lines
-    assert ("can only be compared with 0 intervals" in warnings) == (not lines)
+    findings, warnings = check({"volume_change": 0.1}, since="2025-12-01")
+    assert len(findings) == count
+    assert ("can only be compared with 0 intervals" in warnings) == (not count)
 
 
 def test_a_day_that_is_an_hour_longer_or_shorter_is_the_same_weekday(folder: Lake, check) -> None:
@@ -244,7 +244,7 @@ def test_files_that_were_not_compared_with_the_list_are_a_warning(folder: Lake, 
     folder.store(DAYS[1], DAYS[2])
     lines, warnings = check({"max_missing_orders": 0})
     assert lines == []
-    assert "not checked, because no file was compared with the list of orders; set order_details on the" in warnings
+    assert "not checked, because no file could be compared with the list of orders; set order_details" in warnings
     folder.store(DAYS[2], DAYS[3], missing_orders=0)
     lines, warnings = check({"max_missing_orders": 0})
     assert lines == []
