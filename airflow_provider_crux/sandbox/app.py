@@ -24,7 +24,7 @@ from airflow_provider_crux.sandbox.orders import (
     with_checkpoint,
 )
 from airflow_provider_crux.sandbox.orders_list import order_as_json
-from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
+from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware, reject_constant
 from airflow_provider_crux.sandbox.state import Export, Sandbox
 from airflow_provider_crux.sandbox.validation import validate
 
@@ -136,13 +136,9 @@ async def _read_json(request: Request) -> Any:
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(415, "Content-Type must be application/json, in UTF-8")
     try:
-        return json.loads((await request.body()).decode("utf-8"), parse_constant=_reject_constant)
+        return json.loads((await request.body()).decode("utf-8"), parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise HTTPException(415, "body must be JSON in UTF-8") from error
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON")
 
 
 def _json(content: object, status: int = 200) -> Response:
