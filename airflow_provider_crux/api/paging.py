@@ -18,7 +18,10 @@ _PAGES_REMEMBERED: Final = 10
 """A simulation needs six, if at most half a page of orders come and leave between two pages."""
 
 _MAX_REPEATS: Final = 10
-"""A page may be the same by chance, if as many orders have come before it as it has."""
+"""A page may have nothing new by chance, if as many orders have come before it as it has."""
+
+_MAX_STALLED: Final = 100
+"""So many pages are listed again at most, because orders have left, before the next new page."""
 
 
 def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size: int) -> Iterator[Mapping[str, Any]]:
@@ -39,7 +42,7 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
     first, last = request.start or 0, MAX_INDEX if request.limit is None else request.limit
     known: OrderedDict[Key, None] = OrderedDict()
     previous: list[Key] = []
-    begin, shared, longest, repeats = first, 0, 0, 0
+    begin, furthest, shared, longest, repeats, stalled = first, first, 0, 0, 0, 0
     while begin + shared <= last:
         try:
             page = list_orders(replace(request, start=begin, limit=min(begin + page_size, last))).orders
@@ -56,9 +59,11 @@ def iter_pages(request: OrdersExportRequest, list_orders: ListOrders, page_size:
         del page  # two at once would outlive garbage collections, and lead to slow ones
         if not any_new and len(keys) <= shared:
             return
-        repeats = repeats + 1 if keys == previous else 0
-        if repeats == _MAX_REPEATS:
+        repeats = repeats + 1 if keys == previous or not any_new else 0
+        stalled = stalled + 1 if begin + len(keys) <= furthest else 0
+        if repeats == _MAX_REPEATS or stalled == _MAX_STALLED:
             raise errors.repeated_page(begin)
+        furthest = max(furthest, begin + len(keys))
         previous, longest = keys, max(longest, len(keys))
         while len(known) > _PAGES_REMEMBERED * longest:
             known.popitem(last=False)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_crux.files.columns import ColumnPlan, UnusableFileError, hash_value
+from airflow_provider_crux.files.column_plan import ColumnPlan
+from airflow_provider_crux.files.columns import UnusableFileError, hash_value
 from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.records import (
     BYTE_ORDER_MARK,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from random import Random
 from typing import Any
 
 import pytest
@@ -179,6 +180,24 @@ def test_a_later_page_that_is_rejected_is_an_error(make_hook, requests_mock) -> 
     with pytest.raises(CruxRequestRejectedError):
         list(make_hook().iter_orders(OrdersExportRequest()))
     assert requests_mock.call_count == 2
+
+
+@pytest.mark.parametrize("pages", ["reversed", "shuffled", "two in turn"])
+def test_a_server_whose_pages_have_no_order_is_an_error_too(make_hook, requests_mock, pages: str) -> None:
+    random = Random(0)
+
+    def select(orders: list[Any], _: Any) -> list[Any]:
+        match pages:
+            case "reversed":
+                return orders[:5][:: random.choice((1, -1))]
+            case "shuffled":
+                return random.sample(orders, 5)
+        return random.choice((orders[:5], orders[5:10]))
+
+    bodies = serve(requests_mock, make_orders(1000 if pages == "shuffled" else 10), select=select)
+    with pytest.raises(CruxInvalidResponseError, match="again and again"):
+        list(make_hook().iter_orders(OrdersExportRequest(), page_size=4))
+    assert len(bodies) < 3000
 
 
 @pytest.mark.parametrize("count", [1, 2, 251, 600])
