@@ -106,7 +106,7 @@ def transfer(count: int, kind: str) -> None:
             os.environ["AIRFLOW_CONN_CRUX_DEFAULT"] = json.dumps(
                 {"conn_type": "crux", "host": f"http://127.0.0.1:{port}", "password": "of-this-benchmark"}
             )
-            source = OrderDetailsSource(CruxHook(), submitted, logging.getLogger(), lambda: None)
+            source = OrderDetailsSource(CruxHook(), submitted, logging.getLogger(), "stored", lambda: None)
             target = ObjectStoragePath(f"file://{folder}/orders")
             with source.read(details) as listed:
                 listed_at = time.monotonic()

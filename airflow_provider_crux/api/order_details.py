@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from airflow_provider_crux.api.instants import parse_utc
 from airflow_provider_crux.api.versions import VERSIONS
 
 _WORDS: Final = {
@@ -22,6 +21,7 @@ _WORDS: Final = {
     for word, spelling in field.items()
 }
 _MAX_INTEGER: Final = 2**63
+_MAX_DIGITS: Final = 20
 
 
 class LineItemDetails(NamedTuple):
@@ -61,7 +61,7 @@ class OrderDetails(NamedTuple):
 
 def comparable(identifier: str) -> str:
     """Return an identifier as it is compared: a UUID means the same in upper and lower case."""
-    return identifier.strip().lower()
+    return _repaired(identifier.strip().lower())
 
 
 def read_order_details(order: Mapping[str, Any]) -> OrderDetails | None:
@@ -72,11 +72,21 @@ def read_order_details(order: Mapping[str, Any]) -> OrderDetails | None:
     is_allocated = order.get("is_allocated")
     return OrderDetails(
         uuid,
-        _instant(order.get("created_date")),
+        created_at(order),
         _text(order.get("status")),
         is_allocated if isinstance(is_allocated, bool) else None,
         [_line_item(item) for item in _objects(order.get("line_items"))],
     )
+
+
+def created_at(order: Mapping[str, Any]) -> datetime | None:
+    """Return when an order of the list was created; ``None`` if it does not say so. Without a zone, it is UTC."""
+    value = order.get("created_date")
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
+        return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _line_item(item: Mapping[str, Any]) -> LineItemDetails:
@@ -104,11 +114,12 @@ def _status(item: Mapping[str, Any]) -> str | None:
 
 
 def _tracking_numbers(item: Mapping[str, Any]) -> list[str] | None:
+    known = None
     for entries in (item.get("tracking_numbers"), item.get("tracking")):
-        if isinstance(entries, list):
+        if isinstance(entries, list) and not known:
             numbers = (entry.get("tracking_number") if isinstance(entry, dict) else entry for entry in entries)
-            return [text for text in map(_text, numbers) if text]
-    return None
+            known = [text for text in map(_number_or_text, numbers) if text]
+    return known
 
 
 def _objects(value: object) -> Iterable[Mapping[str, Any]]:
@@ -116,28 +127,30 @@ def _objects(value: object) -> Iterable[Mapping[str, Any]]:
 
 
 def _identifier(value: object) -> str | None:
-    text = _text(value)
+    text = _number_or_text(value)
     return (comparable(text) or None) if text else None
 
 
+def _number_or_text(value: object) -> str | None:
+    """Return an identifier, which may consist of digits, as text."""
+    return str(value) if type(value) is int else _text(value)
+
+
 def _text(value: object) -> str | None:
-    """Return a text that every file and every database can hold; JSON can have half a surrogate pair."""
-    if not isinstance(value, str):
-        return None
-    return value if value.isascii() and "\0" not in value else _repaired(value)
+    return _repaired(value) if isinstance(value, str) else None
 
 
 def _repaired(text: str) -> str:
+    """Return a text that every file and every database can hold; JSON can have half a surrogate pair."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _integer(value: object) -> int | None:
+    """Return a quantity, which may be written as ``2``, ``2.0`` or ``"2"``."""
+    if (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MAX_DIGITS
+    ):
+        value = int(value)
     return value if type(value) is int and -_MAX_INTEGER <= value < _MAX_INTEGER else None
-
-
-def _instant(value: object) -> datetime | None:
-    try:
-        moment = parse_utc(value)
-    except ValueError:
-        return None
-    return moment and moment.astimezone(UTC)

@@ -276,6 +276,11 @@ class OrdersExportRequest:
         except (TypeError, ValueError) as error:
             raise CruxInvalidRequestError(f"request: {describe(body)} is not a request ({error})") from error
 
+    @property
+    def selects_by_index(self) -> bool:
+        """Whether it selects only a part of the orders that match: those between two indices."""
+        return bool(self.start) or self.limit is not None
+
     def as_json(self) -> dict[str, Any]:
         """
         Return the fields that are set as a new dict of JSON types: the body for the ``api_version`` ``api``.

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, Final
 
-from airflow_provider_crux.api.instants import parse_utc
+from airflow_provider_crux.api.order_details import created_at
 from airflow_provider_crux.api.orders import OrdersExportRequest, Sort, describe
 from airflow_provider_crux.api.paging import ListOrders, iter_pages, order_key
 from airflow_provider_crux.api.spelling import split_for_list
@@ -53,7 +53,7 @@ def iter_orders(
     pages = partial(iter_pages, list_orders=list_orders, page_size=page_size)
     if len(parts) == 1:
         return _iter_part(request, version, pages)
-    if _selects_by_index(request):
+    if request.selects_by_index:
         name, index = ("limit", request.limit) if request.limit is not None else ("start", request.start)
         raise CruxInvalidRequestError(
             f"{name}: {index} applies to one list, but api_version {version.name!r} lists each of "
@@ -113,12 +113,12 @@ def _has_orders_in_utc(part: OrdersExportRequest, list_orders: ListOrders) -> bo
     try:
         for order in islice(iter_pages(around, list_orders, page_size=49), _MAX_ORDERS_AROUND):
             count += 1
-            created = _created(order)
+            created = created_at(order)
             if created is None or not _within(created, earliest, latest):  # another date decides
                 return None
             if _within(created, part.start_date, part.end_date):
                 return True
-    except CruxInvalidResponseError:  # not the first list: its pages have no end, or are too long
+    except CruxInvalidResponseError:  # of these days only: the list of the interval was read
         return None
     return None if count == _MAX_ORDERS_AROUND else False
 
@@ -127,7 +127,7 @@ def _iter_part(request: OrdersExportRequest, version: ApiVersion, pages: Pages) 
     """Yield the orders of one list; see :func:`iter_orders`."""
     has_dates = request.start_date is not None or request.end_date is not None
     # an index counts from the first order of a list, and the list of the days around has another one
-    if version.list_dates != WITHOUT_ZONE or not has_dates or _selects_by_index(request):
+    if version.list_dates != WITHOUT_ZONE or not has_dates or request.selects_by_index:
         return _iter_by_creation(request, pages)
     try:
         around, earliest, latest = _days_around(request)
@@ -135,7 +135,7 @@ def _iter_part(request: OrdersExportRequest, version: ApiVersion, pages: Pages) 
         return _iter_by_creation(request, pages)
 
     def selects(order: Mapping[str, Any]) -> bool:
-        created = _created(order)
+        created = created_at(order)
         if created is None or _within(created, request.start_date, request.end_date):
             return True
         return not _within(created, earliest, latest)  # no time zone explains it: another date decides
@@ -146,19 +146,15 @@ def _iter_part(request: OrdersExportRequest, version: ApiVersion, pages: Pages) 
 def _iter_by_creation(request: OrdersExportRequest, pages: Pages) -> Iterator[Mapping[str, Any]]:
     """Yield the orders of one list, by creation unless the request depends on another order: new ones come last."""
     orders = pages(request)
-    if request.sort is None and not _selects_by_index(request):
+    if request.sort is None and not request.selects_by_index:
         by_creation = pages(replace(request, sort=_BY_CREATION))
         try:
             first = next(by_creation, None)
         except (CruxRequestRejectedError, CruxUnsupportedMediaTypeError):
-            pass  # the key "date" is not specified, and none is important enough to fail
+            pass  # no specification promises the key "date"
         else:
             orders = by_creation if first is None else chain([first], by_creation)
     yield from orders
-
-
-def _selects_by_index(request: OrdersExportRequest) -> bool:
-    return bool(request.start) or request.limit is not None
 
 
 def _days_around(request: OrdersExportRequest) -> tuple[OrdersExportRequest, datetime | None, datetime | None]:
@@ -174,13 +170,6 @@ def _days_around(request: OrdersExportRequest) -> tuple[OrdersExportRequest, dat
         request, start=None, limit=None, start_date=start and start - _BEHIND, end_date=end and end + _AHEAD
     )
     return around, start and start - _BEHIND - _AHEAD, end and end + _AHEAD + _BEHIND
-
-
-def _created(order: Mapping[str, Any]) -> datetime | None:
-    try:
-        return parse_utc(order.get("created_date"))
-    except ValueError:
-        return None
 
 
 def _within(moment: datetime, start: datetime | None, end: datetime | None) -> bool:

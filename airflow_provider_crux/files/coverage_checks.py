@@ -157,7 +157,7 @@ def _latest(files: Iterable[tuple[Manifest, Period]]) -> list[_Export]:
 
 
 def _age(limit: timedelta, coverage: Coverage, ends: Sequence[datetime]) -> Iterator[Finding]:
-    newest = min(max(ends, default=coverage.since), coverage.until)
+    newest = max(ends, default=coverage.since)
     age = coverage.until - newest
     if age > limit:
         what = "the newest covered hour ended at" if ends else "no file covers any time since"
@@ -199,8 +199,7 @@ def _volume(limit: float, newest: _Export | None, exports: Iterable[_Export]) ->
         yield _Inconclusive(f"checks.volume_change: not checked, because the median of {compared} is 0 orders")
         return
     change = abs(newest.orders - usual) / usual
-    # a change of exactly the limit is allowed, however the two are rounded
-    if change > limit and not math.isclose(change, limit):
+    if change > limit:
         yield Finding(
             f"checks.volume_change: the newest interval, {newest.name}, has {number_text(newest.orders, 'order')}, "
             f"{_percent(change)} {'more' if newest.orders > usual else 'fewer'} than {_decimal(usual)}, the median of "
@@ -234,8 +233,8 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
         )
     if not compared:
         yield _Inconclusive(
-            "checks.max_missing_orders: not checked, because no file was compared with the list of orders; set "
-            "order_details on the task that stores the files"
+            "checks.max_missing_orders: not checked, because no file could be compared with the list of orders; set "
+            "order_details on the task that stores the files, and read its log"
         )
     elif compared < len(exports):
         yield _Inconclusive(

@@ -13,7 +13,8 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_crux.files.columns import ColumnPlan, Hashes, UnusableFileError
+from airflow_provider_crux.files.column_plan import ColumnPlan
+from airflow_provider_crux.files.columns import Hashes, UnusableFileError
 from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.records import (
     BYTE_ORDER_MARK,

@@ -8,13 +8,20 @@ memory, a million orders would need a gigabyte.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails, comparable
-from airflow_provider_crux.files.columns import DETAIL_COLUMNS, ColumnPlan, Hashes, PlannedColumn
+from airflow_provider_crux.api.requests import canonical_uuid
+from airflow_provider_crux.exceptions import CruxTransientError
+from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
+from airflow_provider_crux.files.columns import DETAIL_COLUMNS, Hashes
 
+_MAX_SHOWN: Final = 10
+_UUID: Final = "-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12))
 _CACHE_KIB: Final = 32 * 1024
 _SCHEMA: Final = f"""
     PRAGMA cache_size = -{_CACHE_KIB};
@@ -26,8 +33,36 @@ _SCHEMA: Final = f"""
 """``created`` is in microseconds; ``lists`` has a bit for each reading."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
 _NOTHING: Final = (None,) * len(DETAIL_COLUMNS)
 _NO_LINE_ITEM: Final = LineItemDetails(*[None] * len(LineItemDetails._fields))
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    import sqlite3  # here, because few DAGs need it
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CruxTransientError(
+            f"The list of orders cannot be kept on disk ({error}). Free space in the folder for temporary files, or "
+            "set SQLITE_TMPDIR to another one"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How many orders there are, and the UUIDs of some; in a damaged file, ``order_uuid`` may hold anything else."""
+
+    count: int
+    uuids: list[str]
+
+    def __str__(self) -> str:
+        """Return a text for the log."""
+        rest = self.count - len(self.uuids)
+        shown = [*self.uuids, *([f"{rest} {'more' if self.uuids else 'without a UUID'}"] if rest else [])]
+        return f"{self.count} order{'' if self.count == 1 else 's'} ({', '.join(shown)})"
 
 
 class ListedOrders:
@@ -36,39 +71,54 @@ class ListedOrders:
 
     The list can be read again: what comes or goes between the export and the lists is no difference.
 
+    Each method raises CruxTransientError if the disk is full.
+
     :ivar readings: how often the list has been read.
+    :ivar unreadable: how many of its orders have no UUID.
+    :ivar file_has_orders: whether the file has a column by which it can be compared; False until it is read.
     """
 
     def __init__(self) -> None:
-        import sqlite3  # here, because few DAGs need it
+        import sqlite3
 
-        self.readings = 0
+        self.readings = self.unreadable = 0
+        self.file_has_orders = False
         self._uuid: str | None = None
         self._order: OrderDetails | None = None
-        # an empty name is a temporary database on disk, of which nothing needs to survive a crash
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(_SCHEMA)
+        with _disk_errors():
+            # an empty name is a temporary database on disk, of which nothing needs to survive a crash
+            self._database = sqlite3.connect("", isolation_level=None)
+            self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Delete everything."""
         self._database.close()
 
-    def read(self, orders: Iterable[OrderDetails]) -> None:
-        """Keep the details of a whole list; if an order comes twice, the last ones."""
+    def read(self, orders: Iterable[OrderDetails | None]) -> None:
+        """Keep the details of a whole list; if an order comes twice, the last ones. ``None`` is one without a UUID."""
         reading = 1 << self.readings
         self.readings += 1
-        self._database.executemany(
-            "INSERT INTO orders (uuid, created, details, lists) VALUES (?1, ?2, ?3, ?4) "
-            "ON CONFLICT (uuid) DO UPDATE SET created = ?2, details = ?3, lists = lists | ?4",
-            ((order.uuid, _microseconds(order.created_at), _as_json(order), reading) for order in orders),
-        )
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for order in orders:
+                if order is None:
+                    self.unreadable += 1
+                else:
+                    yield order.uuid, _microseconds(order.created_at), _as_json(order), reading
+
+        with _disk_errors():
+            self._database.executemany(
+                "INSERT INTO orders (uuid, created, details, lists) VALUES (?1, ?2, ?3, ?4) "
+                "ON CONFLICT (uuid) DO UPDATE SET created = ?2, details = ?3, lists = lists | ?4",
+                rows(),
+            )
 
     def of_row(self, order_uuid: str, line_item_uuid: str, sku: str) -> tuple[Any, ...]:
         """
         Return what is known of a row of the file, in the order of :data:`DETAIL_COLUMNS`.
 
-        A line item is found by its UUID or, because nobody has published that both have the same ones, by its SKU, if
-        no other one of its order has that.
+        A line item is found by its UUID. If the file has none, as in the published sample, it is found by its SKU, if
+        no other one of its order has that in the list.
         """
         uuid = comparable(order_uuid)
         if uuid != self._uuid:
@@ -81,10 +131,11 @@ class ListedOrders:
 
     def _find(self, uuid: str) -> OrderDetails | None:
         """Return an order of the list, and note that the file has it."""
-        row = self._database.execute("SELECT created, details FROM orders WHERE uuid = ?", (uuid,)).fetchone()
-        self._database.execute(
-            "INSERT INTO orders (uuid, in_file) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET in_file = 1", (uuid,)
-        )
+        with _disk_errors():
+            row = self._database.execute("SELECT created, details FROM orders WHERE uuid = ?", (uuid,)).fetchone()
+            self._database.execute(
+                "INSERT INTO orders (uuid, in_file) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET in_file = 1", (uuid,)
+            )
         if row is None or row[1] is None:
             return None
         status, is_allocated, items = json.loads(row[1])
@@ -94,36 +145,39 @@ class ListedOrders:
     @property
     def orders(self) -> int:
         """Distinct orders of the file so far."""
-        return self._select("in_file")[0]
+        return self._select("in_file").count
 
     @property
     def matched(self) -> int:
         """Those of them that the list had when it was read first: their rows have details."""
-        return self._select("in_file AND lists & 1")[0]
+        return self._select("in_file AND lists & 1").count
 
-    def missing(self, created_before: datetime, not_at: Iterable[datetime] = ()) -> tuple[int, list[str]]:
-        """
-        Return how many orders of every reading the file lacks, and up to ten of their UUIDs.
-
-        :param created_before: those that were created later do not count.
-        :param not_at: those that were created at one of these instants do not count either.
-        """
+    def missing(self, start: datetime | None, end: datetime | None, before: datetime) -> Orders:
+        """Return the orders of every reading that the file lacks, if they were created between these instants."""
         every_reading = (1 << self.readings) - 1
-        instants = ", ".join(str(_microseconds(moment)) for moment in not_at)
-        return self._select(
-            f"NOT in_file AND lists = {every_reading} AND "
-            f"(created IS NULL OR (created < {_microseconds(created_before)} AND created NOT IN ({instants})))"
-        )
+        bounds = [f"created > {_microseconds(start)}"] if start else []
+        bounds += [f"created < {_microseconds(moment)}" for moment in (end, before) if moment]
+        return self._select(f"NOT in_file AND lists = {every_reading} AND {' AND '.join(bounds)}")
+
+    def of_other_days(self, start: datetime | None, end: datetime | None) -> Orders:
+        """Return the orders that the file lacks, and that were created before or after, or nobody knows when."""
+        others = ["created IS NULL"]
+        others += [f"created < {_microseconds(start)}"] if start else []
+        others += [f"created > {_microseconds(end + _SECOND)}"] if end else []
+        return self._select(f"NOT in_file AND lists AND ({' OR '.join(others)})")
 
     @property
-    def unlisted(self) -> tuple[int, list[str]]:
-        """How many orders of the file no reading had, and up to ten of their UUIDs."""
+    def unlisted(self) -> Orders:
+        """The orders of the file that no reading had."""
         return self._select("in_file AND NOT lists")
 
-    def _select(self, condition: str) -> tuple[int, list[str]]:
-        (count,) = self._database.execute(f"SELECT count(*) FROM orders WHERE {condition}").fetchone()  # noqa: S608
-        rows = self._database.execute(f"SELECT uuid FROM orders WHERE {condition} ORDER BY uuid LIMIT 10")  # noqa: S608
-        return count, [uuid for (uuid,) in rows]
+    def _select(self, condition: str) -> Orders:
+        with _disk_errors():
+            (count,) = self._database.execute(f"SELECT count(*) FROM orders WHERE {condition}").fetchone()  # noqa: S608
+            uuids = self._database.execute(
+                f"SELECT uuid FROM orders WHERE {condition} AND uuid GLOB '{_UUID}' ORDER BY uuid LIMIT {_MAX_SHOWN}"  # noqa: S608
+            )
+            return Orders(count, [uuid for (uuid,) in uuids])
 
 
 class RowDetails:
@@ -141,6 +195,8 @@ class RowDetails:
         self.columns: tuple[PlannedColumn, ...] = plan.details
         self.keys = (position("order_uuid"), position("line_item_uuid"), position("sku_id", "sku"))
         self._listed = None if plan.order_index is None else listed
+        if self._listed is not None:
+            self._listed.file_has_orders = True
         self._hashes = Hashes(hash_key)
 
     def of(self, order_uuid: str, line_item_uuid: str, sku: str) -> list[Any]:
@@ -166,12 +222,10 @@ class RowDetails:
 
 
 def _find_line_item(items: Sequence[LineItemDetails], uuid: str, sku: str) -> LineItemDetails:
-    if uuid:
-        for item in items:
-            if item.uuid == uuid:
-                return item
-    same_sku = [item for item in items if sku and item.sku_id == sku]
-    return same_sku[0] if len(same_sku) == 1 else _NO_LINE_ITEM
+    same = [item for item in items if uuid and item.uuid == uuid]
+    if not same and canonical_uuid(uuid) is None:
+        same = [item for item in items if sku and item.sku_id == sku]
+    return same[0] if len(same) == 1 else _NO_LINE_ITEM
 
 
 def _microseconds(moment: datetime | None) -> int | None:

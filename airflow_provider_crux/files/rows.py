@@ -15,6 +15,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
+from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
     INTEGER_DECORATION_PATTERN,
@@ -22,10 +23,8 @@ from airflow_provider_crux.files.columns import (
     MONEY_DECORATION_PATTERN,
     MONEY_PATTERN,
     Column,
-    ColumnPlan,
     ColumnType,
     Hashes,
-    PlannedColumn,
     nul_in_value,
     unreadable_value,
 )
@@ -51,6 +50,7 @@ TYPES: Final = {
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
     ColumnType.BOOLEAN: pa.bool_(),
 }
+_DETAILS_AT_ONCE: Final = 5_000
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
@@ -215,8 +215,15 @@ def _check_orders(group: pa.Table, plan: ColumnPlan, rows_before: int) -> None:
             raise row_without_order(rows_before + index + 1)
 
 
-def _details_of(group: pa.Table, details: RowDetails) -> list[Any]:
+def _details_of(group: pa.Table, details: RowDetails) -> list[pa.ChunkedArray]:
     """Return the columns that the list of orders adds to these rows."""
+    # some rows at once: Python's objects need much more memory than Arrow's
+    starts = range(0, len(group), _DETAILS_AT_ONCE)
+    parts = [_some_details(group.slice(start, _DETAILS_AT_ONCE), details) for start in starts]
+    return [pa.chunked_array(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def _some_details(group: pa.Table, details: RowDetails) -> list[pa.Array]:
     keys = [
         [""] * len(group) if index is None else [key.decode(errors="replace") for key in group[index].to_pylist()]
         for index in details.keys

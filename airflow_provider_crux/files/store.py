@@ -16,13 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
-from airflow_provider_crux.files.columns import (
-    EXPORT_COLUMNS,
-    ColumnPlan,
-    UnusableFileError,
-    names_that_differ_in_case,
-    plan_columns,
-)
+from airflow_provider_crux.files.column_plan import ColumnPlan, names_that_differ_in_case, plan_columns
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, UnusableFileError
 from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv
 from airflow_provider_crux.files.header import Header, OtherContent, read_header, with_whole_header
 from airflow_provider_crux.files.manifest import manifest_path

@@ -96,15 +96,19 @@ def add_partitions(event: Any, context: Context, submitted: SubmittedExport) -> 
         period = start, min(end, submitted.requested_at or end)
         keys = partition_keys(context["dag"].timetable, period, context["dag_run"].partition_key, most=most + 1)
     except Exception as error:  # noqa: BLE001 - a timetable may raise anything, and the orders are stored
-        log.warning("Could not name the partitions from %s to %s: %s", start, end, type(error).__name__)
+        log.warning(
+            "The event of the asset does not name the partitions from %s to %s: %s",
+            start.isoformat(),
+            end.isoformat(),
+            type(error).__name__,
+        )
         return
     if len(keys) > most:
         log.warning(
-            "The interval from %s to %s touches more than %d partitions, the limit of [scheduler] "
-            "partition_mapper_max_downstream_keys: the events of assets name none of them. Backfill the DAGs that "
-            "process them",
-            start,
-            end,
+            "The event of the asset does not name the partitions from %s to %s: they are more than %d, the limit of "
+            "[scheduler] partition_mapper_max_downstream_keys. To process them, backfill the DAGs downstream",
+            start.isoformat(),
+            end.isoformat(),
             most,
         )
     elif keys:

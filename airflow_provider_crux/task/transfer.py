@@ -143,7 +143,8 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
             raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
 
     def _order_details(self, submitted: SubmittedExport, target: object) -> OrderDetailsSource:
-        return OrderDetailsSource(self.hook, submitted, self.log, checkpoint=partial(self._raise_if_killed, target))
+        checkpoint = partial(self._raise_if_killed, target)
+        return OrderDetailsSource(self.hook, submitted, self.log, self._done, checkpoint)
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
         """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""

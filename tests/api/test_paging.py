@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,3 +86,17 @@ def test_no_order_comes_twice_if_fewer_than_half_a_page_come_and_leave(
     yielded = read(orders, page_size)
     assert {f"order {number}" for number in orders.always} <= {*yielded}
     assert set(yielded.values()) <= {1}
+
+
+def test_the_memory_does_not_grow_with_the_list() -> None:
+    def list_orders(request: OrdersExportRequest) -> OrdersList:
+        assert request.start is not None
+        numbers = range(request.start, min(request.start + 251, 20_000))
+        return OrdersList(0, tuple({"uuid": f"order {number}"} for number in numbers))
+
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in iter_pages(OrdersExportRequest(), list_orders, 250)) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

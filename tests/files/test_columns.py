@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.exceptions import CruxInvalidResponseError
 from airflow_provider_crux.files import columns
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnType, Hashes, plan_columns
+from airflow_provider_crux.files.column_plan import plan_columns
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnType, Hashes
 
 NAMES = [column.name for column in COLUMNS]
 # names, phone, both lines of the address, postal code, tracking number, and the texts in which people write names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from random import Random
 from typing import Any
 
 import pytest
@@ -181,6 +182,24 @@ def test_a_later_page_that_is_rejected_is_an_error(make_hook, requests_mock) -> 
     assert requests_mock.call_count == 2
 
 
+@pytest.mark.parametrize("pages", ["reversed", "shuffled", "two in turn"])
+def test_a_server_whose_pages_have_no_order_is_an_error_too(make_hook, requests_mock, pages: str) -> None:
+    random = Random(0)
+
+    def select(orders: list[Any], _: Any) -> list[Any]:
+        match pages:
+            case "reversed":
+                return orders[:5][:: random.choice((1, -1))]
+            case "shuffled":
+                return random.sample(orders, 5)
+        return random.choice((orders[:5], orders[5:10]))
+
+    bodies = serve(requests_mock, make_orders(1000 if pages == "shuffled" else 10), select=select)
+    with pytest.raises(CruxInvalidResponseError, match="again and again"):
+        list(make_hook().iter_orders(OrdersExportRequest(), page_size=4))
+    assert len(bodies) < 3000
+
+
 @pytest.mark.parametrize("count", [1, 2, 251, 600])
 @pytest.mark.parametrize("uuid", [True, False])
 def test_a_server_that_ignores_start_is_an_error_that_shows_no_order(
@@ -298,10 +317,12 @@ def test_several_designations_are_listed_one_by_one_and_an_order_with_two_comes_
         {"uuid": f"order {number}", "has": [["HasTracking"], ["Rejected"], ["HasTracking", "Rejected"]][number % 3]}
         for number in range(9)
     ]
-    bodies = serve(requests_mock, orders, version=version, select=designated)
-    request = OrdersExportRequest(line_item_status=["rejected", "has_tracking"])
-    yielded = make_hook(version).iter_orders(request, page_size=2)
-    assert sorted(order["uuid"] for order in yielded) == [order["uuid"] for order in orders]
+    nameless = {"uuid": None, "has": ["Rejected"]}
+    bodies = serve(requests_mock, [*orders, nameless, nameless], version=version, select=designated)
+    request = OrdersExportRequest(start=0, line_item_status=["rejected", "has_tracking"])
+    yielded = list(make_hook(version).iter_orders(request, page_size=2))
+    assert sorted(order["uuid"] for order in yielded if order["uuid"]) == [order["uuid"] for order in orders]
+    assert yielded.count(nameless) == 2
     assert list(dict.fromkeys(body["line_item_designation"] for body in bodies)) == ["HasTracking", "Rejected"]
 
 

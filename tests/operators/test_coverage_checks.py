@@ -17,7 +17,7 @@ from tests.operators.lake import DAYS, SINCE, UNTIL, Lake
 
 pytestmark = pytest.mark.usefixtures("connection")
 
-HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
+MINUTE, HOUR, DAY, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 EVERY = CoverageChecks(max_age=timedelta(0), min_orders=1000, volume_change=0.1, max_missing_orders=0)
 
 
@@ -93,6 +93,16 @@ def test_the_newest_interval_needs_some_orders(folder: Lake, check) -> None:
     assert check({"min_orders": 4}, until=DAYS[29]) == ([], "")
 
 
+def test_the_newest_interval_is_the_one_that_ends_last(folder: Lake, check) -> None:
+    early, late = ({"requested_at": f"2026-02-0{day}T00:00:00+00:00"} for day in (1, 2))
+    folder.store(DAYS[20], DAYS[23], orders=1, file="a.csv", **early)
+    folder.store(DAYS[21], DAYS[22], orders=9, file="b.csv", **late)
+    assert "the newest interval, 2026-01-21T" in check({"min_orders": 4})[0][0]
+    # of two that end together, the one that was requested later
+    folder.store(DAYS[22], DAYS[23], orders=2, file="c.csv", **late)
+    assert "the newest interval, 2026-01-23T" in check({"min_orders": 4})[0][0]
+
+
 def store_weeks(folder: Lake, *orders: int | None, start: datetime = DAYS[0], length: timedelta = DAY) -> None:
     """Store a file for each week: the oldest first."""
     for number, count in enumerate(orders):
@@ -130,10 +140,26 @@ def test_a_change_of_exactly_the_limit_is_allowed(folder: Lake, check, limit: fl
 
 def test_hours_are_compared_with_the_same_hour_of_the_weekday(folder: Lake, check) -> None:
     store_weeks(folder, 10, 10, 10, 10, length=HOUR)
-    for week in range(4):  # the hours beside them, and one that is longer
-        folder.store(DAYS[0] + week * WEEK - HOUR, DAYS[0] + week * WEEK, orders=500)
-        folder.store(DAYS[0] + week * WEEK - 6 * timedelta(minutes=1), DAYS[0] + week * WEEK + HOUR, orders=500)
+    others = [(-HOUR, HOUR), (HOUR, HOUR)]  # the hours beside them
+    others += [(-6 * MINUTE, HOUR), (timedelta(0), HOUR + 6 * MINUTE)]  # too early, too long
+    for number, (shift, length) in enumerate(others):
+        for week in range(3):
+            start = DAYS[0] + week * WEEK + shift
+            folder.store(
+                start, start + length, orders=500, file=f"{week}{number}.csv", requested_at="2026-02-01T00:00:00+00:00"
+            )
     assert check({"volume_change": 0.1}) == ([], "")
+
+
+@pytest.mark.parametrize(("shift", "count"), [(HOUR, 1), (HOUR + MINUTE, 0)])
+def test_longer_intervals_differ_by_an_hour_at_most(folder: Lake, check, shift: timedelta, count: int) -> None:
+    """Those of three days are compared with others that begin up to an hour earlier, or are up to an hour shorter."""
+    store_weeks(folder, 10, start=DAYS[21], length=3 * DAY)
+    store_weeks(folder, 100, start=DAYS[0] - shift, length=3 * DAY)
+    store_weeks(folder, 100, 100, start=DAYS[7], length=3 * DAY - shift)
+    findings, warnings = check({"volume_change": 0.1}, since="2025-12-01")
+    assert len(findings) == count
+    assert ("can only be compared with 0 intervals" in warnings) == (not count)
 
 
 def test_a_day_that_is_an_hour_longer_or_shorter_is_the_same_weekday(folder: Lake, check) -> None:
@@ -218,7 +244,7 @@ def test_files_that_were_not_compared_with_the_list_are_a_warning(folder: Lake, 
     folder.store(DAYS[1], DAYS[2])
     lines, warnings = check({"max_missing_orders": 0})
     assert lines == []
-    assert "not checked, because no file was compared with the list of orders; set order_details on the" in warnings
+    assert "not checked, because no file could be compared with the list of orders; set order_details" in warnings
     folder.store(DAYS[2], DAYS[3], missing_orders=0)
     lines, warnings = check({"max_missing_orders": 0})
     assert lines == []

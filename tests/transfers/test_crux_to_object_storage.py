@@ -7,7 +7,6 @@ import hashlib
 import io
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +17,6 @@ from airflow.providers.common.compat.sdk import (
     ObjectStoragePath,
     TaskDeferred,
 )
-from airflow.providers.openlineage.extractors.base import DefaultExtractor
-from airflow.providers.openlineage.extractors.manager import ExtractorManager
-from airflow_provider_crux.task.lineage import stored_file_lineage
 
 from airflow_provider_crux.exceptions import (
     CruxExportTimeoutError,
@@ -28,7 +24,6 @@ from airflow_provider_crux.exceptions import (
     CruxTransientError,
     CruxUnavailableError,
 )
-from airflow_provider_crux.files.store import StoredFile
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
 from tests.transfers.transfer import FILE_PATH, INTERVAL, STATUS_PATH, file_content, make_operator, resume, statuses
@@ -339,38 +334,6 @@ def test_no_secret_is_in_log_xcom_or_error(
     assert "Stored export" in texts[0]
     for secret in ("0123456789abcdef", FILE_PATH, held_sandbox.settings.token):
         assert not [text for text in texts if secret in text]
-
-
-@pytest.mark.parametrize(
-    ("path", "namespace", "name"),
-    [
-        ("file:///lake/orders.csv", "file", "/lake/orders.csv"),
-        ("/lake/orders.csv", "file", "/lake/orders.csv"),
-        ("s3://aws_lake@bucket/a/b.csv", "s3://bucket", "a/b.csv"),
-        ("gs://bucket/a/b.csv", "gs://bucket", "a/b.csv"),
-        ("s3://bucket/a#b?c=d/e f.csv", "s3://bucket", "a#b?c=d/e f.csv"),
-        ("s3://aws_lake@bucket//a//b@c.csv", "s3://bucket", "/a//b@c.csv"),
-        ("s3://bucket/ds=2026-01-02://x.csv", "s3://bucket", "ds=2026-01-02://x.csv"),
-        ("file:///lake/a#b?c.csv", "file", "/lake/a#b?c.csv"),
-        ("/lake/a#b?c.csv", "file", "/lake/a#b?c.csv"),
-    ],
-)
-def test_lineage_leads_from_the_orders_to_the_file(path: str, namespace: str, name: str) -> None:
-    stored = StoredFile(path, bytes=10, rows=2, sha256="0")
-    lineage = stored_file_lineage(stored, "https://api.cruxconnect.com")
-    (source,), (file,) = lineage.inputs, lineage.outputs
-    assert (source.namespace, source.name) == ("crux://api.cruxconnect.com", "orders")
-    assert (file.namespace, file.name) == (namespace, name)
-    assert (file.outputFacets["outputStatistics"].rowCount, file.outputFacets["outputStatistics"].size) == (2, 10)
-
-
-def test_openlineage_gets_the_lineage_from_the_operator(done_uuid: str, target: Path, context) -> None:
-    operator = make_operator(done_uuid, target)
-    assert operator.get_openlineage_facets_on_complete(None) is None
-    operator.execute(context)
-    assert isinstance(ExtractorManager()._get_extractor(operator), DefaultExtractor)
-    lineage = DefaultExtractor(operator).extract_on_complete(SimpleNamespace(task=operator))
-    assert [dataset.name for dataset in lineage.outputs] == [str(target)]
 
 
 def test_no_xcom_is_pushed_if_the_dag_wants_none(done_uuid: str, target: Path, context) -> None:

@@ -6,7 +6,6 @@ Here the database is SQLite; ``tests/postgres`` runs the same tests against Post
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +14,6 @@ from airflow.providers.common.compat.sdk import (
     Asset,
     TaskDeferred,
 )
-from airflow.providers.openlineage.extractors.base import DefaultExtractor
-from airflow.providers.openlineage.extractors.manager import ExtractorManager
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from tests.transfers.table import NAMES, REQUESTED_AT, TABLE, lines, rows_file
@@ -65,20 +62,6 @@ def test_an_export_without_orders_changes_nothing(loading: Loading, database: Da
     rows = database.rows()
     assert loading.run(rows_file()) == (0, 0, 0)
     assert database.rows() == rows
-
-
-def test_the_lineage_names_the_table_as_the_hook_does(loading: Loading, database: Database) -> None:
-    operator = loading.operator(uuid := loading.export())
-    assert operator.get_openlineage_facets_on_complete(None) is None
-    operator.execute(loading.new_context(loading.interval(uuid)))
-    assert isinstance(ExtractorManager()._get_extractor(operator), DefaultExtractor)
-    lineage = DefaultExtractor(operator).extract_on_complete(SimpleNamespace(task=operator))
-    (source,) = lineage.inputs
-    assert (source.namespace, source.name) == (f"crux://{loading.sandbox.url.removeprefix('http://')}", "orders")
-    assert [(output.namespace, output.name) for output in lineage.outputs] == database.datasets
-    assert [output.outputFacets["outputStatistics"].rowCount for output in lineage.outputs] == [33] * len(
-        database.datasets
-    )
 
 
 # waiting, and where the export comes from

@@ -19,7 +19,7 @@ from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OTHER_LINE_ITEM
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
+from airflow_provider_crux.operators.coverage import CoverageChecks, CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers import crux_to_object_storage
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse, statuses
@@ -326,6 +326,17 @@ def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> 
                 check(wrong)
             with pytest.raises(ValueError, match=r"fields are missing or unknown|not a manifest of version 1"):
                 Manifest.from_json(json.dumps(wrong).encode())
+
+
+def test_the_coverage_task_counts_the_orders_of_the_list_that_a_file_lacks(transfer: Transfer, make_context) -> None:
+    rows = parse(file_content(transfer.export_uuid))
+    lacking = {row["order_uuid"] for row in rows[:9]}
+    rest = [row for row in rows if row["order_uuid"] not in lacking]
+    transfer.run(csv_file(*rest, columns=rows[0]), manifest=True, order_details=True)
+    count = len(lacking)
+    assert find_gaps(transfer, make_context, checks=CoverageChecks(max_missing_orders=count)) == []
+    with pytest.raises(AirflowFailException, match=rf"files lack {count} orders of the list, at most {count - 1} may"):
+        find_gaps(transfer, make_context, checks=CoverageChecks(max_missing_orders=count - 1))
 
 
 @pytest.mark.parametrize("missing", [0, 10, None])

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset
 
-from airflow_provider_crux.exceptions import CruxUnavailableError
+from airflow_provider_crux.exceptions import CruxTransientError, CruxUnavailableError
+from airflow_provider_crux.files import order_details as details_on_disk
 from airflow_provider_crux.sandbox.orders import filter_orders
 from airflow_provider_crux.sandbox.orders_list import order_as_json
 from airflow_provider_crux.sandbox.state import Sandbox
@@ -138,6 +139,27 @@ def test_ambiguous_line_items_have_no_details_of_their_own(start) -> None:
     assert [unlisted[name] for name in DETAILS] == [""] * 9
 
 
+@pytest.mark.parametrize("line_item", ["847654", "", "1afd41b0-0000-4000-8000-000000000000"])
+def test_only_a_line_item_without_a_uuid_is_found_by_its_sku(start, line_item: str) -> None:
+    order = next(order for order in filter_orders(DAY, NOW) if len({item.sku_id for item in order.line_items}) > 1)
+    item = order.line_items[1]
+    transfer = start()
+    body = csv_file({"order_uuid": order.uuid, "line_item_uuid": line_item, "sku_id": item.sku_id})
+    (row,) = parse(transfer.content(body, order_details=True))
+    expected = expected_details(order, item)
+    names = DETAILS[:3] if len(line_item) == 36 else DETAILS
+    assert [row[name] for name in DETAILS] == [as_csv(expected[name]) if name in names else "" for name in DETAILS]
+
+
+def test_the_list_is_not_sorted_by_what_changes(start) -> None:
+    transfer = start()
+    request = {**INTERVAL["request"], "sort": {"key": "status", "dir": "asc"}}
+    transfer.run(upstream=[{**transfer.interval, "request": request}], order_details=True)
+    bodies = [entry["body"] for entry in transfer.sandbox.requests if entry["path"] in LIST_PATHS]
+    assert {body["sort"]["key"] for body in bodies} == {"date"}
+    assert transfer.pushed["export_file"]["missing_orders"] == 0
+
+
 def test_tracking_numbers_are_personal(start) -> None:
     transfer = start()
     expected = rows_of_day()
@@ -230,6 +252,8 @@ def test_a_file_without_order_uuid_matches_nothing(start, caplog, order_details:
         transfer.run(body, order_details=order_details)
         assert [row["order_status"] for row in parse(transfer.target.read_bytes())] == [""]
         assert "no column order_uuid" in caplog.text
+        result = transfer.pushed["export_file"]
+        assert (result["matched_orders"], result["missing_orders"]) == (None, None)
 
 
 def test_an_unknown_column_with_such_a_name_is_left_out(start, caplog) -> None:
@@ -273,31 +297,79 @@ def test_of_more_than_ten_only_ten_are_named(start, logged) -> None:
     assert transfer.pushed["export_file"]["missing_orders"] == len(orders) - 1
     log = logged()
     assert len([order for order in orders if order.uuid in log]) == 10
-    assert f"and {len(orders) - 11} more" in log
+    assert f"{len(orders) - 11} more)" in log
+
+
+REQUESTED_AT = "2026-01-04T20:00:00+00:00"
 
 
 @pytest.mark.parametrize(
     ("created", "again", "missing"),
     [
         ("2026-01-04T12:00:00.000000Z", True, 1),
-        (None, True, 1),
         ("2026-01-04T12:00:00.000000Z", False, 0),  # gone when the list is read again
-        ("2026-01-05T00:09:30.000000Z", True, 0),  # half a minute before the request: the clocks may differ
-        ("2026-01-05T00:11:00.000000Z", True, 0),  # after the request
+        ("2026-01-04T19:59:30.000000Z", True, 0),  # half a minute before the request: the clocks may differ
+        ("2026-01-04T20:01:00.000000Z", True, 0),  # after the request
         ("2026-01-04T00:00:00.000000Z", True, 0),  # nobody knows whether the ends belong to the interval
         ("2026-01-05T00:00:00.000000Z", True, 0),
+        ("2025-03-01T12:00:00.000000Z", True, None),  # the list has another filter
+        (None, True, None),
     ],
 )
 def test_only_what_was_there_before_the_export_and_still_is_can_be_missing(
-    start, logged, created: str | None, again: bool, missing: int
+    start, logged, created: str | None, again: bool, missing: int | None
 ) -> None:
     transfer = start()
     listed = list_of(transfer.sandbox)
     more = {**listed[0], "uuid": "00000000-0000-4000-8000-00000000cafe", "created_date": created}
     respond_with_lists(transfer.sandbox, [*listed, more], [*listed, more] if again else listed)
-    transfer.run(order_details=True)
+    transfer.run(upstream=[{**transfer.interval, "requested_at": REQUESTED_AT}], order_details=True)
     assert transfer.pushed["export_file"]["missing_orders"] == missing
-    assert (more["uuid"] in logged()) is bool(missing)
+    assert (more["uuid"] in logged()) is (missing != 0)
+
+
+def test_a_list_that_has_nothing_of_the_file_proves_nothing(start, logged) -> None:
+    transfer = start()
+    respond_with_lists(transfer.sandbox, [], [])
+    transfer.run(order_details=True)
+    result = transfer.pushed["export_file"]
+    assert (result["matched_orders"], result["missing_orders"]) == (0, None)
+    assert "may have other filters" in logged()
+
+
+def test_orders_without_a_uuid_cannot_be_compared(start, logged) -> None:
+    transfer = start()
+    listed = list_of(transfer.sandbox)
+    respond_with_lists(transfer.sandbox, [{**listed[0], "uuid": None}, *listed[1:]], listed)
+    transfer.run(order_details=True)
+    assert transfer.pushed["export_file"]["missing_orders"] is None
+    assert "1 orders of the list have no UUID" in logged()
+
+
+def test_only_uuids_are_named(start, logged) -> None:
+    transfer = start()
+    transfer.run(csv_file({"order_uuid": "Ada Canary\n[ERROR]"}), order_details=True)
+    log = logged()
+    assert "1 order (1 without a UUID)" in log
+    assert "canary" not in log.lower()
+
+
+def test_a_value_that_is_not_utf8_is_only_not_in_the_list(start) -> None:
+    transfer = start()
+    stored = parse(transfer.content(csv_file({"order_uuid": "ab\udcff"}), order_details=True))
+    assert [row["order_status"] for row in stored] == [""]
+
+
+def test_a_full_disk_is_left_to_a_retry_or_goes_on_without_the_list(start, logged, monkeypatch) -> None:
+    transfer = start()
+    monkeypatch.setattr(
+        details_on_disk, "_SCHEMA", f"PRAGMA page_size = 512; PRAGMA max_page_count = 4; {details_on_disk._SCHEMA}"
+    )
+    with pytest.raises(CruxTransientError, match=r"cannot be kept on disk.*full.*SQLITE_TMPDIR"):
+        transfer.run(order_details=True)
+    assert transfer.names == []
+    transfer.run(order_details="if_available")
+    assert "cannot be kept on disk" in logged()
 
 
 def test_an_order_that_the_list_has_only_later_is_not_reported(start, logged) -> None:
@@ -325,12 +397,12 @@ def test_orders_that_the_list_lacks_are_named(start, logged) -> None:
 def test_a_second_list_that_cannot_be_read_leaves_it_open(start, logged) -> None:
     transfer = start()
     listed = list_of(transfer.sandbox)
-    respond_with_lists(transfer.sandbox, [*listed, {**listed[0], "uuid": "another"}])
+    respond_with_lists(transfer.sandbox, [*listed, {**listed[0], "uuid": "00000000-0000-4000-8000-00000000cafe"}])
     transfer.sandbox.respond_next("/api/orders/", 500)
     transfer.run(order_details=True)
     result = transfer.pushed["export_file"]
     assert (result["matched_orders"], result["missing_orders"]) == (len(listed), None)
-    assert "cannot be read again" in logged()
+    assert "Whether the file lacks orders is unknown" in logged()
 
 
 @pytest.mark.parametrize(
