@@ -13,7 +13,18 @@ import platform
 import re
 from pathlib import Path
 
-from benchmarks import converting, covering, execution, loading, parsing, state_store, storing, waiting
+from benchmarks import (
+    converting,
+    covering,
+    execution,
+    listing,
+    loading,
+    order_details,
+    parsing,
+    state_store,
+    storing,
+    waiting,
+)
 from benchmarks.results import GOALS_HEADER, HEADER, Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -25,7 +36,18 @@ def measure() -> list[Row]:
     """Run all benchmarks, and print each row as soon as it is measured."""
     rows = []
     print(HEADER)
-    for benchmark in (parsing, execution, state_store, storing, covering, converting, loading, waiting):
+    for benchmark in (
+        parsing,
+        execution,
+        listing,
+        state_store,
+        storing,
+        covering,
+        converting,
+        order_details,
+        loading,
+        waiting,
+    ):
         for row in benchmark.rows():
             print(row, flush=True)
             rows.append(row)

@@ -39,6 +39,8 @@ with DAG(
         conn_id="{{ var.value.get('crux_orders_conn_id', 'postgres_default') }}",
         # The exports overlap; the rows of an order are replaced together.
         table="crux_orders",
+        # When each order came, its status and its tracking numbers are not in the file, but in the list of orders.
+        order_details="if_available",
         retries=2,
         outlets=[Asset("crux_orders_table")],
     )

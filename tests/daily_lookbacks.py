@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS
-from airflow_provider_crux.sandbox.orders import filter_orders
+from airflow_provider_crux.sandbox.orders import filter_orders, make_order
 from airflow_provider_crux.sandbox.state import Sandbox
+from tests.order_details import DETAILS, expected_details
 
 EXAMPLE = "crux_orders_to_table"
 TABLE = "crux_orders"
@@ -22,8 +23,8 @@ DAYS = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=number) for number in 
 REPEATED = (DAYS[4], DAYS[15], DAYS[29])
 
 MONEY = [column.name for column in COLUMNS if column.type is ColumnType.MONEY]
-INSTANTS = ("crux_interval_start", "crux_interval_end", "crux_requested_at")
-EXPORT_COLUMNS = ("crux_export_uuid", *INSTANTS)
+INSTANTS = ("crux_interval_start", "crux_interval_end", "crux_requested_at", "order_created_at")
+EXPORT_COLUMNS = ("crux_export_uuid", *INSTANTS[:3])
 
 Rows = dict[str, list[dict[str, str]]]
 """The rows of each order by its UUID, with values as text."""
@@ -43,12 +44,13 @@ def shuffled_runs() -> list[tuple[datetime, datetime]]:
     return sorted(moments)
 
 
-def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> Rows:
+def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]], *, details: bool = False) -> Rows:
     """
     Return what the table must hold: each order as the export that was requested last shows it.
 
     :param sandbox: the sandbox, which knows what each export contained
     :param intervals: the XCom ``export_interval`` of each export
+    :param details: whether each row has the details of its order, as they were when its export was requested
     """
     rows: Rows = {}
     for interval in sorted(intervals, key=lambda interval: (interval["requested_at"], interval["export_uuid"])):
@@ -57,8 +59,25 @@ def expected_rows(sandbox: Sandbox, intervals: Iterable[Mapping[str, Any]]) -> R
         origin = (interval["export_uuid"], export.query.start_date, export.query.end_date, interval["requested_at"])
         added = dict(zip(EXPORT_COLUMNS, origin, strict=True))
         for order in filter_orders(export.query, export.created_at):
-            rows[order.uuid] = [as_text(row | added) for row in COLUMN_LISTS[sandbox.settings.columns](order)]
+            file_rows = COLUMN_LISTS[sandbox.settings.columns](order)
+            if details:  # of a file with one row for each line item
+                items = zip(file_rows, order.line_items, strict=True)
+                file_rows = (row | expected_details(order, item) for row, item in items)
+            rows[order.uuid] = [as_text(row | added) for row in file_rows]
     return rows
+
+
+def check_details(rows: Iterable[Mapping[str, Any]], moments: Collection[datetime]) -> None:
+    """Fail unless the details of each row are those of its line item at one of these moments."""
+    for row in rows:
+        number = int(row["retailer_po_number"].removeprefix("PO-"))
+        possible = [
+            as_text(expected_details(order, item))
+            for order in (make_order(number, moment) for moment in moments)
+            for item in order.line_items
+            if item.uuid == row["line_item_uuid"]
+        ]
+        assert as_text({name: row[name] for name in DETAILS}) in possible
 
 
 def exported_keys(sandbox: Sandbox, uuid: str) -> list[str]:
@@ -81,14 +100,14 @@ def _as_text(name: str, value: Any) -> str:
     if name in INSTANTS:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else value
         return instant.astimezone(UTC).isoformat()
-    return str(value)
+    return str(int(value) if isinstance(value, bool) else value)  # SQLite has no booleans
 
 
-def check_rows(rows: Iterable[Mapping[str, Any]], expected: Rows) -> None:
+def check_rows(rows: Iterable[Mapping[str, Any]], expected: Rows, *, ignored: Collection[str] = ()) -> None:
     """Fail unless these are the rows of the table, each as often as expected, with the same columns in this order."""
     actual: Rows = defaultdict(list)
     for row in rows:
-        actual[row["order_uuid"]].append(as_text(row))
+        actual[row["order_uuid"]].append(as_text({name: row[name] for name in row if name not in ignored}))
     assert {tuple(row) for order in actual.values() for row in order} == {tuple(next(iter(expected.values()))[0])}
     assert {uuid: _sorted(order) for uuid, order in actual.items()} == {
         uuid: _sorted(order) for uuid, order in expected.items()

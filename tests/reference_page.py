@@ -73,6 +73,11 @@ def sections() -> list[Section]:
         Section("transfers.crux_to_object_storage", "See [Storing](storing.md)."),
         Section("transfers.crux_to_sql", "See [Table](table.md)."),
         Section("operators.coverage", "See [Coverage](coverage.md)."),
+        Section(
+            "files.coverage_checks",
+            f"See [Coverage](coverage.md#what-else-it-checks). `{PACKAGE}.operators.coverage` has it, too.",
+            names=("CoverageChecks",),
+        ),
         Section("tables.statements", "See [Warehouse](warehouse.md).", names=("merge_statements", "MergeStatements")),
         Section("params", "See [Manual runs](manual-runs.md)."),
         Section("exceptions", "[Reliability](reliability.md) says what the provider sends again before it raises one."),

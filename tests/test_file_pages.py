@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import jsonschema
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS
+from airflow_provider_crux.files.columns import COLUMNS, DETAIL_COLUMNS, EXPORT_COLUMNS
 from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.files.rows import TYPES
-from airflow_provider_crux.sandbox.orders import filter_orders
+from airflow_provider_crux.sandbox.orders import ExportQuery, filter_orders
 from airflow_provider_crux.sandbox.state import Sandbox, SandboxSettings
 from tests.test_docs import FENCE
 
@@ -52,10 +53,11 @@ def run_lake(sandbox, connect, make_context, tmp_path: Path):
     """Return a function that runs the DAG of lake.md, with a local folder instead of its bucket."""
     connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": KEY})
 
-    def run(start: str, end: str, day_folder: str = DAY_FOLDER) -> str:
+    def run(start: str, end: str, day_folder: str = DAY_FOLDER, more: str = "") -> str:
         names: dict[str, Any] = {"__name__": "example"}
         (source,) = blocks("lake.md", "python", "with DAG(")
         assert DAY_FOLDER in source
+        source = source.replace("overwrite=True,", f"overwrite=True, {more}")
         exec(source.replace(LAKE, f"file://{tmp_path}").replace(DAY_FOLDER, day_folder), names)
         export, store = (names["export"].dag.get_task(name) for name in ("export", "store"))
         export.interval_start, export.interval_end = start, end
@@ -81,9 +83,14 @@ def test_the_tables_of_columns_are_those_of_the_dictionary() -> None:
         for column in COLUMNS
     ]
     added = [f"| `{column.name}` | {TYPES[column.type]} | {column.meaning} |" for column in EXPORT_COLUMNS]
-    page = (DOCS / "formats.md").read_text()
-    tables = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", page, re.DOTALL)
-    assert tables == ["".join(f"{row}\n" for row in rows) for rows in (known, added)], "\n".join([*known, "", *added])
+    details = [
+        f"| `{column.name}` | {TYPES[column.type]} | {'yes' if column.personal else ''} | {column.meaning} |"
+        for column in DETAIL_COLUMNS
+    ]
+    pages = "".join((DOCS / name).read_text() for name in ("formats.md", "order-details.md"))
+    tables = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", pages, re.DOTALL)
+    expected = ["".join(f"{row}\n" for row in rows) for rows in (known, added, details)]
+    assert tables == expected, "\n".join(expected)
 
 
 def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones(lake: Lake) -> None:
@@ -103,6 +110,26 @@ def test_the_listed_files_and_the_example_of_a_manifest_are_like_the_stored_ones
     assert {name: value for name, value in example.items() if name not in varying} == {
         name: value for name, value in manifest.items() if name not in varying
     }
+
+
+def test_each_order_is_in_the_folder_of_its_own_day_once(sandbox: Sandbox, run_lake, tmp_path: Path) -> None:
+    days = [f"2026-01-0{day}" for day in range(2, 8)]
+    for start, end in zip(days, days[3:], strict=False):  # each interval overlaps the one before
+        run_lake(start, end, more="order_details=True,")
+    (statement,) = blocks("lake.md", "sql", "order_day")
+    duckdb.sql(statement.replace("lake/orders_by_day", f"{tmp_path}/by_day").replace("lake/orders", f"{tmp_path}"))
+    first, last = (datetime.fromisoformat(f"{day}T00:00Z") for day in (days[0], days[-1]))
+    query = ExportQuery(start_date=first, end_date=last)
+    expected = sorted(
+        (str(order.created_at.date()), item.uuid)
+        for order in filter_orders(query, sandbox.clock())
+        for item in order.line_items
+    )
+    stored = duckdb.sql(
+        f"SELECT order_day::VARCHAR, line_item_uuid FROM read_parquet('{tmp_path}/by_day/*/*.parquet', "
+        "hive_partitioning = true)"
+    )
+    assert sorted(stored.fetchall()) == expected
 
 
 @pytest.mark.parametrize("sandbox", [SandboxSettings(columns="2017-retailer")], indirect=True)

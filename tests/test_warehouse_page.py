@@ -32,7 +32,7 @@ ATOMIC = {
 
 def test_the_table_of_types_is_that_of_the_code() -> None:
     (table,) = re.findall(r"<!-- a test compares .*?\|---\|\n(.*?)<!-- end -->", (DOCS / PAGE).read_text(), re.DOTALL)
-    kinds = (ColumnType.TEXT, ColumnType.INTEGER, ColumnType.MONEY, ColumnType.INSTANT)
+    kinds = (ColumnType.TEXT, ColumnType.INTEGER, ColumnType.MONEY, ColumnType.INSTANT, ColumnType.BOOLEAN)
     rows = [
         f"| `{name}` | {' | '.join(f'`{dialect.types[kind]}`' for kind in kinds)} |\n"
         for name, dialect in DIALECTS.items()
@@ -77,7 +77,9 @@ def test_the_warehouses_to_which_a_person_adds_a_column_are_named() -> None:
 
 
 def test_duckdb_reads_a_folder_that_names_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = fsspec.filesystem("memory")
+    memory = fsspec.filesystem("memory", skip_instance_cache=True)
+    monkeypatch.setattr(memory, "store", {})  # that of the class is shared with other tests
+    monkeypatch.setattr(memory, "pseudo_dirs", [""])
     rows = {"order_uuid": ["x"], "crux_requested_at": pa.array([None], pa.timestamp("us", "UTC"))}
     with memory.open("/bucket/file.parquet", "wb") as file:
         pyarrow.parquet.write_table(pa.table(rows), file)

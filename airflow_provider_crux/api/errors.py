@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_crux.api.redaction import excerpt, excerpt_of_response
-from airflow_provider_crux.api.requests import DOWNLOAD, Action, ApiResponse
+from airflow_provider_crux.api.requests import DOWNLOAD, LIST_ORDERS, Action, ApiResponse
 from airflow_provider_crux.api.statuses import may_have_been_processed
 from airflow_provider_crux.api.versions import API, other_versions
 from airflow_provider_crux.exceptions import (
@@ -257,6 +257,27 @@ def invalid_response(
     return CruxInvalidResponseError(
         f"Crux Connect returned HTTP {response.status}, but {problem}{received}. "
         f"Check that the connection's host is Crux Connect's{doubt}"
+    )
+
+
+class PageTooLongError(CruxInvalidResponseError):
+    """A list of orders that is longer than any response may be: a page with fewer orders may be readable."""
+
+
+def page_too_long(status: int, max_bytes: int) -> PageTooLongError:
+    """Return the error for a list of orders that was not read to its end."""
+    return PageTooLongError(
+        f"Crux Connect returned HTTP {status}, but its list of orders exceeds {max_bytes} bytes: list fewer orders at "
+        "once, with start and limit"
+    )
+
+
+def repeated_page(start: int) -> CruxInvalidResponseError:
+    """Return the error for a list that shows the same orders whatever page is requested."""
+    return CruxInvalidResponseError(
+        f"Could not {LIST_ORDERS.text}: Crux Connect returned the same page again and again, at last for start "
+        f"{start}, so orders would be missing. It ignores start, or sorts each page differently: set sort to "
+        "{'key': 'uuid', 'dir': 'asc'}; if that does not help, list intervals that fit on one page, with list_orders"
     )
 
 

@@ -32,7 +32,7 @@ SYNONYMOUS_CONJUNCTIONS: Final = {"only": "all", "all": "only"}
 """The specification uses both names for the third conjunction, which allows one status only."""
 
 _MAX_SHOWN: Final = 100
-_MAX_INDEX: Final = 2**53 - 1
+MAX_INDEX: Final = 2**53 - 1
 """Largest whole number that every reader of JSON understands (RFC 8259, 6)."""
 
 
@@ -50,8 +50,8 @@ def _index(name: str, value: object) -> Iterator[str]:
         yield f"{name}: {describe(value)} is not a whole number; use an index of 0 or more"
     elif value < 0:
         yield f"{name}: {describe(value).removeprefix('int ')} is below 0; use an index of 0 or more"
-    elif value > _MAX_INDEX:
-        yield f"{name}: {describe(value)} is larger than any number of orders; use an index up to {_MAX_INDEX}"
+    elif value > MAX_INDEX:
+        yield f"{name}: {describe(value)} is larger than any number of orders; use an index up to {MAX_INDEX}"
 
 
 @dataclass(frozen=True)
@@ -275,6 +275,11 @@ class OrdersExportRequest:
             return cls(**{**body, **ends})
         except (TypeError, ValueError) as error:
             raise CruxInvalidRequestError(f"request: {describe(body)} is not a request ({error})") from error
+
+    @property
+    def selects_by_index(self) -> bool:
+        """Whether it selects only a part of the orders that match: those between two indices."""
+        return bool(self.start) or self.limit is not None
 
     def as_json(self) -> dict[str, Any]:
         """

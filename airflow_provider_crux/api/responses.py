@@ -124,6 +124,8 @@ def parse_orders_list(response: ApiResponse) -> OrdersList:
     """Read the list of orders. An error shows nothing of the body, which is personal data."""
     if response.status not in (200, 201):  # 202 and 206 say that there may be more
         raise errors.invalid_response(response, "a list of orders comes with HTTP 200", show_body=False)
+    if len(response.body) > MAX_RESPONSE_BYTES:
+        raise errors.page_too_long(response.status, MAX_RESPONSE_BYTES)
     content = parse_json_object(response) or {}
     orders, total = content.get("orders"), content.get("total_results")
     if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):

@@ -8,9 +8,7 @@ nothing is required. A file has no date of the order, so columns are added that 
 from __future__ import annotations
 
 import hmac
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -36,6 +34,7 @@ class ColumnType(StrEnum):
     """A decimal number with 18 digits, 2 of them after the point."""
     INSTANT = "instant"
     """A timestamp in UTC with microseconds."""
+    BOOLEAN = "boolean"
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,32 @@ EXPORT_COLUMNS: Final = (
 )
 """The columns that are added at the end."""
 
+DETAIL_COLUMNS: Final = (
+    Column("order_created_at", "When the order was created", ColumnType.INSTANT),
+    Column("order_status", "Status of the order"),
+    Column("is_allocated", "Whether the order is allocated", ColumnType.BOOLEAN),
+    Column("line_item_status", "Status of the line item, in the words of the argument line_item_status"),
+    Column("quantity_allocated", "Pieces that the supplier allocated", _INTEGER),
+    Column("quantity_backordered", "Pieces that are backordered", _INTEGER),
+    Column("quantity_rejected", "Pieces that the supplier rejected", _INTEGER),
+    Column("backorder_date", "When backordered pieces are expected; its form is not published"),
+    Column("tracking_numbers", "Tracking numbers of the line item, as a JSON array of texts", personal=True),
+)
+"""
+The columns that ``order_details`` adds before those, from the list of orders: three of the order, then those of its
+line item. They are null in a row that matches nothing in the list. If the file has one of them, its own is stored.
+
+Source: the objects of an order and of its line items in the vendor's public documentation of the list.
+"""
+
 PERSONAL_DATA: Final = ("keep", "drop", "hash")
 """What can be done with the personal columns."""
 
 ON_UNKNOWN_COLUMN: Final = ("keep", "fail")
 """What can be done with a column that is not in the dictionary."""
+
+ORDER_DETAILS: Final = (False, True, "if_available")
+"""Whether the columns of the list of orders are added: not, in any case, or as far as there are any."""
 
 # Patterns for RE2, which Arrow uses. Whitespace around a value does not count.
 INTEGER_PATTERN: Final = r"^([+-]?([0-9]{1,18}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.0{1,10})?)?$"
@@ -157,93 +177,24 @@ MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 """What is no part of the number in a money value."""
 
 
-@dataclass(frozen=True)
-class PlannedColumn:
-    """A column that is stored: its position in the file, from 0, and whether the hashes of its values are stored."""
+_MAX_HASHES: Final = 20_000
+_MAX_KEPT: Final = 200
+"""Longer values are free texts, which hardly repeat; so what is kept needs 10 MiB at most."""
 
-    column: Column
-    index: int
-    hashed: bool = False
+KNOWN: Final = {column.name: column for column in COLUMNS}
+"""The dictionary by name."""
 
-
-@dataclass(frozen=True)
-class ColumnPlan:
-    """
-    The names of all columns of a file, and those that are stored.
-
-    ``unknown`` has the names that are not in the dictionary, each with why it is not stored, or None if it is.
-    """
-
-    header: tuple[str, ...]
-    columns: tuple[PlannedColumn, ...]
-    unknown: Mapping[str, str | None] = field(default_factory=dict)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each unknown column."""
-        return tuple(
-            f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
-            f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
-            for name, reason in self.unknown.items()
-        )
-
-    @property
-    def order_index(self) -> int | None:
-        """The position of ``order_uuid`` in the file; ``None`` if it has no such column."""
-        return self.header.index("order_uuid") if "order_uuid" in self.header else None
-
-
-_KNOWN: Final = {column.name: column for column in COLUMNS}
+_DETAILS: Final = {column.name: column for column in DETAIL_COLUMNS}
 
 
 def column_named(name: str) -> Column:
-    """Return a column of the dictionary; one that is not in it is a text that may contain anything."""
-    return _KNOWN.get(name) or Column(name, "An unknown column", personal=True)
+    """Return a column of a stored file; one that is not in the dictionary is a text that may contain anything."""
+    return KNOWN.get(name) or _DETAILS.get(name) or unknown_column(name)
 
 
-def plan_columns(header: Sequence[str], *, personal_data: str = "keep", on_unknown_column: str = "keep") -> ColumnPlan:
-    """
-    Decide what is stored of a file's columns.
-
-    A column that is not in the dictionary may contain anything, so it is only kept, as text, where personal data is.
-
-    :raises UnusableFileError: if a known column occurs twice, one is unknown and must not be, or none can be stored.
-    """
-    counts = Counter(header)
-    unknown = {name: _reason_to_leave_out(name, counts, personal_data) for name in header if name not in _KNOWN}
-    _check_header(counts, unknown if on_unknown_column == "fail" else ())
-    columns = []
-    for index, name in enumerate(header):
-        column = column_named(name)
-        if unknown.get(name) is None and (personal_data != "drop" or not column.personal):
-            columns.append(PlannedColumn(column, index, hashed=personal_data == "hash" and column.personal))
-    if not columns:
-        raise UnusableFileError(f"it has no column that is stored with personal_data={personal_data!r}")
-    return ColumnPlan(tuple(header), tuple(columns), unknown)
-
-
-def _reason_to_leave_out(name: str, counts: Mapping[str, int], personal_data: str) -> str | None:
-    """Return why an unknown column is not stored; ``None`` if it is."""
-    if personal_data != "keep":
-        return f"it may contain personal data (personal_data={personal_data!r})"
-    if counts[name] > 1:
-        return "several columns have this name"
-    if name in {column.name for column in EXPORT_COLUMNS}:
-        return "this provider adds a column of this name"
-    return None if printable_name(name) == name else "its name is not valid text"
-
-
-def names_that_differ_in_case(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a warning for each set of names that differ only in upper and lower case."""
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        alike.setdefault(name.lower(), []).append(describe_name(name))
-    return tuple(
-        f"Columns {' and '.join(group)} differ only in upper and lower case: some readers, such as Spark and DuckDB, "
-        "take them for one column"
-        for group in alike.values()
-        if len(group) > 1
-    )
+def unknown_column(name: str) -> Column:
+    """Return what is known of a column that is not in the dictionary: nothing, so it may contain anything."""
+    return Column(name, "An unknown column", personal=True)
 
 
 def printable_name(name: str) -> str:
@@ -251,27 +202,32 @@ def printable_name(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\ufffd")
 
 
-def hash_value(value: str, key: str) -> str:
+class Hashes(dict[str, str]):
     """
-    Return the HMAC-SHA256 of a personal value in hexadecimal digits; an empty value stays empty.
+    The HMAC-SHA256 of personal values in hexadecimal digits; an empty value stays empty.
 
-    Equal values stay equal, and nobody can guess them without the key.
+    Equal values stay equal, and nobody can guess them without the key. The last ones are kept, because each row of an
+    order repeats them.
     """
-    if not value:
-        return value
-    return hmac.digest(key.encode(), value.encode(errors="surrogateescape"), "sha256").hex()
+
+    def __init__(self, key: str) -> None:
+        super().__init__({"": ""})
+        self._key = key.encode()
+
+    def __missing__(self, value: str) -> str:
+        """Return the hash of a value that is not kept, and keep it."""
+        digest = hmac.digest(self._key, value.encode(errors="surrogateescape"), "sha256").hex()
+        if len(value) <= _MAX_KEPT:
+            if len(self) > _MAX_HASHES:
+                self.clear()
+                self[""] = ""
+            self[value] = digest
+        return digest
 
 
 def describe_name(name: str) -> str:
     """Return the name of a column for a message; that of an unknown one may be anything."""
     return describe(name).removeprefix("str ")
-
-
-def _check_header(counts: Mapping[str, int], rejected: Iterable[str]) -> None:
-    twice = [f"column {name!r} occurs {count} times" for name, count in counts.items() if count > 1 and name in _KNOWN]
-    unknown = [f"column {describe_name(name)} is unknown, and on_unknown_column is 'fail'" for name in rejected]
-    if twice or unknown:
-        raise (UnusableFileError if twice else UnknownColumnError)("; ".join([*twice, *unknown]))
 
 
 def unreadable_value(column: Column, row: int) -> UnusableFileError:

@@ -15,6 +15,9 @@ from airflow_provider_crux.exceptions import CruxInvalidRequestError
 MIN_GAP: Final = timedelta(minutes=1)
 """Length of the shortest gap that is worth an e-mail. Days that end at 23:59:59 leave gaps of one second."""
 
+MAX_SHOWN: Final = 20
+"""Number of periods that a message shows."""
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -119,6 +122,19 @@ def find_missing(
     for period in [*pieces, *((max(start, rest[0]), end) for start, end in gaps if rest and end > rest[0])]:
         _extend(left, period)
     return Missing(tuple(pieces), tuple(empty), tuple(left), has_more=rest is not None)
+
+
+def number_text(count: int, noun: str) -> str:
+    """Return a number with a noun in its number: ``2 gaps``."""
+    first, separator, rest = noun.partition(" ")
+    return f"{count:,} {first}{'' if count == 1 else 's'}{separator}{rest}"
+
+
+def periods_text(periods: Sequence[Period]) -> str:
+    """Return the first of some periods as text, and how many more there are."""
+    shown = [f"{start.isoformat()} to {end.isoformat()}" for start, end in periods[:MAX_SHOWN]]
+    rest = len(periods) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
 
 
 def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]) -> OrdersExportRequest:

@@ -28,6 +28,9 @@ _SUFFIX: Final = ".manifest.json"
 
 _VERSION: Final = 1
 
+_OPTIONAL: Final = ("matched_orders", "missing_orders")
+_COUNTS: Final = ("rows", "orders", "bytes", *_OPTIONAL)
+
 # "or" is the default, and the specification has two names for another one
 _CONJUNCTIONS: Final = {None: "or", "all": "only"}
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -63,6 +66,7 @@ class Manifest:
     A manifest: the fields of the schema, whose times are ISO 8601 texts in UTC.
 
     Neither ``request`` nor its interval and its time are known of an export that was given by its UUID alone.
+    ``matched_orders`` and ``missing_orders`` are only known of a file that was compared with the list of orders.
     """
 
     version: int
@@ -83,6 +87,8 @@ class Manifest:
     sha256: str
     provider_version: str
     stored_at: str
+    matched_orders: int | None = None
+    missing_orders: int | None = None
 
     @classmethod
     def of(cls, submitted: SubmittedExport, *, stored_at: datetime, **file: Any) -> Manifest:
@@ -103,9 +109,10 @@ class Manifest:
             raise ValueError("nested too deeply") from None
         except TypeError:
             raise ValueError("fields are missing or unknown") from None
-        counts = (manifest.bytes, *(count for count in (manifest.rows, manifest.orders) if count is not None))
-        if any(type(count) is not int or count < 0 for count in counts):
-            raise ValueError("rows, orders or bytes is not a whole number")
+        for name in _COUNTS:
+            count = getattr(manifest, name)
+            if (count is not None or name == "bytes") and (type(count) is not int or count < 0):
+                raise ValueError(f"{name} is not a whole number")
         if manifest.columns is not None and not _are_texts(manifest.columns):
             raise ValueError("columns is not a list of texts")
         if type(manifest.host) is not str or not manifest.host:
@@ -114,7 +121,9 @@ class Manifest:
 
     def as_json(self) -> builtins.bytes:
         """Return the bytes of the manifest's file."""
-        return f"{json.dumps(asdict(self), indent=2)}\n".encode()
+        # a provider that is older than these fields rejects a manifest that has them
+        fields = {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value is not None}
+        return f"{json.dumps(fields, indent=2)}\n".encode()
 
     @property
     def period(self) -> Period | None:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
+from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
 from airflow_provider_crux.files.columns import (
     EXPORT_COLUMNS,
     INTEGER_DECORATION_PATTERN,
@@ -22,14 +23,13 @@ from airflow_provider_crux.files.columns import (
     MONEY_DECORATION_PATTERN,
     MONEY_PATTERN,
     Column,
-    ColumnPlan,
     ColumnType,
-    PlannedColumn,
-    hash_value,
+    Hashes,
     nul_in_value,
     unreadable_value,
 )
 from airflow_provider_crux.files.csv import FileCounts, counts_of
+from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.records import (
     RecordBlocks,
     repeated_header,
@@ -48,7 +48,9 @@ TYPES: Final = {
     ColumnType.INTEGER: pa.int64(),
     ColumnType.MONEY: pa.decimal128(18, 2),
     ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
+    ColumnType.BOOLEAN: pa.bool_(),
 }
+_DETAILS_AT_ONCE: Final = 5_000
 _TABLE_BYTES: Final = 8 * 1024 * 1024
 # large enough for readers, which skip row groups, and small enough for the memory of a worker
 _ROW_GROUP_BYTES: Final = 16 * 1024 * 1024
@@ -58,6 +60,7 @@ class TypedRows:
     """
     The rows of a file, read once.
 
+    :param details: columns to add, by row.
     :param constants: columns to add at the end, with the one value of each.
     :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
     :param reject_nul: whether a text that contains the character NUL is an error, because no database has to hold it.
@@ -69,6 +72,7 @@ class TypedRows:
         chunks: Iterable[bytes],
         plan: ColumnPlan,
         *,
+        details: RowDetails | None = None,
         constants: Iterable[tuple[Column, Any]] = (),
         hash_key: str = "",
         table_bytes: int = _TABLE_BYTES,
@@ -84,17 +88,20 @@ class TypedRows:
         self._reject_nul = reject_nul
         self._has_nul = False
         self._plan = plan
+        self._details = details
         self._constants = tuple(constants)
-        self._hash_key = hash_key
+        self._hashes = Hashes(hash_key)
         self._table_bytes = table_bytes
-        self.columns = (*(planned.column for planned in plan.columns), *(column for column, _ in self._constants))
+        nullable = [planned.column for planned in plan.details]
+        added = [*nullable, *(column for column, _ in self._constants)]
+        self.columns = (*(planned.column for planned in plan.columns), *added)
         self.schema = pa.schema(
             [
-                # a text is never missing; a reader may need to know it, for example to take a column as a key
+                # a text of the file is never missing; a reader may need to know it, for example to take it as a key
                 pa.field(
                     column.name,
                     TYPES[column.type],
-                    nullable=column.type is not ColumnType.TEXT,
+                    nullable=column.type is not ColumnType.TEXT or column in nullable,
                     metadata={"description": column.meaning},
                 )
                 for column in self.columns
@@ -126,10 +133,12 @@ class TypedRows:
             if self._order_index is not None:
                 self._orders.extend(map(hash, pc.unique(group[self._order_index]).to_pylist()))
             arrays = [
-                _convert(group[planned.index], planned, self.rows, self._hash_key) for planned in self._plan.columns
+                _convert(group[planned.index], planned, self.rows, self._hashes) for planned in self._plan.columns
             ]
             if self._reject_nul and self._has_nul:
                 _check_nul(arrays, self._plan.columns, self.rows)
+            if self._details is not None:
+                arrays += _details_of(group, self._details)
             arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
             self.rows += len(group)
             yield pa.table(arrays, schema=self.schema)
@@ -206,6 +215,26 @@ def _check_orders(group: pa.Table, plan: ColumnPlan, rows_before: int) -> None:
             raise row_without_order(rows_before + index + 1)
 
 
+def _details_of(group: pa.Table, details: RowDetails) -> list[pa.ChunkedArray]:
+    """Return the columns that the list of orders adds to these rows."""
+    # some rows at once: Python's objects need much more memory than Arrow's
+    starts = range(0, len(group), _DETAILS_AT_ONCE)
+    parts = [_some_details(group.slice(start, _DETAILS_AT_ONCE), details) for start in starts]
+    return [pa.chunked_array(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def _some_details(group: pa.Table, details: RowDetails) -> list[pa.Array]:
+    keys = [
+        [""] * len(group) if index is None else [key.decode(errors="replace") for key in group[index].to_pylist()]
+        for index in details.keys
+    ]
+    rows = [details.of(*row_keys) for row_keys in zip(*keys, strict=True)]
+    return [
+        pa.array(values, TYPES[planned.column.type])
+        for planned, values in zip(details.columns, zip(*rows, strict=True), strict=True)
+    ]
+
+
 def _check_nul(arrays: Iterable[Any], columns: Iterable[PlannedColumn], rows_before: int) -> None:
     """Raise UnusableFileError if a text contains the character NUL."""
     for values, column in zip(arrays, (planned.column for planned in columns), strict=True):
@@ -224,13 +253,13 @@ def _prefetched(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield table
 
 
-def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: str) -> Any:
+def _convert(values: Any, planned: PlannedColumn, rows_before: int, hashes: Hashes) -> Any:
     """Return the values of a column with their type, or hashed."""
     column = planned.column
     text = _as_text(values, column, rows_before)
 
-    def hashes(distinct: Any) -> Any:
-        return pa.array([hash_value(value, hash_key) for value in distinct.to_pylist()], pa.string())
+    def hashed(distinct: Any) -> Any:
+        return pa.array(map(hashes.__getitem__, distinct.to_pylist()), pa.string(), size=len(distinct))
 
     def numbers(distinct: Any) -> Any:
         trimmed = pc.utf8_trim_whitespace(distinct)
@@ -242,7 +271,7 @@ def _convert(values: Any, planned: PlannedColumn, rows_before: int, hash_key: st
         return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[column.type])
 
     if planned.hashed:
-        return each_once(text, hashes)
+        return each_once(text, hashed)
     return text if column.type is ColumnType.TEXT else each_once(text, numbers)
 
 
@@ -275,6 +304,7 @@ def convert_to_parquet(
     submitted: SubmittedExport,
     hash_key: str = "",
     count_orders: bool = False,
+    details: RowDetails | None = None,
 ) -> FileCounts:
     """
     Write the rows of a CSV file as Parquet, compressed with zstd, with the columns that say where a row comes from.
@@ -289,7 +319,13 @@ def convert_to_parquet(
     )
     constants = zip(EXPORT_COLUMNS, values, strict=True)
     rows = TypedRows(
-        chunks, plan, constants=constants, hash_key=hash_key, table_bytes=_ROW_GROUP_BYTES, count_orders=count_orders
+        chunks,
+        plan,
+        details=details,
+        constants=constants,
+        hash_key=hash_key,
+        table_bytes=_ROW_GROUP_BYTES,
+        count_orders=count_orders,
     )
     with pyarrow.parquet.ParquetWriter(sink, rows.schema, compression="zstd") as writer:
         for table in rows:

@@ -12,20 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.atomic_write import atomic_write
-from airflow_provider_crux.files.columns import (
-    EXPORT_COLUMNS,
-    ColumnPlan,
-    UnusableFileError,
-    names_that_differ_in_case,
-    plan_columns,
-)
+from airflow_provider_crux.files.column_plan import ColumnPlan, names_that_differ_in_case, plan_columns
+from airflow_provider_crux.files.columns import EXPORT_COLUMNS, UnusableFileError
 from airflow_provider_crux.files.csv import FileCounts, convert_csv, copy_csv
 from airflow_provider_crux.files.header import Header, OtherContent, read_header, with_whole_header
 from airflow_provider_crux.files.manifest import manifest_path
+from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, SupportsWrite
@@ -51,11 +47,13 @@ class FileOptions:
     personal_data: str = "keep"
     on_unknown_column: str = "keep"
     add_export_columns: bool = False
+    order_details: bool | str = False
 
     @property
     def converts(self) -> bool:
         """Whether the stored file differs from the one that Crux Connect serves."""
-        return self.file_format == PARQUET or self.personal_data != "keep" or self.add_export_columns
+        changes = self.personal_data != "keep" or self.add_export_columns or bool(self.order_details)
+        return self.file_format == PARQUET or changes
 
     @property
     def stored_compression(self) -> str | None:
@@ -108,6 +106,7 @@ def store(
     options: FileOptions,
     submitted: SubmittedExport,
     hash_key: str = "",
+    listed: ListedOrders | None = None,
     overwrite: bool = True,
     count_orders: bool = False,
 ) -> StoredFile:
@@ -115,6 +114,7 @@ def store(
     Store a file. An older manifest beside it is removed before the file is replaced.
 
     :param chunks: the bytes of the CSV file. If they raise, nothing is stored, and the path keeps what it contained.
+    :param listed: what the list tells of the orders; ``None`` if it is not known.
     :param count_orders: whether to count the distinct orders, which needs a parser.
     :raises CruxInvalidRequestError: if the file exists and must not be replaced.
     :raises UnusableFileError: if the file cannot be converted.
@@ -123,10 +123,16 @@ def store(
     write: _Write = partial(copy_csv, count_orders=count_orders)
     columns = header.columns
     if options.converts or options.on_unknown_column != "keep":
-        plan = _plan(header, personal_data=options.personal_data, on_unknown_column=options.on_unknown_column)
+        plan = _plan(
+            header,
+            personal_data=options.personal_data,
+            on_unknown_column=options.on_unknown_column,
+            order_details=options.order_details,
+        )
         if options.converts:
+            details = RowDetails(plan, listed, hash_key) if options.order_details else None
             write, columns = _conversion(
-                plan, options, submitted=submitted, hash_key=hash_key, count_orders=count_orders
+                plan, options, submitted=submitted, hash_key=hash_key, count_orders=count_orders, details=details
             )
     elif header.problem:
         log.warning("The file is stored as it is, although %s", header.problem)
@@ -153,7 +159,13 @@ def store(
 
 
 def _conversion(
-    plan: ColumnPlan, options: FileOptions, *, submitted: SubmittedExport, hash_key: str, count_orders: bool
+    plan: ColumnPlan,
+    options: FileOptions,
+    *,
+    submitted: SubmittedExport,
+    hash_key: str,
+    count_orders: bool,
+    details: RowDetails | None,
 ) -> tuple[_Write, list[str]]:
     """Return what writes a converted file, and the names of its columns."""
     added = {}
@@ -161,19 +173,17 @@ def _conversion(
         record = submitted.as_xcom()
         names = ("export_uuid", "interval_start", "interval_end", "requested_at")
         added = {column.name: record[name] or "" for column, name in zip(EXPORT_COLUMNS, names, strict=True)}
-    columns = [*(planned.column.name for planned in plan.columns), *added]
+    columns = [*(planned.column.name for planned in (*plan.columns, *plan.details)), *added]
     for warning in names_that_differ_in_case(columns):
         log.warning(warning)
     if options.file_format == PARQUET:
         # here, so that only those who store Parquet need pyarrow
         from airflow_provider_crux.files.rows import convert_to_parquet
 
-        return partial(
-            convert_to_parquet, plan=plan, submitted=submitted, hash_key=hash_key, count_orders=count_orders
-        ), columns
-    return partial(
-        convert_csv, plan=plan, hash_key=hash_key, added=list(added.items()), count_orders=count_orders
-    ), columns
+        to_parquet = partial(convert_to_parquet, submitted=submitted)
+        return partial(to_parquet, plan=plan, hash_key=hash_key, count_orders=count_orders, details=details), columns
+    to_csv = partial(convert_csv, added=list(added.items()))
+    return partial(to_csv, plan=plan, hash_key=hash_key, count_orders=count_orders, details=details), columns
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
@@ -194,18 +204,18 @@ def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:
 def plan_file(
     chunks: Iterable[bytes],
     *,
-    personal_data: str,
-    on_unknown_column: str,
     fit: Callable[[ColumnPlan], ColumnPlan] | None = None,
+    **options: Any,
 ) -> tuple[Iterator[bytes], ColumnPlan]:
     """
     Read the header of a file; return all chunks, and what :func:`plan_columns` stores of its columns.
 
     :param fit: leaves out what the target cannot have.
+    :param options: the arguments of :func:`plan_columns`.
     :raises UnusableFileError: if it is no export of orders, or its columns cannot be stored.
     """
     stream, header = _open(chunks)
-    return stream, _plan(header, personal_data=personal_data, on_unknown_column=on_unknown_column, fit=fit)
+    return stream, _plan(header, fit=fit, **options)
 
 
 def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
@@ -217,16 +227,10 @@ def _open(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], Header]:
     return chain([beginning], stream), header
 
 
-def _plan(
-    header: Header,
-    *,
-    personal_data: str,
-    on_unknown_column: str,
-    fit: Callable[[ColumnPlan], ColumnPlan] | None = None,
-) -> ColumnPlan:
+def _plan(header: Header, *, fit: Callable[[ColumnPlan], ColumnPlan] | None = None, **options: Any) -> ColumnPlan:
     if header.problem:
         raise UnusableFileError(header.problem)
-    plan = plan_columns(header.names, personal_data=personal_data, on_unknown_column=on_unknown_column)
+    plan = plan_columns(header.names, **options)
     plan = fit(plan) if fit else plan
     for warning in plan.warnings:
         log.warning(warning)

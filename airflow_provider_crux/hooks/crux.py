@@ -28,7 +28,7 @@ from airflow_provider_crux.api.settings import EXTRA_FIELDS, ConnectionSettings,
 from airflow_provider_crux.exceptions import CruxError, CruxUrlExpiredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeVar
 
     from airflow.providers.common.compat.sdk import Connection
@@ -95,11 +95,40 @@ class CruxHook(BaseHook):
         """
         List orders without an export, and so without an e-mail. The list is personal data.
 
-        :param request: which orders. A response is at most 1 MiB long, so page with ``start`` and ``limit``.
+        :param request: which orders. A response is at most 1 MiB long, so
+            use :meth:`iter_orders`, or ``start`` and ``limit``.
         :return: a page of the list.
         :raises CruxError: see :mod:`airflow_provider_crux.exceptions`.
         """
         return parse_orders_list(self._send(list_orders_request(request, self.settings.version)))
+
+    def iter_orders(self, request: OrdersExportRequest, *, page_size: int = 250) -> Iterator[Mapping[str, Any]]:
+        """
+        List every order of a request, page after page, without an export and so without an e-mail.
+
+        The orders are personal data. They come by creation, so that new ones are last, unless the request has a
+        ``sort``, ``start`` or ``limit``, or Crux Connect rejects that sort.
+
+        The list may change meanwhile. If its sort does not depend on what changes, such as the status, every order that
+        is in it from the first page to the last is yielded. It is yielded once if at most half a page of orders come
+        and leave between two pages: only the UUIDs of the last ten pages are remembered. An order without a UUID is
+        always yielded.
+
+        In ``v1`` and ``timp``, each designation (``rejected``, ``has_tracking``, ``backordered``, ``cancelled`` or
+        ``needs_tracking``) is listed by itself, and with several of them, all UUIDs are remembered. In ``timp``, the
+        list's dates have no time zone: unless ``start`` or ``limit`` is set, the orders of the days around are listed,
+        and those that were created outside the request's dates in UTC are left out.
+
+        :param request: which orders.
+        :param page_size: how many orders to list at once, besides one of the page before; at least 1, default 250,
+            about 600 KiB. If a page exceeds the 1 MiB of a response, it and all later ones are halved.
+        :return: the orders as Crux Connect returns them; a page of them is in memory.
+        :raises CruxInvalidRequestError: immediately, if ``page_size`` is invalid, the ``api_version`` cannot say what
+            the request does, or ``start`` or ``limit`` is set for several designations.
+        :raises CruxInvalidResponseError: also if Crux Connect returns the same page again and again.
+        :raises CruxError: for every other failure, see :mod:`airflow_provider_crux.exceptions`.
+        """
+        return orders_list.iter_orders(request, self.settings.version, self.list_orders, page_size)
 
     def has_orders(self, request: OrdersExportRequest) -> bool:
         """

@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_crux.api.instants import Period, whole_second
-from airflow_provider_crux.api.orders import OrdersExportRequest
+from airflow_provider_crux.api.orders import OrdersExportRequest, describe
 from airflow_provider_crux.exceptions import (
     CruxIntervalError,
     CruxInvalidRequestError,
     CruxPermanentError,
     CruxTransientError,
 )
-from airflow_provider_crux.files.coverage import Coverage, Missing, common_filters, cover, find_missing, total
+from airflow_provider_crux.files.coverage import (
+    MAX_SHOWN,
+    Coverage,
+    Missing,
+    common_filters,
+    cover,
+    find_missing,
+    number_text,
+    periods_text,
+    total,
+)
+from airflow_provider_crux.files.coverage_checks import CoverageChecks, run_checks
 from airflow_provider_crux.files.manifest import Manifest, api_host, described_file, read_manifest
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.task.arguments import is_template, none_if_unset
@@ -34,10 +45,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+__all__ = ["CoverageChecks", "CruxExportCoverageOperator"]
+
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _FILES_AT_ONCE: Final = 500
-_MAX_SHOWN: Final = 20
 _LOG_EVERY: Final = 100
 _MAX_LIST_FAILURES: Final = 3
 
@@ -76,6 +88,9 @@ class CruxExportCoverageOperator(BaseOperator):
     :param max_interval: length of the longest interval that is returned, one or more whole seconds; default 7 days. The
         last one of a gap is up to a minute longer, if a shorter one would follow.
     :param fail_on_gap: whether to fail the task, without a retry, if there is a gap of a minute or more; default False.
+    :param checks: what else to check, from the manifests alone: :class:`.CoverageChecks`; default None. Every check
+        that is set is evaluated. What they find, and a gap with ``fail_on_gap``, fails the task without a retry, in one
+        message. An inconclusive check, for example of an unknown number of orders, only logs a warning.
     :param skip_if_no_orders: whether to list the orders of each interval first, without an e-mail, and to leave out
         those without orders; default False. The list has the filters of the folder, or none while no file counts. An
         interval whose list cannot be read is a gap; an error that a retry cannot fix fails the task.
@@ -83,7 +98,7 @@ class CruxExportCoverageOperator(BaseOperator):
         Templated.
     :raises CruxInvalidRequestError: when the DAG is parsed, if an argument that is not a template is invalid.
     :raises AirflowFailException: in a run, for an invalid argument, for exports with different filters or with
-        ``start`` or ``limit``, and, with ``fail_on_gap``, for a gap.
+        ``start`` or ``limit``, with ``fail_on_gap``, for a gap, and, with ``checks``, for what they find.
     :raises PermissionError: in a run, if the store does not accept the path's connection, or it lacks a permission: a
         retry may help, because keys are rotated, and permissions take minutes to take effect.
     :raises Exception: in a run, what the storage raises.
@@ -100,6 +115,7 @@ class CruxExportCoverageOperator(BaseOperator):
         until: str | datetime | None = None,
         max_interval: timedelta = timedelta(days=7),
         fail_on_gap: bool = False,
+        checks: CoverageChecks | None = None,
         skip_if_no_orders: bool = False,
         crux_conn_id: str = "crux_default",
         **kwargs: Any,
@@ -110,6 +126,7 @@ class CruxExportCoverageOperator(BaseOperator):
         self.until = until
         self.max_interval = max_interval
         self.fail_on_gap = fail_on_gap
+        self.checks = checks
         self.skip_if_no_orders = skip_if_no_orders
         self.crux_conn_id = crux_conn_id
         self._check_arguments()
@@ -135,11 +152,20 @@ class CruxExportCoverageOperator(BaseOperator):
                 most,
             )
         self._report(context, coverage, missing, [manifest for _, manifest, _ in files])
+        problems = []
         if missing.gaps and self.fail_on_gap:
-            raise AirflowFailException(
-                f"{_number(len(missing.gaps), 'gap')} in {str(self.path)!r}: {_text(missing.gaps)}. Export these "
-                "intervals, and store them there with manifest=True"
+            problems.append(
+                f"{number_text(len(missing.gaps), 'gap')} in {str(self.path)!r}: {periods_text(missing.gaps)}. Export "
+                "these intervals, and store them there with manifest=True"
             )
+        exports = ((manifest, period) for _, manifest, period in files)
+        for finding in run_checks(self.checks, coverage, exports, missing.empty) if self.checks else []:
+            if finding.conclusive:
+                problems.append(finding.text)
+            else:
+                self.log.warning("%s", finding.text)
+        if problems:
+            raise AirflowFailException("\n".join(problems))
         return [{"interval_start": start.isoformat(), "interval_end": end.isoformat()} for start, end in missing.pieces]
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
@@ -191,8 +217,8 @@ class CruxExportCoverageOperator(BaseOperator):
         if others:
             self.log.warning(
                 "Not counted: %s of other hosts (%s); only files from %s count, the host of connection %r",
-                _number(others.total(), "file"),
-                ", ".join(map(repr, sorted(others)[:_MAX_SHOWN])),
+                number_text(others.total(), "file"),
+                ", ".join(map(repr, sorted(others)[:MAX_SHOWN])),
                 host,
                 self.crux_conn_id,
             )
@@ -216,23 +242,25 @@ class CruxExportCoverageOperator(BaseOperator):
             context["ti"].xcom_push(key="until", value=summary["until"])
         self.log.info(
             "%s from %s to %s: %s%s",
-            _number(len(manifests), "file"),
+            number_text(len(manifests), "file"),
             summary["since"],
             summary["until"],
-            _number(len(missing.gaps), "gap"),
-            f": {_text(missing.gaps)}" if missing.gaps else "",
+            number_text(len(missing.gaps), "gap"),
+            f": {periods_text(missing.gaps)}" if missing.gaps else "",
         )
         if missing.empty:
             self.log.info(
-                "Not returned: %s: %s", _number(len(missing.empty), "interval without orders"), _text(missing.empty)
+                "Not returned: %s: %s",
+                number_text(len(missing.empty), "interval without orders"),
+                periods_text(missing.empty),
             )
         if coverage.short_gaps:
             self.log.warning(
                 "Not returned, because each is shorter than a minute: %s, %d seconds together: %s. If orders may be "
                 "missing there, let each interval end where the next one begins",
-                _number(len(coverage.short_gaps), "gap"),
+                number_text(len(coverage.short_gaps), "gap"),
                 total(coverage.short_gaps).total_seconds(),
-                _text(coverage.short_gaps),
+                periods_text(coverage.short_gaps),
             )
 
     def _check_arguments(self) -> None:
@@ -244,6 +272,9 @@ class CruxExportCoverageOperator(BaseOperator):
         longest: Any = self.max_interval
         if not isinstance(longest, timedelta) or longest <= timedelta(0) or longest.microseconds:
             problems.append(f"max_interval: {longest!r} is not a timedelta of 1 or more whole seconds; use one")
+        checks: Any = self.checks
+        if not isinstance(checks, CoverageChecks | None):
+            problems.append(f"checks: {describe(checks)} is not CoverageChecks; use CoverageChecks(max_age=...)")
         try:
             self._time_to_check(_LATEST, templates)
         except CruxIntervalError as error:
@@ -309,14 +340,3 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     """Return the sum of counts; ``None`` if one of them is unknown."""
     known = list(counts)
     return None if None in known else sum(filter(None, known))
-
-
-def _number(count: int, noun: str) -> str:
-    first, separator, rest = noun.partition(" ")
-    return f"{count:,} {first}{'' if count == 1 else 's'}{separator}{rest}"
-
-
-def _text(periods: Sequence[Period]) -> str:
-    shown = [f"{start.isoformat()} to {end.isoformat()}" for start, end in periods[:_MAX_SHOWN]]
-    rest = len(periods) - len(shown)
-    return "; ".join(shown) + (f"; and {rest} more" if rest else "")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 from xml.sax.saxutils import escape
@@ -17,9 +16,15 @@ from starlette.routing import Route
 
 from airflow_provider_crux.sandbox.auth import S3Error, User
 from airflow_provider_crux.sandbox.csv_file import write_csv
-from airflow_provider_crux.sandbox.orders import ExportQuery, count_orders, filter_orders, with_checkpoint
+from airflow_provider_crux.sandbox.orders import (
+    ExportQuery,
+    count_orders,
+    filter_and_count_orders,
+    filter_orders,
+    with_checkpoint,
+)
 from airflow_provider_crux.sandbox.orders_list import order_as_json
-from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware
+from airflow_provider_crux.sandbox.request_log import REQUEST_LOG_PATH, RequestLogMiddleware, reject_constant
 from airflow_provider_crux.sandbox.state import Export, Sandbox
 from airflow_provider_crux.sandbox.validation import validate
 
@@ -81,13 +86,11 @@ class _Endpoints:
         return _json(await run_in_threadpool(self._list_orders, query))
 
     def _list_orders(self, query: ExportQuery) -> dict[str, Any]:
-        now, checkpoint = self._sandbox.clock(), self._sandbox.raise_if_stopping
+        now = self._sandbox.clock()
+        orders, total = filter_and_count_orders(query, now, self._sandbox.raise_if_stopping)
         # the specification does not say whether total_results follows the filters
-        if self._sandbox.settings.total_results == "filtered":
-            total = len(filter_orders(replace(query, start=0, limit=None), now, checkpoint))
-        else:
+        if self._sandbox.settings.total_results == "organization":
             total = count_orders(now)
-        orders = filter_orders(query, now, checkpoint)
         return {"total_results": total, "orders": [order_as_json(order, self._sandbox.api) for order in orders]}
 
     async def get_export(self, request: Request) -> Response:
@@ -133,13 +136,9 @@ async def _read_json(request: Request) -> Any:
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(415, "Content-Type must be application/json, in UTF-8")
     try:
-        return json.loads((await request.body()).decode("utf-8"), parse_constant=_reject_constant)
+        return json.loads((await request.body()).decode("utf-8"), parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise HTTPException(415, "body must be JSON in UTF-8") from error
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON")
 
 
 def _json(content: object, status: int = 200) -> Response:

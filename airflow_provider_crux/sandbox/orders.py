@@ -14,6 +14,7 @@ Newer versions of the API describe a line item by two other words, which follow 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
@@ -125,9 +126,9 @@ class ExportQuery:
     end_date: datetime | None = None
 
 
-# The keys that appear in the vendor's documentation. Line items are compared one by one, from the first.
+# The keys that appear in the vendor's documentation, except for "date", which the numbers of orders follow. Line items
+# are compared one by one, from the first.
 _SORT_KEYS: dict[str, Callable[[Order], Any]] = {
-    "date": lambda order: order.created_at,
     "uuid": lambda order: order.uuid,
     "status": lambda order: [item.status for item in order.line_items],
     "total": lambda order: order.total,
@@ -144,14 +145,28 @@ def filter_orders(query: ExportQuery, now: datetime, checkpoint: Callable[[], No
     order, inclusive too: ``start`` 4 and ``limit`` 8 return the orders 4, 5, 6, 7 and 8. Orders are in the order of
     creation unless ``sort`` has a known key.
     """
-    end = now if query.end_date is None else min(now, query.end_date)
-    numbers = _numbers_between(query.start_date, end)
-    orders = _filter_by_status(with_checkpoint((make_order(number, now) for number in numbers), checkpoint), query)
-    if query.sort:
-        key, direction = query.sort
-        if key in _SORT_KEYS:
-            orders.sort(key=_SORT_KEYS[key], reverse=direction != "asc")
-    return orders[query.start : None if query.limit is None else query.limit + 1]
+    return filter_and_count_orders(query, now, checkpoint)[0]
+
+
+def filter_and_count_orders(
+    query: ExportQuery, now: datetime, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[list[Order], int]:
+    """Return the same orders, and how many there are without ``start`` and ``limit``."""
+    numbers = _numbers_between(query.start_date, now if query.end_date is None else min(now, query.end_date))
+    page = slice(query.start, None if query.limit is None else query.limit + 1)
+    key, direction = query.sort or ("date", "asc")
+    if key == "date" and direction != "asc":
+        numbers = numbers[::-1]
+
+    def orders_with(some: range) -> Iterator[Order]:
+        return with_checkpoint((make_order(number, now) for number in some), checkpoint)
+
+    if not query.statuses and key not in _SORT_KEYS:
+        return list(orders_with(numbers[page])), len(numbers)  # the orders of other pages need not be made
+    orders = _filter_by_status(orders_with(numbers), query)
+    if key in _SORT_KEYS:
+        orders.sort(key=_SORT_KEYS[key], reverse=direction != "asc")
+    return orders[page], len(orders)
 
 
 def with_checkpoint(orders: Iterable[Order], checkpoint: Callable[[], None]) -> Iterator[Order]:
@@ -163,13 +178,21 @@ def with_checkpoint(orders: Iterable[Order], checkpoint: Callable[[], None]) -> 
 
 def make_order(number: int, now: datetime | None = None) -> Order:
     """Return the order with this number as it is at ``now``, or when it no longer changes (None)."""
-    created_at = FIRST_ORDER_AT + number * ORDER_SPACING
-    age = None if now is None else now - created_at
+    age = None if now is None else now - _created_at(number)
+    return _make_order(number, age if age is not None and age < _CHANGES_FOR else None)
+
+
+def _created_at(number: int) -> datetime:
+    return FIRST_ORDER_AT + number * ORDER_SPACING
+
+
+@lru_cache(2**14)  # the pages of a list need the same orders, if statuses select them
+def _make_order(number: int, age: timedelta | None) -> Order:
     count = pick(f"{number} line items", (1, 2, 3))
     return Order(
         number=number,
         uuid=_uuid(f"{number} order"),
-        created_at=created_at,
+        created_at=_created_at(number),
         line_items=tuple(_line_item(f"{number}.{index}", age) for index in range(count)),
     )
 
@@ -208,7 +231,7 @@ def _words(item: LineItem) -> set[str | None]:
 
 def _status(label: str, age: timedelta | None) -> str:
     final = pick(f"{label} status", STATUSES)
-    if age is None or age >= _CHANGES_FOR or age >= timedelta(hours=pick(f"{label} final", _HOURS_UNTIL_FINAL)):
+    if age is None or age >= timedelta(hours=pick(f"{label} final", _HOURS_UNTIL_FINAL)):
         return final
     was_allocated = final in {"allocated", "has_tracking"}
     if was_allocated and age >= timedelta(hours=pick(f"{label} allocated", _HOURS_UNALLOCATED)):

@@ -59,9 +59,9 @@ def _line_item_values(order: Order, item: LineItem) -> dict[str, Any]:
         "packages": tracking,
         "allocation": {
             "quantity_ordered": item.quantity,
-            "quantity_accepted": item.accepted,
-            "quantity_rejected": item.rejected,
+            "quantity_allocated": item.accepted,
             "quantity_backordered": item.backordered,
+            "quantity_rejected": item.rejected,
             "backorder_date": backorder_date(order, item) or None,
         },
     }

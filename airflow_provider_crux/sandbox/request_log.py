@@ -84,9 +84,14 @@ def _redact_authorization(value: str | None) -> str | None:
 
 def _redacted_json(body: bytes) -> Any:
     try:
-        return json.loads(body, object_hook=_redact_fields)
+        return json.loads(body, object_hook=_redact_fields, parse_constant=reject_constant)
     except (ValueError, RecursionError):
         return None
+
+
+def reject_constant(name: str) -> None:
+    """Raise ValueError for NaN and the like, which Python accepts, although they are not JSON."""
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _redact_fields(fields: dict[str, Any]) -> dict[str, Any]:

@@ -283,8 +283,13 @@ def _literal(value: str | datetime | None) -> str:
     """Return a UUID or an instant for a statement."""
     if value is None:
         return "NULL"
-    text = value if isinstance(value, str) else value.isoformat(sep=" ", timespec="microseconds")
+    text = value if isinstance(value, str) else instant_text(value)
     return "'" + text.replace("'", "''") + "'"
+
+
+def instant_text(moment: datetime) -> str:
+    """Return an instant in UTC as statements and SQLite have it."""
+    return moment.isoformat(sep=" ", timespec="microseconds")
 
 
 def scalar(cursor: Any) -> int:

@@ -47,35 +47,43 @@ class Dialect:
     deletes_by_join: bool = False
 
 
-def _types(text: str, integer: str, money: str, instant: str) -> Mapping[ColumnType, str]:
+def _types(text: str, integer: str, money: str, instant: str, boolean: str) -> Mapping[ColumnType, str]:
     return {
         ColumnType.TEXT: text,
         ColumnType.INTEGER: integer,
         ColumnType.MONEY: money,
         ColumnType.INSTANT: instant,
+        ColumnType.BOOLEAN: boolean,
     }
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    "postgres": Dialect(_types("text", "bigint", "numeric(18, 2)", "timestamptz"), Atomic.LIST, replaces_tables=False),
+    "postgres": Dialect(
+        _types("text", "bigint", "numeric(18, 2)", "timestamptz", "boolean"), Atomic.LIST, replaces_tables=False
+    ),
     # SQLite has no type for amounts, which a number would round: they are texts with two decimals. It has none for
     # instants: they are texts in UTC of one length, so that they compare.
     "sqlite": Dialect(
-        _types("TEXT", "INTEGER", "TEXT", "TEXT"), Atomic.LIST, replaces_tables=False, adds_missing_columns=False
+        _types("TEXT", "INTEGER", "TEXT", "TEXT", "INTEGER"),
+        Atomic.LIST,
+        replaces_tables=False,
+        adds_missing_columns=False,
     ),
     "duckdb": Dialect(
-        _types("VARCHAR", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP WITH TIME ZONE"), Atomic.BEGIN_AND_COMMIT, max_name=255
+        _types("VARCHAR", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP WITH TIME ZONE", "BOOLEAN"),
+        Atomic.BEGIN_AND_COMMIT,
+        max_name=255,
     ),
     # In a list, AUTOCOMMIT in the session parameters of the connection would decide: with true, each statement commits.
     "snowflake": Dialect(
-        _types("VARCHAR", "BIGINT", "NUMBER(18, 2)", "TIMESTAMP_LTZ"),
+        _types("VARCHAR", "BIGINT", "NUMBER(18, 2)", "TIMESTAMP_LTZ", "BOOLEAN"),
         Atomic.ONE_STATEMENT,
         fold=str.upper,
         max_name=255,
     ),
     # A list would be one job for each statement.
     "bigquery": Dialect(
-        _types("STRING", "INT64", "NUMERIC(18, 2)", "TIMESTAMP"),
+        _types("STRING", "INT64", "NUMERIC(18, 2)", "TIMESTAMP", "BOOL"),
         Atomic.ONE_STATEMENT,
         quote="`",
         fold=str,
@@ -85,7 +93,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         adds_columns_at_once=True,
     ),
     "redshift": Dialect(
-        _types("VARCHAR(65535)", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMPTZ"),
+        _types("VARCHAR(65535)", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMPTZ", "BOOLEAN"),
         Atomic.LIST,
         max_name=127,
         replaces_tables=False,
@@ -94,7 +102,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
     # Its operator never commits: each statement is a transaction of its own.
     "databricks": Dialect(
-        _types("STRING", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP"),
+        _types("STRING", "BIGINT", "DECIMAL(18, 2)", "TIMESTAMP", "BOOLEAN"),
         Atomic.ONE_STATEMENT,
         quote="`",
         max_name=255,

@@ -9,7 +9,8 @@ from typing import Final
 
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnPlan
+from airflow_provider_crux.files.column_plan import ColumnPlan
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MAX_BYTES: Final = 63
@@ -54,6 +55,7 @@ def fit_columns(plan: ColumnPlan, reserved: Collection[str] = ()) -> ColumnPlan:
     """
     taken = {column.name for column in (*COLUMNS, *EXPORT_COLUMNS)}
     known = taken.copy()
+    taken |= {planned.column.name for planned in plan.details}
     columns, unknown = [], dict(plan.unknown)
     for planned in plan.columns:
         name = planned.column.name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from airflow_provider_crux.files.rows import TypedRows
-from airflow_provider_crux.tables.base import SqlTable, database_error, scalar, stored_name
+from airflow_provider_crux.tables.base import SqlTable, database_error, instant_text, scalar, stored_name
 from airflow_provider_crux.tables.dialects import DIALECTS
 
 
@@ -56,4 +57,7 @@ class SqliteTable(SqlTable):
 
 
 def _as_sqlite(value: Any) -> Any:
+    """Return amounts and instants as texts; those of instants have one length, so that they compare."""
+    if isinstance(value, datetime):
+        return instant_text(value)
     return str(value) if isinstance(value, Decimal) else value

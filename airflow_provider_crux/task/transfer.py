@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
@@ -13,9 +14,16 @@ from airflow_provider_crux.api import polling
 from airflow_provider_crux.api.errors import unusable_connection
 from airflow_provider_crux.api.polling import ExportPoller, PollAgain, wait_problems
 from airflow_provider_crux.exceptions import CruxExportFailedError, CruxInvalidResponseError, CruxPermanentError
-from airflow_provider_crux.files.columns import ON_UNKNOWN_COLUMN, PERSONAL_DATA, UnknownColumnError, UnusableFileError
+from airflow_provider_crux.files.columns import (
+    ON_UNKNOWN_COLUMN,
+    ORDER_DETAILS,
+    PERSONAL_DATA,
+    UnknownColumnError,
+    UnusableFileError,
+)
 from airflow_provider_crux.task.arguments import choice_problems
 from airflow_provider_crux.task.failing import InvalidArgumentsError, fail_without_retry
+from airflow_provider_crux.task.order_details import OrderDetailsSource
 from airflow_provider_crux.task.reporting import add_partitions, count, counting_failed_exports
 from airflow_provider_crux.task.upstream import source_task_ids, submitted_export
 from airflow_provider_crux.task.waiting import ExportWaitMixin
@@ -38,6 +46,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         *,
         export_uuid: str,
         personal_data: str = "keep",
+        order_details: bool | str = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = polling.POLL_INTERVAL,
         timeout: float = polling.TIMEOUT,
@@ -48,6 +57,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self.export_uuid = export_uuid
         self._source_task_ids = source_task_ids(export_uuid)
         self.personal_data = personal_data
+        self.order_details = order_details
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
@@ -59,7 +69,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         problems = [
             *wait_problems(self.poll_interval, self.timeout),
             *choice_problems(vars(self), {"personal_data": PERSONAL_DATA, "on_unknown_column": ON_UNKNOWN_COLUMN}),
-            *choice_problems(vars(self), choices),
+            *choice_problems(vars(self), {"order_details": ORDER_DETAILS, **choices}),
             *problems,
         ]
         if problems:
@@ -125,9 +135,16 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def _stop_when_killed(self, chunks: Iterable[bytes], target: object) -> Iterator[bytes]:
         for chunk in chunks:
-            if self._killed:
-                raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
+            self._raise_if_killed(target)
             yield chunk
+
+    def _raise_if_killed(self, target: object) -> None:
+        if self._killed:
+            raise AirflowException(f"The task was killed: nothing was stored at {str(target)!r}")
+
+    def _order_details(self, submitted: SubmittedExport, target: object) -> OrderDetailsSource:
+        checkpoint = partial(self._raise_if_killed, target)
+        return OrderDetailsSource(self.hook, submitted, self.log, self._done, checkpoint)
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
         """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""

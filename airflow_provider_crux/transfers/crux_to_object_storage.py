@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -64,11 +64,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
     **XCom.** ``return_value`` is the path, a str. ``export_file`` is ``{"path": ..., "bytes": ..., "rows": ...,
     "sha256": ..., "format": ..., "columns": ..., "export_uuid": ...}``. ``rows`` does not count the header, and is
     ``None`` if a file that is stored as it is breaks the rules of CSV. ``columns`` are the names of the stored columns,
-    ``None`` if a file that is stored as it is has none of the columns of an export.
+    ``None`` if a file that is stored as it is has none of the columns of an export. With ``order_details`` also
+    ``"matched_orders": ...``, the orders of the file that the list has, and ``"missing_orders": ...``, the orders of
+    the list that the file lacks, both ``None`` if unknown.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
-    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ..., "columns": ...}``; the interval is ``None`` if it is
-    unknown.
+    "interval_end": ..., "rows": ..., "bytes": ..., "sha256": ..., "columns": ...}``, and the two counts of
+    ``order_details``; the interval is ``None`` if it is unknown.
 
     :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
         bare UUID, from another DAG or system, the interval, the filters and the time of the request are unknown:
@@ -86,6 +88,10 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         ``hash_key``. Both drop unknown columns.
     :param on_unknown_column: ``keep`` (the default) stores an unknown column, as text, with a warning;
         ``fail`` fails the task before anything is stored.
+    :param order_details: whether to list the orders of the export, without an e-mail, and to add the columns
+        :data:`~airflow_provider_crux.files.columns.DETAIL_COLUMNS`: when each order was created, statuses, quantities
+        and tracking numbers; default False. If the list cannot be read, True fails the task before anything is stored;
+        ``if_available`` stores the file with these columns empty, and logs a warning.
     :param add_export_columns: whether to add to CSV the columns ``crux_export_uuid``, ``crux_interval_start``,
         ``crux_interval_end`` and ``crux_requested_at``, which Parquet always has; default False.
     :param manifest: whether to also store ``_<file>.manifest.json`` in the folder of the file, which
@@ -172,23 +178,31 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         options = self._options
         needs_record = self.manifest or options.converts or any(isinstance(outlet, Asset) for outlet in self.outlets)
         submitted = self._submitted_export(context) if needs_record else SubmittedExport(export.uuid, None, None)
-        with self.hook.open_file(export) as chunks, store_errors(target):
+        source = self._order_details(submitted, target)
+        with (
+            source.read(self.order_details) as listed,
+            self.hook.open_file(export) as chunks,
+            store_errors(target),
+        ):
             stored = store(
                 self._stop_when_killed(chunks, target),
                 target,
                 options=options,
                 submitted=submitted,
                 hash_key=self.hook.settings.hash_key or "",
+                listed=listed,
                 overwrite=self.overwrite,
                 count_orders=self.manifest,
             )
+            counts = source.compare(listed) if self.order_details else {}
         rows = "an unknown number of" if stored.rows is None else stored.rows
         self.log.info("Stored export %s at %s: %s rows, %d bytes", export.uuid, stored.path, rows, stored.bytes)
         if self.manifest:
-            self._store_manifest(target, submitted, stored)
+            self._store_manifest(target, submitted, stored, counts)
         file = {name: getattr(stored, name) for name in ("path", "bytes", "rows", "sha256", "format", "columns")}
-        result = {**file, "export_uuid": export.uuid}
-        self._publish(context, submitted, "export_file", result, metadata=("rows", "bytes", "sha256", "columns"))
+        result = {**file, **counts, "export_uuid": export.uuid}
+        metadata = ("rows", "bytes", "sha256", "columns", *counts)
+        self._publish(context, submitted, "export_file", result, metadata=metadata)
         self._stored = stored
         return stored.path
 
@@ -198,7 +212,13 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         changes = [f"{name}={own!r}" for name in names if (own := getattr(original, name)) != getattr(self, name)]
         return f"To store the file as it is, use {' and '.join(changes)}"
 
-    def _store_manifest(self, target: ObjectStoragePath, submitted: SubmittedExport, stored: StoredFile) -> None:
+    def _store_manifest(
+        self,
+        target: ObjectStoragePath,
+        submitted: SubmittedExport,
+        stored: StoredFile,
+        counts: Mapping[str, int | None],
+    ) -> None:
         """Store the manifest of a complete file, after that file, so that there is none without one."""
         manifest = Manifest.of(
             submitted,
@@ -208,6 +228,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
             personal_data=self.personal_data,
             provider_version=__version__,
             **asdict(stored),
+            **counts,
         )
         with store_errors(target), atomic_write(manifest_path(target)) as file:
             file.write(manifest.as_json())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
+from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.store import check_pyarrow_is_installed, plan_file
 from airflow_provider_crux.tables.names import check_key, fit_columns, table_problems
 from airflow_provider_crux.task.arguments import is_template
@@ -46,11 +47,13 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
     **XCom.** ``return_value`` is the table, a str. ``export_table`` is ``{"table": ..., "rows": ..., "keys": ...,
     "inserted": ..., "replaced": ..., "unchanged": ..., "columns": [...], "export_uuid": ...}``: ``rows`` are those of
-    the file, ``columns`` the names of its columns that were loaded, and the others count keys, by default orders.
+    the file, ``columns`` the names of the columns that were loaded, and the others count keys, by default orders. With
+    ``order_details`` also ``"matched_orders": ...``, the orders of the file that the list has, and
+    ``"missing_orders": ...``, the orders of the list that the file lacks, both ``None`` if unknown.
 
     **Asset events.** Every asset in ``outlets`` gets the ``extra`` ``{"export_uuid": ..., "interval_start": ...,
     "interval_end": ..., "rows": ..., "keys": ..., "inserted": ..., "replaced": ..., "unchanged": ...,
-    "columns": [...]}``.
+    "columns": [...]}``, and the two counts of ``order_details``.
 
     :param export_uuid: the export: pass ``export.output`` of the ``CruxOrdersExportOperator``, mapped or not. For a
         bare UUID, from another DAG or system, the time of the request is unknown, so the task fails before it downloads
@@ -68,6 +71,10 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         ``hash_key``. Both drop unknown columns.
     :param on_unknown_column: ``keep`` (the default) loads an unknown column, as text, with a warning;
         ``fail`` fails the task before anything is loaded.
+    :param order_details: whether to list the orders of the export, without an e-mail, and to add the columns
+        :data:`~airflow_provider_crux.files.columns.DETAIL_COLUMNS`: when each order was created, statuses, quantities
+        and tracking numbers; default False. If the list cannot be read, True fails the task before anything is loaded;
+        ``if_available`` loads the rows with these columns empty, and logs a warning.
     :param deferrable: wait in the triggerer, without a worker; default: Airflow's ``[operators] default_deferrable``.
     :param poll_interval: seconds between two polls; default 30.
     :param timeout: seconds to wait for the export; default 3600.
@@ -132,15 +139,18 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         from airflow_provider_crux.files.rows import TypedRows
 
         submitted, sql_hook, sql_table = target
-        with self.hook.open_file(export) as chunks:
+        source, hash_key = self._order_details(submitted, self.table), self.hook.settings.hash_key or ""
+        with source.read(self.order_details) as listed, self.hook.open_file(export) as chunks:
             stream, plan = plan_file(
                 self._stop_when_killed(chunks, self.table),
                 personal_data=self.personal_data,
                 on_unknown_column=self.on_unknown_column,
+                order_details=self.order_details,
                 fit=partial(fit_columns, reserved=sql_table.reserved_columns),
             )
             check_key(self.key, plan)
-            rows = TypedRows(stream, plan, hash_key=self.hook.settings.hash_key or "", reject_nul=True)
+            details = RowDetails(plan, listed, hash_key) if self.order_details else None
+            rows = TypedRows(stream, plan, details=details, hash_key=hash_key, reject_nul=True)
             table = sql_table(
                 sql_hook,
                 self.table,
@@ -150,6 +160,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 create=self.create_table,
             )
             loaded = table.load(rows)
+            compared = source.compare(listed) if self.order_details else {}
         counts = {name: getattr(loaded, name) for name in ("rows", "keys", "inserted", "replaced", "unchanged")}
         self.log.info(
             "Loaded export %s into table %s: %d rows of %d keys, of which %d were inserted, %d replaced, %d unchanged",
@@ -157,9 +168,9 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             loaded.table,
             *counts.values(),
         )
-        details = {**counts, "columns": [column.name for column in rows.columns]}
-        result = {"table": self.table, **details, "export_uuid": export.uuid}
-        self._publish(context, submitted, "export_table", result, metadata=tuple(details))
+        metadata = {**counts, **compared, "columns": [column.name for column in rows.columns]}
+        result = {"table": self.table, **metadata, "export_uuid": export.uuid}
+        self._publish(context, submitted, "export_table", result, metadata=tuple(metadata))
         self._loaded, self._columns, self._types = loaded, rows.columns, table.types
         return self.table
 

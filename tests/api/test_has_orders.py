@@ -100,6 +100,13 @@ def test_pages_that_are_shorter_than_requested_hide_no_order(most: int) -> None:
     assert result is True
 
 
+def test_a_list_that_ignores_start_leaves_a_doubt() -> None:
+    fake = FakeTimp([NEAR, NEAR + timedelta(minutes=1)])
+    later = OrdersExportRequest(start_date=NEAR + timedelta(hours=1), end_date=NEAR + timedelta(hours=2))
+    result, doubt = has_orders(later, TIMP, lambda request: fake.list_orders(replace(request, start=0)))
+    assert (result, doubt is not None) == (True, True)
+
+
 def test_an_interval_at_the_end_of_time_leaves_a_doubt() -> None:
     last = OrdersExportRequest(
         start_date=datetime(9999, 12, 31, 20, tzinfo=UTC), end_date=datetime(9999, 12, 31, 23, tzinfo=UTC)

@@ -105,7 +105,7 @@ def test_the_list_is_read_and_its_repr_shows_no_order() -> None:
         ({"total_results": -1, "orders": [ORDER]}, "total_results is not a number"),
         ({"total_results": None, "orders": [ORDER]}, "total_results is not a number"),
         ({"total_results": 1.5, "orders": [ORDER]}, "total_results is not a number"),
-        ({"total_results": 1, "orders": [{**ORDER, "notes": "canary" * MAX_RESPONSE_BYTES}]}, "not a list of orders"),
+        ({"total_results": 1, "orders": [{**ORDER, "notes": "canary" * MAX_RESPONSE_BYTES}]}, "exceeds 1048576 bytes"),
     ],
 )
 def test_an_invalid_list_is_an_error_that_shows_nothing_of_it(body: object, problem: str) -> None:

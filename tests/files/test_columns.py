@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.exceptions import CruxInvalidResponseError
 from airflow_provider_crux.files import columns
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnType, hash_value, plan_columns
+from airflow_provider_crux.files.column_plan import plan_columns
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, ColumnType, Hashes
 
 NAMES = [column.name for column in COLUMNS]
 # names, phone, both lines of the address, postal code, tracking number, and the texts in which people write names
@@ -71,7 +72,7 @@ def test_every_column_says_what_it_means_in_one_line() -> None:
 
 @given(st.text(), st.text(min_size=16))
 def test_a_hash_is_the_hmac_sha256_of_the_value_and_nothing_stays_nothing(value: str, key: str) -> None:
-    assert hash_value(value, key) == (value and hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest())
+    assert Hashes(key)[value] == (value and hmac.new(key.encode(), value.encode(), hashlib.sha256).hexdigest())
 
 
 @pytest.mark.parametrize("personal_data", columns.PERSONAL_DATA)

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files import records
-from airflow_provider_crux.files.columns import UnusableFileError, plan_columns
+from airflow_provider_crux.files.column_plan import plan_columns
+from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.csv import convert_csv
 from airflow_provider_crux.files.records import RecordBlocks, RecordCounter
 from airflow_provider_crux.files.rows import TypedRows

@@ -303,7 +303,7 @@ def test_an_unknown_version_is_an_error_before_anything_is_sent(make_hook, reque
 
 
 def orders_list(*created: str) -> dict[str, Any]:
-    return {"total_results": 9, "orders": [{"uuid": UUID, "created_date": moment} for moment in created]}
+    return {"total_results": 9, "orders": [{"uuid": moment, "created_date": moment} for moment in created]}
 
 
 @pytest.mark.parametrize("version", NEWER)
@@ -331,7 +331,11 @@ def test_there_are_no_orders_only_if_no_designation_lists_any(make_hook, request
         ([orders_list("2026-01-04T01:00:00Z")], True, False),
         ([orders_list(), orders_list()], False, False),
         (
-            [orders_list(), orders_list("2026-01-03T23:59:59.359784Z", "2026-01-05T00:00:00.5Z"), orders_list()],
+            [
+                orders_list(),
+                orders_list("2026-01-03T23:59:59.359784Z", "2026-01-05T00:00:00.5Z"),
+                orders_list("2026-01-05T00:00:00.5Z"),
+            ],
             False,
             False,
         ),
@@ -351,7 +355,7 @@ def test_an_empty_list_of_timp_is_checked_against_the_days_around(
     bodies = [
         f'{{"start": 0, "limit": 1, {partial}, {LIST_DATES["timp"]}}}',
         f'{{"start": 0, "limit": 49, {partial}, {around}}}',
-        f'{{"start": 2, "limit": 51, {partial}, {around}}}',
+        f'{{"start": 1, "limit": 50, {partial}, {around}}}',
     ]
     assert sent(requests_mock) == bodies[: len(pages)]
     assert ("The list of api_version 'timp' has no orders, but" in logged()) is in_doubt

@@ -13,14 +13,14 @@ import pytest
 
 from tests.postgres.server import running_postgres
 from tests.transfers.table import TABLE, Database, Loading, batches_of, recorded_connections
-from tests.transfers.transfer import context_with
+from tests.transfers.transfer import context_with, start, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_crux.sandbox.state import Sandbox
 
-__all__ = ["batches_of", "context_with"]
+__all__ = ["batches_of", "context_with", "start", "target"]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.providers.postgres.hooks.postgres import USE_PSYCOPG3
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.columns import plan_columns
+from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.tables.base import LoadedTable

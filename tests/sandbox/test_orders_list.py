@@ -16,6 +16,7 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, Sandbox, SandboxSettings
 
 DAY = {"start_date": "2024-12-30T00:00:00.000Z", "end_date": "2024-12-31T00:00:00.000Z"}
+OLD_DAYS = {"start_date": "2024-11-01T00:00:00.000Z", "end_date": "2024-11-04T00:00:00.000Z"}
 NO_ORDERS = {"start_date": "1970-01-01T00:00:00.000Z", "end_date": "1970-01-01T00:00:01.000Z"}
 CHANGE_HOURS = 120
 
@@ -63,6 +64,22 @@ def test_the_list_needs_a_token_and_no_permission_to_export(sandbox: Sandbox, ht
     assert sandbox.exports == []
 
 
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"line_item_status": ["allocated", "rejected"]},
+        *({"sort": {"key": key, "dir": "des"}} for key in ("date", "status", "total", "colour")),
+    ],
+)
+def test_pages_are_parts_of_the_whole_list(sandbox: Sandbox, crux, filters):
+    whole = list_orders(sandbox, crux, **DAY, **filters)
+    assert whole["total_results"] == len(whole["orders"])
+    for start in range(0, 15, 4):
+        page = list_orders(sandbox, crux, **DAY, **filters, start=start, limit=start + 3)
+        assert page == {**whole, "orders": whole["orders"][start : start + 4]}
+
+
 @pytest.mark.parametrize("body", [{"limit": "1"}, {"start": None}, {"total": 1}, [], {"start": 2, "limit": 1}])
 def test_the_list_validates_like_the_export(sandbox: Sandbox, crux, body):
     for path in ("/api/orders/", "/api/orders/export/"):
@@ -83,6 +100,26 @@ def test_total_results_may_count_every_order_of_the_organization(crux, clock: Ma
         assert list_orders(sandbox, crux, **DAY, limit=0)["total_results"] == everything
         clock.advance(ORDER_SPACING.total_seconds())
         assert list_orders(sandbox, crux, **NO_ORDERS)["total_results"] == everything + 1
+
+
+def test_an_allocation_has_the_pieces_of_the_file_under_the_names_of_the_list(crux, clock: ManualClock):
+    with running_sandbox(SandboxSettings(columns="2017-retailer"), clock=clock) as sandbox:
+        rows = export_rows(sandbox, crux, **OLD_DAYS)
+        orders = list_orders(sandbox, crux, **OLD_DAYS)["orders"]
+    in_list = set()
+    for order in orders:
+        for item in order["line_items"]:
+            allocation = item["allocation"]
+            ordered, allocated = allocation.pop("quantity_ordered"), allocation.pop("quantity_allocated")
+            backordered, rejected = allocation.pop("quantity_backordered"), allocation.pop("quantity_rejected")
+            assert backordered > 0 or allocation["backorder_date"] is None
+            backorder_date = allocation.pop("backorder_date") or ""
+            assert allocation == {}
+            pieces = tuple(map(str, (ordered, allocated, backordered, rejected)))
+            in_list.add((order["uuid"], item["sku_id"], *pieces, backorder_date))
+    names = ("quantity", "quantity_accepted", "quantity_backordered", "quantity_rejected", "backorder_date")
+    assert in_list == {(row["order_uuid"], row["sku"], *(row[name] for name in names)) for row in rows}
+    assert {bool(backorder_date) for *_, backorder_date in in_list} == {True, False}
 
 
 @given(st.integers(0, 30_000), st.lists(st.integers(0, CHANGE_HOURS * 3600 + 10_000), min_size=2).map(sorted))

@@ -44,10 +44,10 @@ QUERY = ExportQuery(start_date=datetime(2024, 12, 1, tzinfo=UTC), end_date=datet
 
 # what each word selects, by the pieces and the packages of a line item
 SELECTS: dict[tuple[str, str], Callable[[dict[str, Any]], bool]] = {
-    ("line_item_allocation_statuses", "Unallocated"): lambda item: item["accepted"] == 0,
-    ("line_item_allocation_statuses", "Partial"): lambda item: 0 < item["accepted"] < item["ordered"],
-    ("line_item_allocation_statuses", "Allocated"): lambda item: item["accepted"] == item["ordered"],
-    ("line_item_designation", "NeedsTracking"): lambda item: item["accepted"] > 0 and item["packages"] == 0,
+    ("line_item_allocation_statuses", "Unallocated"): lambda item: item["allocated"] == 0,
+    ("line_item_allocation_statuses", "Partial"): lambda item: 0 < item["allocated"] < item["ordered"],
+    ("line_item_allocation_statuses", "Allocated"): lambda item: item["allocated"] == item["ordered"],
+    ("line_item_designation", "NeedsTracking"): lambda item: item["allocated"] > 0 and item["packages"] == 0,
     ("line_item_designation", "HasTracking"): lambda item: item["packages"] > 0,
     ("line_item_designation", "Backordered"): lambda item: item["backordered"] == item["ordered"],
     ("line_item_designation", "Rejected"): lambda item: item["rejected"] == item["ordered"],
@@ -164,7 +164,7 @@ def test_a_line_item_of_the_list_has_the_fields_of_its_version(version: str, san
     assert any(len(item["tracking"]) == 2 for item in items)
     for item in items:
         shipped = sum(package["quantity"] for package in item["tracking"])
-        assert shipped == (item["allocation"]["quantity_accepted"] if item["tracking"] else 0)
+        assert shipped == (item["allocation"]["quantity_allocated"] if item["tracking"] else 0)
 
 
 @pytest.mark.parametrize("columns", COLUMN_LISTS)

@@ -10,7 +10,7 @@ import pytest
 from tests.files.places import in_s3, on_disk, place
 from tests.object_store import running_s3, s3
 from tests.transfers.table import Database, Loading, Sqlite, batches_of, recorded_connections
-from tests.transfers.transfer import context, context_with, done_uuid, target, transfer
+from tests.transfers.transfer import context, context_with, done_uuid, start, target, transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = [
     "place",
     "running_s3",
     "s3",
+    "start",
     "target",
     "transfer",
 ]

@@ -104,7 +104,8 @@ def test_after_a_failure_nothing_more_is_read_from_the_download(on_disk: Place) 
 def test_a_process_ends_after_a_failed_conversion() -> None:
     """On a busy machine: a thread of Arrow that still had objects of Python aborted every third one, or hung."""
     code = """
-        from airflow_provider_crux.files.columns import COLUMNS, plan_columns
+        from airflow_provider_crux.files.column_plan import plan_columns
+        from airflow_provider_crux.files.columns import COLUMNS
         from airflow_provider_crux.exceptions import CruxError
         from airflow_provider_crux.files.rows import TypedRows
         names = [column.name for column in COLUMNS]

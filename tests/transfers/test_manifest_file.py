@@ -19,7 +19,7 @@ from airflow_provider_crux.api.orders import LINE_ITEM_STATUSES, OTHER_LINE_ITEM
 from airflow_provider_crux.exceptions import CruxUnavailableError
 from airflow_provider_crux.files.manifest import Manifest
 from airflow_provider_crux.hooks.crux import CruxHook
-from airflow_provider_crux.operators.coverage import CruxExportCoverageOperator
+from airflow_provider_crux.operators.coverage import CoverageChecks, CruxExportCoverageOperator
 from airflow_provider_crux.operators.orders import CruxOrdersExportOperator
 from airflow_provider_crux.transfers import crux_to_object_storage
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, make_operator, parse, statuses
@@ -328,6 +328,34 @@ def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> 
                 Manifest.from_json(json.dumps(wrong).encode())
 
 
+def test_the_coverage_task_counts_the_orders_of_the_list_that_a_file_lacks(transfer: Transfer, make_context) -> None:
+    rows = parse(file_content(transfer.export_uuid))
+    lacking = {row["order_uuid"] for row in rows[:9]}
+    rest = [row for row in rows if row["order_uuid"] not in lacking]
+    transfer.run(csv_file(*rest, columns=rows[0]), manifest=True, order_details=True)
+    count = len(lacking)
+    assert find_gaps(transfer, make_context, checks=CoverageChecks(max_missing_orders=count)) == []
+    with pytest.raises(AirflowFailException, match=rf"files lack {count} orders of the list, at most {count - 1} may"):
+        find_gaps(transfer, make_context, checks=CoverageChecks(max_missing_orders=count - 1))
+
+
+@pytest.mark.parametrize("missing", [0, 10, None])
+def test_the_counts_of_a_file_that_was_compared_with_the_list_are_read_and_written(
+    transfer: Transfer, missing: int | None
+) -> None:
+    transfer.run(manifest=True)
+    old = read(transfer.target)
+    assert "matched_orders" not in old
+    assert "missing_orders" not in old
+    compared = old | {"matched_orders": 3, "missing_orders": missing}
+    check(compared)
+    manifest = Manifest.from_json(json.dumps(compared).encode())
+    assert (manifest.matched_orders, manifest.missing_orders) == (3, missing)
+    # an older version of the provider rejects a field that it does not know, also one without a value
+    written = old | {"matched_orders": 3} | ({} if missing is None else {"missing_orders": missing})
+    assert json.loads(manifest.as_json()) == written
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -338,6 +366,10 @@ def test_the_reader_accepts_exactly_what_the_schema_does(transfer: Transfer) -> 
         {"columns": "a,b"},
         {"columns": [1]},
         {"bytes": None},
+        {"matched_orders": -1},
+        {"matched_orders": True},
+        {"missing_orders": 1.5},
+        {"missing_orders": "0"},
         {"request": []},
         {"host": ""},
         {"host": None},
@@ -366,7 +398,7 @@ def test_the_schema_is_valid_and_describes_every_field() -> None:
 
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert all(descriptions(SCHEMA))
-    assert len(descriptions(SCHEMA)) == 18 + 7 + 2
+    assert len(descriptions(SCHEMA)) == 20 + 7 + 2
     statuses_of_schema = SCHEMA["properties"]["request"]["properties"]["line_item_status"]["items"]["enum"]
     assert statuses_of_schema == [*LINE_ITEM_STATUSES, *OTHER_LINE_ITEM_STATUSES]
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS, plan_columns
+from airflow_provider_crux.files.column_plan import plan_columns
+from airflow_provider_crux.files.columns import COLUMNS, EXPORT_COLUMNS
 from airflow_provider_crux.tables.names import fit_columns, table_problems
 from tests.transfers.table import NAMES, TABLE, lines, rows_file
 

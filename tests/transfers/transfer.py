@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import traceback
@@ -17,11 +18,14 @@ import requests
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.hooks.crux import CruxHook
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
+from airflow_provider_crux.sandbox.server import running_sandbox
+from airflow_provider_crux.sandbox.state import SandboxSettings
 from airflow_provider_crux.transfers.crux_to_object_storage import CruxExportToObjectStorageOperator
+from tests.order_details import DAY, HASH_KEY, NOW
 from tests.secrets_masker import clear_masker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Asset
 
@@ -187,6 +191,20 @@ def context(context_with) -> dict[str, Any]:
 @pytest.fixture
 def transfer(held_sandbox: Sandbox, done_uuid: str, target: Path, context_with) -> Transfer:
     return Transfer(held_sandbox, done_uuid, target, context_with)
+
+
+@pytest.fixture
+def start(connect, target: Path, context_with) -> Iterator[Callable[..., Transfer]]:
+    """Return a function that starts a sandbox at :data:`NOW` with an export, and returns the task that stores it."""
+    with contextlib.ExitStack() as stack:
+
+        def transfer(**settings: Any) -> Transfer:
+            sandbox = stack.enter_context(running_sandbox(SandboxSettings(**settings), clock=lambda: NOW))
+            extra = {"max_retries": 0, "api_version": sandbox.settings.api_version, "hash_key": HASH_KEY}
+            connect(host=sandbox.url, password=sandbox.settings.token, extra=extra)
+            return Transfer(sandbox, sandbox.add_export(DAY), target, context_with)
+
+        yield transfer
 
 
 def texts_of(error: BaseException) -> str:
