@@ -13,6 +13,7 @@ from airflow_provider_crux.files.columns import EXPORT_COLUMNS, column_named
 from airflow_provider_crux.files.store import StoredFile
 from airflow_provider_crux.sandbox.csv_file import COLUMNS
 from airflow_provider_crux.task.reporting import planned_file_dataset, stored_file_dataset
+from tests.order_details import DETAILS
 from tests.transfers.transfer import make_operator
 
 if TYPE_CHECKING:
@@ -96,30 +97,35 @@ def test_without_a_connection_nothing_is_known_and_nothing_is_logged(done_uuid: 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 @pytest.mark.parametrize("personal_data", ["keep", "drop", "hash"])
-def test_each_column_has_a_meaning_and_an_origin(
-    transfer: Transfer, connect, file_format: str, personal_data: str
-) -> None:
-    sandbox = transfer.sandbox
-    connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": "a key of this test"})
-    arguments = {"file_format": file_format, "personal_data": personal_data, "add_export_columns": True}
-    operator = make_operator(transfer.export_uuid, transfer.target, **arguments)
+def test_each_column_has_a_meaning_and_an_origin(start, file_format: str, personal_data: str) -> None:
+    transfer: Transfer = start()
+    operator = make_operator(
+        transfer.export_uuid,
+        transfer.target,
+        file_format=file_format,
+        personal_data=personal_data,
+        add_export_columns=True,
+        order_details=True,
+    )
+    operator.upstream_task_ids.add("export")
     operator.execute(transfer.context_with(transfer.interval))
     (output,) = DefaultExtractor(operator).extract_on_complete(None).outputs
 
-    names = [name for name in COLUMNS if personal_data != "drop" or not column_named(name).personal]
+    names = [name for name in (*COLUMNS, *DETAILS) if personal_data != "drop" or not column_named(name).personal]
     fields = {field.name: field for field in output.facets["schema"].fields}
     assert list(fields) == [*names, *ADDED]
     assert fields["quantity"].description == "Ordered pieces"
-    assert [fields[name].type for name in ("order_uuid", "quantity", "estimated_tax", "crux_requested_at")] == (
-        ["string", "int64", "decimal128(18, 2)", "timestamp[us, tz=UTC]"]
+    assert fields["order_created_at"].description == "When the order was created"
+    assert [fields[name].type for name in ("order_uuid", "quantity", "estimated_tax", "is_allocated", ADDED[-1])] == (
+        ["string", "int64", "decimal128(18, 2)", "bool", "timestamp[us, tz=UTC]"]
         if file_format == "parquet"
-        else ["string"] * 4
+        else ["string"] * 5
     )
     sources: dict[str, Any] = output.facets["columnLineage"].fields
     assert list(sources) == names
     for name, source in sources.items():
         (origin,) = source.inputFields
-        assert (origin.namespace, origin.name) == (f"crux://{sandbox.url.removeprefix('http://')}", "orders")
+        assert (origin.namespace, origin.name) == (f"crux://{transfer.sandbox.url.removeprefix('http://')}", "orders")
         assert origin.field == name
         (transformation,) = origin.transformations
         is_hashed = personal_data == "hash" and column_named(name).personal
