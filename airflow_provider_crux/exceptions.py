@@ -62,7 +62,7 @@ class CruxAuthenticationError(CruxPermanentError):
 
 
 class CruxPermissionDeniedError(CruxPermanentError):
-    """HTTP 403. Request the permission ``export_order`` for the user from Crux Connect."""
+    """HTTP 403. Request the permission that the message names for the user from Crux Connect."""
 
 
 class CruxNotFoundError(CruxPermanentError):

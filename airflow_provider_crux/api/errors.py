@@ -88,7 +88,7 @@ _API_STATUSES: Final[dict[int, tuple[type[CruxError], str]]] = {
     401: (CruxAuthenticationError, "Correct the API token, or the login and password, of {peer.connection}"),
     403: (
         CruxPermissionDeniedError,
-        "The user of {peer.connection} needs the permission export_order: ask Crux Connect for it",
+        "The user of {peer.connection} needs {action.permission}: ask Crux Connect for it",
     ),
     404: (CruxNotFoundError, "Change {peer.version_change}, or check its host"),
     415: (

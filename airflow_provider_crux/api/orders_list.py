@@ -47,6 +47,8 @@ def iter_orders(
     :raises CruxInvalidRequestError: immediately, if ``page_size`` is invalid, or the version cannot say what the
         request does.
     """
+    if not isinstance(request, OrdersExportRequest):
+        raise CruxInvalidRequestError(f"request: {describe(request)} is not an OrdersExportRequest; use one")
     if type(page_size) is not int or page_size < 1:  # a bool is an int, too
         raise CruxInvalidRequestError(f"page_size: {describe(page_size)} is not a number of orders; use 1 or more")
     parts = split_for_list(request, version)

@@ -31,12 +31,14 @@ class Action:
     """Whether it may be sent again even if it may have been processed (RFC 9110, 9.2.2). A second e-mail forbids it."""
     if_rejected: str = ""
     """What else to try after HTTP 400: the end of a sentence."""
+    permission: str = "the permission export_order"
+    """What a user needs who gets HTTP 403."""
     names_export: bool = False
     """Whether the path has the UUID of an export, which may be wrong."""
 
 
 LOG_IN: Final = Action("log in")
-LIST_ORDERS: Final = Action("list orders")
+LIST_ORDERS: Final = Action("list orders", permission="access to the list of orders")
 REQUEST_EXPORT: Final = Action("request an export of orders", idempotent=False)
 DOWNLOAD: Final = Action("download the export's file")
 """Has no :class:`ApiRequest`: the path of a file stays with the transport, because it is half a secret."""

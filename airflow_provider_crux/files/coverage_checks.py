@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 _WEEK: Final = timedelta(weeks=1)
 _MIN_INTERVALS: Final = 3
+_MAX_SHARE: Final = 10
+"""A larger number is a percentage."""
 
 
 def _timedelta_problem(value: object) -> str | None:
@@ -37,9 +38,9 @@ def _count_problem(value: object) -> str | None:
 
 
 def _share_problem(value: object) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MAX_SHARE:
         return None
-    return "is not a number above 0; use a share, for example 0.5, which is 50 %"
+    return f"is not a number above 0 and up to {_MAX_SHARE}; use a share, for example 0.5, which is 50 %"
 
 
 _RULES: Final[dict[str, Callable[[object], str | None]]] = {
@@ -162,13 +163,14 @@ def _age(limit: timedelta, coverage: Coverage, ends: Sequence[datetime]) -> Iter
     if age > limit:
         what = "the newest covered hour ended at" if ends else "no file covers any time since"
         yield Finding(
-            f"checks.max_age: {what} {newest.isoformat()}, {age} before {coverage.until.isoformat()}; at most {limit} "
-            "is allowed. Check whether the DAG that exports is paused, late or failing"
+            f"checks.max_age: {what} {newest.isoformat()}, {_duration(age)} before {coverage.until.isoformat()}; the "
+            f"limit is {_duration(limit)}. Check whether the DAG that exports is paused, late or failing, and in this "
+            "log which files do not count"
         )
     elif not ends:
         yield _Inconclusive(
             f"checks.max_age: not checked, because no file covers any time since {newest.isoformat()}, which is only "
-            f"{age} before {coverage.until.isoformat()}; use an earlier since"
+            f"{_duration(age)} before {coverage.until.isoformat()}; use an earlier since"
         )
 
 
@@ -229,9 +231,11 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
         yield Finding(
             f"checks.max_missing_orders: files lack {number_text(count, 'order')} of the list, at most {limit:,} may "
             f"be missing: {'; '.join(shown)}{f'; and {rest:,} more' if rest else ''}. The log of the task that stored "
-            "a file names up to ten of its missing orders; export these intervals again"
+            "a file names up to ten of its missing orders. Export these intervals again; each export sends an e-mail"
         )
-    if not compared:
+    if not exports:
+        yield _unknown("max_missing_orders", None)
+    elif not compared:
         yield _Inconclusive(
             "checks.max_missing_orders: not checked, because no file could be compared with the list of orders; set "
             "order_details on the task that stores the files, and read its log"
@@ -246,12 +250,19 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
 
 def _unknown(name: str, newest: _Export | None) -> Finding:
     reason = (
-        "no file counts"
+        "no file counts; this log says which files do not, and why"
         if newest is None
         else f"the number of orders of the newest interval, {newest.name}, is unknown: its manifest "
         "has orders null. Read the log of the task that stored the file"
     )
     return _Inconclusive(f"checks.{name}: not checked, because {reason}")
+
+
+def _duration(length: timedelta) -> str:
+    """Return a length of time in days, hours and minutes."""
+    minutes = length // timedelta(minutes=1)
+    parts = (minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute")
+    return " ".join(number_text(count, unit) for count, unit in parts if count) or "0 minutes"
 
 
 def _percent(share: float) -> str:

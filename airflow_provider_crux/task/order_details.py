@@ -97,7 +97,8 @@ class OrderDetailsSource:
         """Return how many orders the file lacks; raise CruxError if the list does not tell."""
         request = self.submitted.request
         if request is None or request.line_item_status or request.selects_by_index:
-            return None  # what it selects changes
+            self.log.info("missing_orders is unknown: the export has line_item_status, start or limit")
+            return None  # what these select changes
         start, end = request.start_date, request.end_date
         # what came after the export is not missing
         before = (self.submitted.requested_at or datetime.now(UTC)) - _CLOCKS_DIFFER

@@ -168,6 +168,13 @@ class CruxExportToSqlOperator(ExportTransferOperator):
             loaded.table,
             *counts.values(),
         )
+        if self.order_details and loaded.unchanged:
+            self.log.warning(
+                "%d keys of table %s keep their rows, because these are of this export or a later one. Only a later "
+                "export fills or refreshes their columns of order_details",
+                loaded.unchanged,
+                loaded.table,
+            )
         metadata = {**counts, **compared, "columns": [column.name for column in rows.columns]}
         result = {"table": self.table, **metadata, "export_uuid": export.uuid}
         self._publish(context, submitted, "export_table", result, metadata=tuple(metadata))

@@ -248,6 +248,12 @@ def test_an_invalid_page_size_is_an_error_before_anything_is_listed(make_hook, r
     assert requests_mock.call_count == 0
 
 
+def test_a_dict_is_no_request(make_hook, requests_mock) -> None:
+    with pytest.raises(CruxInvalidRequestError, match="request: dict .* is not an OrdersExportRequest"):
+        make_hook().iter_orders({"start": 1})
+    assert not requests_mock.called
+
+
 def test_orders_without_a_uuid_are_all_yielded(make_hook, requests_mock) -> None:
     orders = [{"uuid": uuid, "number": number} for number, uuid in enumerate([None, "a", 7, "", "b", "", None, None])]
     orders += [{}, {}]  # as they look the same, nobody can tell whether they are

@@ -56,3 +56,12 @@ def test_instants_compare(start, database, context_with) -> None:
     loading.run(uuid=transfer.export_uuid, order_details=True)
     query = f"SELECT count(*) AS n FROM {TABLE} WHERE order_created_at >= crux_interval_start"
     assert loading.database.query(query) == [{"n": len(rows_of_day())}]
+
+
+def test_rows_that_stay_are_warned_of(start, database, context_with, logged) -> None:
+    transfer = start()
+    loading = Loading(transfer.sandbox, database, context_with)
+    loading.run(uuid=transfer.export_uuid, order_details=True)
+    assert "keep their rows" not in logged()
+    loading.run(uuid=transfer.export_uuid, order_details=True)
+    assert "keep their rows" in logged()
