@@ -178,8 +178,8 @@ MONEY_DECORATION_PATTERN: Final = r"[US$,]"
 
 
 _MAX_HASHES: Final = 20_000
-_MAX_KEPT: Final = 200
-"""Longer values are free texts, which hardly repeat; so what is kept needs 10 MiB at most."""
+_MAX_KEPT: Final = 100
+"""Longer values are free texts, which hardly repeat; so what is kept needs some 10 MiB at most."""
 
 KNOWN: Final = {column.name: column for column in COLUMNS}
 """The dictionary by name."""

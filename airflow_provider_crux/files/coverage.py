@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from airflow_provider_crux.api.instants import Period
@@ -148,8 +149,8 @@ def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]
         kinds.setdefault(filters, []).append(name)
     text = "; ".join(
         f"{len(names)} with {json.dumps(kind.as_json()) if kind.as_json() else 'no filters'} (for example {names[0]})"
-        for kind, names in kinds.items()
-    )
+        for kind, names in islice(kinds.items(), MAX_SHOWN)
+    ) + (f"; and {len(kinds) - MAX_SHOWN:,} more" if len(kinds) > MAX_SHOWN else "")
     # An error: if they only did not count, every run would export these intervals again, with an e-mail each.
     if any(kind.start or kind.limit is not None for kind in kinds):
         raise CruxInvalidRequestError(

@@ -188,7 +188,7 @@ def _volume(limit: float, newest: _Export | None, exports: Iterable[_Export]) ->
     if newest is None or newest.orders is None:
         yield _unknown("volume_change", newest)
         return
-    known = [export.orders for export in exports if export.orders is not None and _is_weeks_before(export, newest)]
+    known = _of_weeks_before(newest, exports)
     compared = number_text(len(known), "interval of the same weekday and time before it")
     if len(known) < _MIN_INTERVALS:
         yield _Inconclusive(
@@ -210,6 +210,18 @@ def _volume(limit: float, newest: _Export | None, exports: Iterable[_Export]) ->
         )
 
 
+def _of_weeks_before(newest: _Export, exports: Iterable[_Export]) -> list[int]:
+    """Return the orders of one interval for each week before: those of one week may overlap."""
+    nearest: dict[int, tuple[timedelta, int]] = {}
+    for export in exports:
+        if export.orders is not None and _is_weeks_before(export, newest):
+            distance = newest.start - export.start
+            week = round(distance / _WEEK)
+            candidate = abs(distance - week * _WEEK), export.orders
+            nearest[week] = min(candidate, nearest.get(week, candidate))
+    return [orders for _, orders in nearest.values()]
+
+
 def _is_weeks_before(export: _Export, newest: _Export) -> bool:
     """Tell whether an interval has the same length, and begins whole weeks before; except for daylight saving time."""
     tolerance = min(newest.length / 12, timedelta(hours=1))
@@ -223,7 +235,7 @@ def _is_weeks_before(export: _Export, newest: _Export) -> bool:
 
 def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]:
     compared = sum(export.missing_orders is not None for export in exports)
-    lacking = sorted((export for export in exports if export.missing_orders), key=itemgetter(0))
+    lacking = sorted((export for export in _not_exported_again(exports) if export.missing_orders), key=itemgetter(0))
     count = sum(export.missing_orders or 0 for export in lacking)
     if count > limit:
         shown = [f"{export.missing_orders:,} from {export.name}" for export in lacking[:MAX_SHOWN]]
@@ -248,6 +260,20 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
         )
 
 
+def _not_exported_again(exports: Iterable[_Export]) -> Iterator[_Export]:
+    """Yield the exports that are not within later ones together: in pieces, for example."""
+    covered: list[Period] = []  # by later exports; neither overlap nor adjoin
+    for export in sorted(exports, key=lambda export: export.requested_at, reverse=True):
+        first = bisect_left(covered, export.start, key=itemgetter(1))
+        last = bisect_right(covered, export.end, key=itemgetter(0))
+        touched = covered[first:last]
+        if not any(start <= export.start and end >= export.end for start, end in touched[:1]):
+            yield export
+        start = min([export.start, *(period[0] for period in touched[:1])])
+        end = max([export.end, *(period[1] for period in touched[-1:])])
+        covered[first:last] = [(start, end)]
+
+
 def _unknown(name: str, newest: _Export | None) -> Finding:
     reason = (
         "no file counts; this log says which files do not, and why"
@@ -270,4 +296,4 @@ def _percent(share: float) -> str:
 
 
 def _decimal(number: float) -> str:
-    return f"{number:,.1f}".removesuffix(".0")
+    return f"{number:,.2f}".rstrip("0").rstrip(".")

@@ -181,9 +181,8 @@ class OrderCounter:
             return
         with _fields_of_any_length():
             for rows in self._rows.parse(block):
-                if self._rows.order_index is None:  # nothing to count
-                    return
-                self._orders.add(self._rows.keys(rows))
+                if self._rows.order_index is not None:
+                    self._orders.add(self._rows.keys(rows))
 
 
 def counts_of(rows: int | None, orders: int | None, fault: str | None = None) -> FileCounts:

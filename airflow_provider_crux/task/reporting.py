@@ -55,7 +55,7 @@ def count(task: Any, name: str, value: int | None = 1) -> None:
 def report_wait(task: Any, since: datetime) -> None:
     """Set the gauge ``crux.wait_seconds`` when an export is done for which a task waited."""
     # not a timer, which has milliseconds in StatsD, and milliseconds or seconds in OpenTelemetry
-    _send("gauge", task, "wait_seconds", round((datetime.now(UTC) - since).total_seconds(), 3))
+    _send("gauge", task, "wait_seconds", round(max(0, (datetime.now(UTC) - since).total_seconds()), 3))
 
 
 @contextmanager

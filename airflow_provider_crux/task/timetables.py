@@ -113,18 +113,23 @@ def partition_keys(timetable: Any, period: Period, run_key: str | None, *, most:
     start, end = map(_pendulum, period)
     if start >= end:
         return []
+    return list(islice(_partition_keys(core, start, end), most))
+
+
+def _partition_keys(core: Any, start: Any, end: Any) -> Iterator[str]:
+    """Yield the keys of the partitions that begin before ``end``, from the one in which ``start`` is."""
+    from airflow.timetables.base import DagRunInfo, TimeRestriction
+
+    # from the run before, and not from an earliest date: Airflow skips that one if clocks go forward after it
     last_complete = _last_complete_cron_period(core, start)
-    return list(islice(_partition_keys(core, last_complete[1] if last_complete else start, end), most))
-
-
-def _partition_keys(core: Any, first: Any, end: Any) -> Iterator[str]:
-    """Yield the keys of the partitions that begin from one instant to before another."""
-    from airflow.timetables.base import TimeRestriction
-
-    restriction = TimeRestriction(earliest=first, latest=None, catchup=True)
-    info = None
+    before: Any = last_complete[0] if last_complete else start
+    info = DagRunInfo(run_after=before, data_interval=None, partition_date=None, partition_key=None)
+    restriction = TimeRestriction(earliest=None, latest=None, catchup=True)
+    last = None
     while (info := core.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)).partition_date < end:
-        yield info.partition_key
+        if info.partition_key != last:
+            last = info.partition_key
+            yield last
 
 
 def _pendulum(moment: datetime) -> Any:

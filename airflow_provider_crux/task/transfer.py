@@ -155,7 +155,6 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
         self, context: Context, submitted: SubmittedExport, key: str, result: Mapping[str, Any], metadata: Sequence[str]
     ) -> None:
         """Push what was transferred as an XCom, and add ``metadata`` of it to the events of assets."""
-        count(self, "rows", result["rows"])
         record = submitted.as_xcom()
         if self.do_xcom_push:
             context["ti"].xcom_push(key=key, value=result)
@@ -165,3 +164,4 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
                 event = context["outlet_events"][asset]
                 event.extra |= {**known, **{name: result[name] for name in metadata}}
                 add_partitions(event, context, submitted)
+        count(self, "rows", result["rows"])

@@ -194,6 +194,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
                 overwrite=self.overwrite,
                 count_orders=self.manifest,
             )
+            self._stored = stored
             counts = source.compare(listed) if self.order_details else {}
         rows = "an unknown number of" if stored.rows is None else stored.rows
         self.log.info("Stored export %s at %s: %s rows, %d bytes", export.uuid, stored.path, rows, stored.bytes)
@@ -203,7 +204,6 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         result = {**file, **counts, "export_uuid": export.uuid}
         metadata = ("rows", "bytes", "sha256", "columns", *counts)
         self._publish(context, submitted, "export_file", result, metadata=metadata)
-        self._stored = stored
         return stored.path
 
     def _advice(self) -> str:

@@ -160,6 +160,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 create=self.create_table,
             )
             loaded = table.load(rows)
+            self._loaded, self._columns, self._types = loaded, rows.columns, table.types
             compared = source.compare(listed) if self.order_details else {}
         counts = {name: getattr(loaded, name) for name in ("rows", "keys", "inserted", "replaced", "unchanged")}
         self.log.info(
@@ -178,7 +179,6 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         metadata = {**counts, **compared, "columns": [column.name for column in rows.columns]}
         result = {"table": self.table, **metadata, "export_uuid": export.uuid}
         self._publish(context, submitted, "export_table", result, metadata=tuple(metadata))
-        self._loaded, self._columns, self._types = loaded, rows.columns, table.types
         return self.table
 
     def _warn_of_status_filter(self, submitted: SubmittedExport) -> None:

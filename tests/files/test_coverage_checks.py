@@ -35,15 +35,19 @@ def stored(start: int, end: int, requested: int, missing: int) -> tuple[Manifest
 @example([(0, 2, 1), (1, 1, 2)])  # only a part was exported again
 @example([(0, 1, 1), (1, 1, 1), (0, 2, 2), (0, 4, 3)])
 @example([(0, 3, 1), (1, 3, 2), (1, 2, 0)])
-def test_an_export_within_a_later_one_does_not_count(exports: list[tuple[int, int, int]]) -> None:
+@example([(0, 4, 1), (0, 2, 2), (2, 2, 3)])  # in two pieces
+def test_an_export_within_later_ones_does_not_count(exports: list[tuple[int, int, int]]) -> None:
     # each has a binary digit of its own, so the sum says which ones count
     files = [(start, start + length, at, 2**number) for number, (start, length, at) in enumerate(exports)]
     counting = [
         file
         for number, file in enumerate(files)
-        if not any(
-            other[0] <= file[0] and other[1] >= file[1] and (other[2], -position) > (file[2], -number)
-            for position, other in enumerate(files)
+        if not all(
+            any(
+                other[0] <= hour < other[1] and (other[2], -position) > (file[2], -number)
+                for position, other in enumerate(files)
+            )
+            for hour in range(file[0], file[1])
         )
     ]
     stretch = cover(START, START + 12 * HOUR, [])

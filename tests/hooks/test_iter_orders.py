@@ -249,7 +249,7 @@ def test_an_invalid_page_size_is_an_error_before_anything_is_listed(make_hook, r
 
 
 def test_a_dict_is_no_request(make_hook, requests_mock) -> None:
-    with pytest.raises(CruxInvalidRequestError, match="request: dict .* is not an OrdersExportRequest"):
+    with pytest.raises(CruxInvalidRequestError, match=r"request: dict .* is not an OrdersExportRequest"):
         make_hook().iter_orders({"start": 1})
     assert not requests_mock.called
 

@@ -217,6 +217,16 @@ def test_an_unknown_number_of_orders_is_a_warning(folder: Lake, check) -> None:
 # How many are missing.
 
 
+def test_overlapping_intervals_of_one_day_are_one_to_compare_with(folder: Lake, check) -> None:
+    for hours in (-1, 0, 1):
+        start = DAYS[20] - WEEK + hours * HOUR
+        folder.store(start, start + DAY, orders=10)
+    folder.store(DAYS[20], DAYS[21], orders=1000)
+    lines, warnings = check({"volume_change": 0.5})
+    assert lines == []
+    assert "can only be compared with 1 interval" in warnings
+
+
 def test_missing_orders_of_all_files_are_counted_together(folder: Lake, check) -> None:
     folder.store(DAYS[0], DAYS[1], missing_orders=2, matched_orders=3)
     folder.store(DAYS[1], DAYS[2], missing_orders=0, matched_orders=3)

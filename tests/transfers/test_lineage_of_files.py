@@ -69,6 +69,21 @@ def test_openlineage_gets_the_lineage_from_the_operator(
     assert {field.type for field in lineage.outputs[0].facets["schema"].fields} == {"string"}
 
 
+def test_a_file_that_is_stored_is_an_output_of_a_task_that_fails_later(
+    done_uuid: str, target: Path, context_with, monkeypatch
+) -> None:
+    operator = make_operator(done_uuid, target)
+    context = context_with()
+
+    def refuse(**_: object) -> None:
+        raise OSError("no XCom today")
+
+    monkeypatch.setattr(context["ti"], "xcom_push", refuse)
+    with pytest.raises(OSError, match="no XCom"):
+        operator.execute(context)
+    assert [dataset.name for dataset in DefaultExtractor(operator).extract_on_failure(None).outputs] == [str(target)]
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [

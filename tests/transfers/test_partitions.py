@@ -99,6 +99,32 @@ def test_the_partitions_are_those_of_the_schedule(partitions_of: Any) -> None:
 
 
 @needs_partitions
+@pytest.mark.parametrize(
+    ("cron", "zone", "interval", "expected"),
+    [
+        ("0 2 * * *", "Europe/Berlin", ("2026-03-28T01:00Z", "2026-03-31T00:00Z"), {"28 02", "29 03", "30 02"}),
+        ("0 2 * * *", "America/New_York", ("2026-03-07T12:00Z", "2026-03-07T15:00Z"), {"07 02"}),
+        ("0 0 * * *", "Africa/Cairo", ("2026-04-22T22:00Z", "2026-04-25T21:00Z"), {"23 00", "24 01", "25 00"}),
+    ],
+)
+def test_the_day_before_clocks_go_forward_is_named(
+    partitions_of: Any, cron: str, zone: str, interval: tuple[str, str], expected: set[str]
+) -> None:
+    from airflow.sdk import CronPartitionTimetable
+
+    schedule = CronPartitionTimetable(cron, timezone=zone, key_format="%d %H")
+    assert partitions_of(schedule, *interval) == expected
+
+
+@needs_partitions
+def test_keys_that_repeat_count_once(partitions_of: Any) -> None:
+    from airflow.sdk import CronPartitionTimetable
+
+    hourly = CronPartitionTimetable("0 * * * *", timezone="UTC", key_format="%Y-%m")
+    assert partitions_of(hourly, "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z") == {"2026-01", "2026-02"}
+
+
+@needs_partitions
 def test_time_after_the_request_is_in_no_partition(partitions_of: Any) -> None:
     from airflow.sdk import PartitionedAtRuntime
 
