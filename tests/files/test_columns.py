@@ -130,3 +130,12 @@ def test_a_file_of_which_nothing_may_be_stored_is_rejected() -> None:
 def test_a_long_name_of_a_column_is_shortened_in_messages() -> None:
     plan = plan_columns([*NAMES, "x" * 10_000])
     assert len(plan.warnings[0]) < 250
+
+
+def test_few_hashes_are_kept_and_no_long_text() -> None:
+    hashes = Hashes("a key of this test")
+    values = [*map(str, range(21_000)), *(f"{number} {'x' * 200}" for number in range(100)), "", "7"]
+    for value in values:
+        assert hashes[value] == (value and hmac.new(b"a key of this test", value.encode(), hashlib.sha256).hexdigest())
+    assert len(hashes) < 1_100
+    assert max(map(len, hashes)) < 100
