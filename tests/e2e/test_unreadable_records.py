@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pendulum
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.real_airflow.launcher import AIRFLOW_3
 
@@ -42,6 +43,15 @@ def _terminate_handler() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _database() -> None:
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def _fernet_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow encrypt: whether its configuration has a key depends on what was imported first."""
+    from airflow.models import crypto
+
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    monkeypatch.setattr(crypto, "_fernet", None)
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,13 @@ def locked_database() -> Iterator[None]:
 @contextmanager
 def changed_fernet_key() -> Iterator[None]:
     """Replace the key, and forget the one that this process has loaded, as a restart does."""
+    key = os.environ["AIRFLOW__CORE__FERNET_KEY"]
     os.environ["AIRFLOW__CORE__FERNET_KEY"] = Fernet.generate_key().decode()
     crypto._fernet = None
     try:
         yield
     finally:
-        del os.environ["AIRFLOW__CORE__FERNET_KEY"]
+        os.environ["AIRFLOW__CORE__FERNET_KEY"] = key
         crypto._fernet = None
 
 
