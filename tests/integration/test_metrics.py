@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dag_runs import AIRFLOW, LOGICAL_DATE
+from tests.dag_runs import AIRFLOW, DAGS, LOGICAL_DATE
 from tests.transfers.transfer import FILE_PATH, STATUS_PATH, parse
 
 if TYPE_CHECKING:
@@ -47,9 +48,21 @@ def play_crux_connect(sandbox: Sandbox) -> None:
     sandbox.finish_export(sandbox.exports[3])
 
 
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the environment of an Airflow of its own: two processes that write would break the database of SQLite."""
+    home = tmp_path_factory.mktemp("metrics")
+    (home / "dags").mkdir()
+    shutil.copy(DAGS / "metrics.py", home / "dags")
+    environment = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags")}
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+    return environment
+
+
 @pytest.fixture
 def run_and_receive(
-    held_sandbox: Sandbox, dags_folder: Path, tmp_path: Path
+    held_sandbox: Sandbox, airflow_home: dict[str, str], tmp_path: Path
 ) -> Iterator[Callable[[pendulum.DateTime, dict[str, str]], list[str]]]:
     """Return a function that runs the DAG on a date with more settings of metrics, and returns what StatsD received."""
     # the response to the first request is lost, and the first file is no valid CSV
@@ -64,6 +77,7 @@ def run_and_receive(
         def run(date: pendulum.DateTime, settings: dict[str, str]) -> list[str]:
             environment = {
                 **os.environ,
+                **airflow_home,
                 "AIRFLOW_VAR_CRUX_ORDERS_FOLDER": tmp_path.as_uri(),
                 "AIRFLOW__METRICS__STATSD_ON": "True",
                 "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -72,7 +86,8 @@ def run_and_receive(
                 "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "crux",
                 **settings,
             }
-            command = [sys.executable, str(dags_folder / "metrics.py"), date.isoformat()]
+            dag_file = f"{airflow_home['AIRFLOW__CORE__DAGS_FOLDER']}/metrics.py"
+            command = [sys.executable, dag_file, date.isoformat()]
             subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
             return received_lines(server)
 
