@@ -107,11 +107,16 @@ def check_rows(rows: Iterable[Mapping[str, Any]], expected: Rows, *, ignored: Co
     """Fail unless these are the rows of the table, each as often as expected, with the same columns in this order."""
     actual: Rows = defaultdict(list)
     for row in rows:
-        actual[row["order_uuid"]].append(as_text({name: row[name] for name in row if name not in ignored}))
+        actual[row["order_uuid"]].append(_without(as_text(row), ignored))
+    expected = {uuid: [_without(row, ignored) for row in rows_of_order] for uuid, rows_of_order in expected.items()}
     assert {tuple(row) for order in actual.values() for row in order} == {tuple(next(iter(expected.values()))[0])}
     assert {uuid: _sorted(order) for uuid, order in actual.items()} == {
         uuid: _sorted(order) for uuid, order in expected.items()
     }
+
+
+def _without(row: dict[str, str], ignored: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in row.items() if name not in ignored}
 
 
 def _sorted(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
