@@ -106,13 +106,13 @@ def transfer(count: int, kind: str) -> None:
             os.environ["AIRFLOW_CONN_CRUX_DEFAULT"] = json.dumps(
                 {"conn_type": "crux", "host": f"http://127.0.0.1:{port}", "password": "of-this-benchmark"}
             )
-            source = OrderDetailsSource(CruxHook(), submitted, logging.getLogger(), "stored", lambda: None)
+            source = OrderDetailsSource(details, CruxHook(), submitted, logging.getLogger(), "stored", lambda: None)
             target = ObjectStoragePath(f"file://{folder}/orders")
-            with source.read(details) as listed:
+            with source.read() as listed:
                 listed_at = time.monotonic()
                 store(chunks(orders), target, options=options, submitted=submitted, listed=listed)
                 print(json.dumps({"store": time.monotonic() - listed_at}))
-                return source.compare(listed) if details else {}
+                return source.compare(listed)
 
     with tempfile.TemporaryDirectory() as folder:
         save(10, folder)

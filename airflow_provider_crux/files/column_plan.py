@@ -45,23 +45,14 @@ class ColumnPlan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each unknown column, and one if the list of orders cannot be compared with the file."""
-        without_order = self.details and self.order_index is None
-        return (
-            *(
-                ["The file has no column order_uuid, so the columns of order_details are empty"]
-                if without_order
-                else []
-            ),
-            *self._of_unknown_columns,
-        )
-
-    @property
-    def _of_unknown_columns(self) -> tuple[str, ...]:
-        return tuple(
+        unknown = tuple(
             f"{f'Column {describe_name(name)}' if name else 'A column without a name'} is unknown: it is "
             f"{'stored as text' if reason is None else f'not stored, because {reason}'}"
             for name, reason in self.unknown.items()
         )
+        if self.details and self.order_index is None:
+            return ("The file has no column order_uuid, so the columns of order_details are empty", *unknown)
+        return unknown
 
     @property
     def order_index(self) -> int | None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from airflow_provider_crux.api.instants import Period
 from airflow_provider_crux.api.orders import OrdersExportRequest
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 
+T = TypeVar("T")
+
 MIN_GAP: Final = timedelta(minutes=1)
 """Length of the shortest gap that is worth an e-mail. Days that end at 23:59:59 leave gaps of one second."""
 
 MAX_SHOWN: Final = 20
-"""Number of periods that a message shows."""
+"""Number of periods, or of other items, that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,21 @@ def number_text(count: int, noun: str) -> str:
     return f"{count:,} {first}{'' if count == 1 else 's'}{separator}{rest}"
 
 
-def periods_text(periods: Sequence[Period]) -> str:
+def first_texts(items: Collection[T], text_of: Callable[[T], str]) -> str:
+    """Return the texts of the first items, and how many more there are."""
+    rest = len(items) - MAX_SHOWN
+    return "; ".join(map(text_of, islice(items, MAX_SHOWN))) + (f"; and {rest:,} more" if rest > 0 else "")
+
+
+def periods_text(periods: Collection[Period]) -> str:
     """Return the first of some periods as text, and how many more there are."""
-    shown = [f"{start.isoformat()} to {end.isoformat()}" for start, end in periods[:MAX_SHOWN]]
-    rest = len(periods) - len(shown)
-    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+    return first_texts(periods, lambda period: " to ".join(moment.isoformat() for moment in period))
+
+
+def _filters_text(kind: tuple[OrdersExportRequest, Sequence[str]]) -> str:
+    filters, names = kind
+    text = json.dumps(filters.as_json()) if filters.as_json() else "no filters"
+    return f"{len(names)} with {text} (for example {names[0]})"
 
 
 def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]) -> OrdersExportRequest:
@@ -147,10 +159,7 @@ def common_filters(path: str, exports: Iterable[tuple[OrdersExportRequest, str]]
     kinds: dict[OrdersExportRequest, list[str]] = {}
     for filters, name in exports:
         kinds.setdefault(filters, []).append(name)
-    text = "; ".join(
-        f"{len(names)} with {json.dumps(kind.as_json()) if kind.as_json() else 'no filters'} (for example {names[0]})"
-        for kind, names in islice(kinds.items(), MAX_SHOWN)
-    ) + (f"; and {len(kinds) - MAX_SHOWN:,} more" if len(kinds) > MAX_SHOWN else "")
+    text = first_texts(kinds.items(), _filters_text)
     # An error: if they only did not count, every run would export these intervals again, with an e-mail each.
     if any(kind.start or kind.limit is not None for kind in kinds):
         raise CruxInvalidRequestError(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from operator import itemgetter
-from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_crux.api.instants import Period, parse_utc
 from airflow_provider_crux.api.orders import describe
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.coverage import MAX_SHOWN, Coverage, number_text, periods_text
+from airflow_provider_crux.files.coverage import Coverage, first_texts, number_text, periods_text
 
 if TYPE_CHECKING:
     from airflow_provider_crux.files.manifest import Manifest
@@ -188,6 +187,8 @@ def _volume(limit: float, newest: _Export | None, exports: Iterable[_Export]) ->
     if newest is None or newest.orders is None:
         yield _unknown("volume_change", newest)
         return
+    from statistics import median  # here, because it takes longer to import than the rest
+
     known = _of_weeks_before(newest, exports)
     compared = number_text(len(known), "interval of the same weekday and time before it")
     if len(known) < _MIN_INTERVALS:
@@ -238,11 +239,10 @@ def _missing_orders(limit: int, exports: Sequence[_Export]) -> Iterator[Finding]
     lacking = sorted((export for export in _not_exported_again(exports) if export.missing_orders), key=itemgetter(0))
     count = sum(export.missing_orders or 0 for export in lacking)
     if count > limit:
-        shown = [f"{export.missing_orders:,} from {export.name}" for export in lacking[:MAX_SHOWN]]
-        rest = len(lacking) - len(shown)
+        shown = first_texts(lacking, lambda export: f"{export.missing_orders:,} from {export.name}")
         yield Finding(
             f"checks.max_missing_orders: files lack {number_text(count, 'order')} of the list, at most {limit:,} may "
-            f"be missing: {'; '.join(shown)}{f'; and {rest:,} more' if rest else ''}. The log of the task that stored "
+            f"be missing: {shown}. The log of the task that stored "
             "a file names up to ten of its missing orders. Export these intervals again; each export sends an e-mail"
         )
     if not exports:

@@ -19,6 +19,7 @@ from airflow_provider_crux.api.requests import canonical_uuid
 from airflow_provider_crux.exceptions import CruxTransientError
 from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
 from airflow_provider_crux.files.columns import DETAIL_COLUMNS, Hashes
+from airflow_provider_crux.files.coverage import number_text
 
 _MAX_SHOWN: Final = 10
 _UUID: Final = "-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12))
@@ -62,7 +63,7 @@ class Orders:
         """Return a text for the log."""
         rest = self.count - len(self.uuids)
         shown = [*self.uuids, *([f"{rest} {'more' if self.uuids else 'without a UUID'}"] if rest else [])]
-        return f"{self.count} order{'' if self.count == 1 else 's'} ({', '.join(shown)})"
+        return f"{number_text(self.count, 'order')} ({', '.join(shown)})"
 
 
 class ListedOrders:
@@ -73,7 +74,6 @@ class ListedOrders:
 
     Each method raises CruxTransientError if the disk is full.
 
-    :ivar readings: how often the list has been read.
     :ivar unreadable: how many of its orders have no UUID.
     :ivar file_has_orders: whether the file has a column by which it can be compared; False until it is read.
     """
@@ -81,7 +81,7 @@ class ListedOrders:
     def __init__(self) -> None:
         import sqlite3
 
-        self.readings = self.unreadable = 0
+        self._readings = self.unreadable = 0
         self.file_has_orders = False
         self._uuid: str | None = None
         self._order: OrderDetails | None = None
@@ -96,8 +96,8 @@ class ListedOrders:
 
     def read(self, orders: Iterable[OrderDetails | None]) -> None:
         """Keep the details of a whole list; if an order comes twice, the last ones. ``None`` is one without a UUID."""
-        reading = 1 << self.readings
-        self.readings += 1
+        reading = 1 << self._readings
+        self._readings += 1
 
         def rows() -> Iterator[tuple[Any, ...]]:
             for order in orders:
@@ -145,16 +145,16 @@ class ListedOrders:
     @property
     def orders(self) -> int:
         """Distinct orders of the file so far."""
-        return self._select("in_file").count
+        return self._count("in_file")
 
     @property
     def matched(self) -> int:
         """Those of them that the list had when it was read first: their rows have details."""
-        return self._select("in_file AND lists & 1").count
+        return self._count("in_file AND lists & 1")
 
     def missing(self, start: datetime | None, end: datetime | None, before: datetime) -> Orders:
         """Return the orders of every reading that the file lacks, if they were created between these instants."""
-        every_reading = (1 << self.readings) - 1
+        every_reading = (1 << self._readings) - 1
         bounds = [f"created > {_microseconds(start)}"] if start else []
         bounds += [f"created < {_microseconds(moment)}" for moment in (end, before) if moment]
         return self._select(f"NOT in_file AND lists = {every_reading} AND {' AND '.join(bounds)}")
@@ -171,9 +171,16 @@ class ListedOrders:
         """The orders of the file that no reading had."""
         return self._select("in_file AND NOT lists")
 
-    def _select(self, condition: str) -> Orders:
+    def _count(self, condition: str) -> int:
         with _disk_errors():
             (count,) = self._database.execute(f"SELECT count(*) FROM orders WHERE {condition}").fetchone()  # noqa: S608
+            return int(count)
+
+    def _select(self, condition: str) -> Orders:
+        count = self._count(condition)
+        if not count:
+            return Orders(0, [])
+        with _disk_errors():
             uuids = self._database.execute(
                 f"SELECT uuid FROM orders WHERE {condition} AND uuid GLOB '{_UUID}' ORDER BY uuid LIMIT {_MAX_SHOWN}"  # noqa: S608
             )

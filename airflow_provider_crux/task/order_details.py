@@ -22,13 +22,15 @@ _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 @dataclass(frozen=True)
 class OrderDetailsSource:
     """
-    The list of the orders of an export.
+    The list of the orders of an export, if the task reads it.
 
+    :param order_details: the argument of the task.
     :param submitted: the export, whose own request selects the orders of the list.
     :param done: what the task does with the file, as a participle.
     :param checkpoint: called for each order before the file is stored; raises if the task was killed.
     """
 
+    order_details: bool | str
     hook: CruxHook
     submitted: SubmittedExport
     log: Any
@@ -36,25 +38,23 @@ class OrderDetailsSource:
     checkpoint: Callable[[], None]
 
     @contextmanager
-    def read(self, order_details: bool | str) -> Iterator[ListedOrders | None]:
+    def read(self) -> Iterator[ListedOrders | None]:
         """
         Read the list; ``None`` if it need not be read, or cannot and need not be.
 
-        :param order_details: the argument of the task.
         :raises CruxError: if the list cannot be read, and must be.
         """
-        if not order_details:
+        if not self.order_details:
             yield None
             return
         with closing(ListedOrders()) as listed:
-            is_available = self._try_to_read(listed, is_required=order_details != "if_available")
-            yield listed if is_available else None
+            yield listed if self._try_to_read(listed) else None
 
-    def _try_to_read(self, listed: ListedOrders, *, is_required: bool) -> bool:
+    def _try_to_read(self, listed: ListedOrders) -> bool:
         try:
             listed.read(self._orders(self.checkpoint))
         except CruxError as error:
-            if is_required:
+            if self.order_details != "if_available":
                 raise type(error)(
                     f"order_details: the list of orders cannot be read. {error}. Nothing was {self.done}; to go on "
                     "without these columns, use order_details='if_available'"
@@ -80,8 +80,11 @@ class OrderDetailsSource:
         """
         Log what file and list do not have in common, once the file has been stored, and return what XComs say of it.
 
-        ``missing_orders`` is ``None`` if nobody can know. It is no reason to fail: the file is stored.
+        They say nothing if the task does not read the list. ``missing_orders`` is ``None`` if nobody can know. It is no
+        reason to fail: the file is stored.
         """
+        if not self.order_details:
+            return {}
         counts: dict[str, int | None] = {"matched_orders": None, "missing_orders": None}
         if listed is None or not listed.file_has_orders:
             return counts

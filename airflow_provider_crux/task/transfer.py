@@ -144,7 +144,7 @@ class ExportTransferOperator(ExportWaitMixin, BaseOperator):
 
     def _order_details(self, submitted: SubmittedExport, target: object) -> OrderDetailsSource:
         checkpoint = partial(self._raise_if_killed, target)
-        return OrderDetailsSource(self.hook, submitted, self.log, self._done, checkpoint)
+        return OrderDetailsSource(self.order_details, self.hook, submitted, self.log, self._done, checkpoint)
 
     def _submitted_export(self, context: Context) -> SubmittedExport:
         """Return what the task that requested the export pushed about it; for a bare UUID, nothing else is known."""

@@ -180,7 +180,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
         submitted = self._submitted_export(context) if needs_record else SubmittedExport(export.uuid, None, None)
         source = self._order_details(submitted, target)
         with (
-            source.read(self.order_details) as listed,
+            source.read() as listed,
             self.hook.open_file(export) as chunks,
             store_errors(target),
         ):
@@ -195,7 +195,7 @@ class CruxExportToObjectStorageOperator(ExportTransferOperator):
                 count_orders=self.manifest,
             )
             self._stored = stored
-            counts = source.compare(listed) if self.order_details else {}
+            counts = source.compare(listed)
         rows = "an unknown number of" if stored.rows is None else stored.rows
         self.log.info("Stored export %s at %s: %s rows, %d bytes", export.uuid, stored.path, rows, stored.bytes)
         if self.manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_crux.api.exports import SubmittedExport
     from airflow_provider_crux.api.responses import Export
-    from airflow_provider_crux.files.columns import Column, ColumnType
-    from airflow_provider_crux.tables.base import LoadedTable, SqlTable
+    from airflow_provider_crux.tables.base import SqlTable
 
 
 class CruxExportToSqlOperator(ExportTransferOperator):
@@ -108,9 +107,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         self.key = key
         self.create_table = create_table
         self.on_unknown_column = on_unknown_column
-        self._loaded: LoadedTable | None = None
-        self._columns: Sequence[Column] = ()
-        self._types: Mapping[ColumnType, str] = {}
+        self._dataset: Callable[..., OutputDataset | None] | None = None
         problems = table_problems("orders" if is_template(table) else table, key)
         self._check_arguments({"create_table": (False, True)}, problems)
 
@@ -140,7 +137,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
 
         submitted, sql_hook, sql_table = target
         source, hash_key = self._order_details(submitted, self.table), self.hook.settings.hash_key or ""
-        with source.read(self.order_details) as listed, self.hook.open_file(export) as chunks:
+        with source.read() as listed, self.hook.open_file(export) as chunks:
             stream, plan = plan_file(
                 self._stop_when_killed(chunks, self.table),
                 personal_data=self.personal_data,
@@ -160,8 +157,14 @@ class CruxExportToSqlOperator(ExportTransferOperator):
                 create=self.create_table,
             )
             loaded = table.load(rows)
-            self._loaded, self._columns, self._types = loaded, rows.columns, table.types
-            compared = source.compare(listed) if self.order_details else {}
+            self._dataset = partial(
+                loaded_table_dataset,
+                loaded,
+                columns=rows.columns,
+                types=table.types,
+                personal_data=self.personal_data,
+            )
+            compared = source.compare(listed)
         counts = {name: getattr(loaded, name) for name in ("rows", "keys", "inserted", "replaced", "unchanged")}
         self.log.info(
             "Loaded export %s into table %s: %d rows of %d keys, of which %d were inserted, %d replaced, %d unchanged",
@@ -216,14 +219,7 @@ class CruxExportToSqlOperator(ExportTransferOperator):
         return planned_table_dataset(self.table, self._sql_hook(), BaseHook.get_connection(self.conn_id))
 
     def _written_dataset(self) -> OutputDataset | None:
-        if self._loaded is None:
+        if self._dataset is None:
             return None
-        return loaded_table_dataset(
-            self._loaded,
-            self._sql_hook(),
-            BaseHook.get_connection(self.conn_id),
-            self.hook.settings.base_url,
-            columns=self._columns,
-            types=self._types,
-            personal_data=self.personal_data,
-        )
+        connection = BaseHook.get_connection(self.conn_id)
+        return self._dataset(self._sql_hook(), connection, self.hook.settings.base_url)
