@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ _T = TypeVar("_T")
 _TEXT: Final = pa.binary()
 _DISTINCT: Final = pa.dictionary(pa.int32(), _TEXT)
 
+_BLANK_LINES: Final = re.compile(rb"[\r\n]*+")
 _VALUE: Final = r'(?:"(?:[^"]|"")*"|[^",\r\n][^,\r\n]*)'
 _RECORD: Final = rf"(?:,*{_VALUE}(?:,{_VALUE}?)*)"
 # Some of the texts in which RecordCounter finds no fault and no line of nothing but commas, perhaps without the last
@@ -103,9 +105,8 @@ class ArrowRows:
         pending: list[pa.Table] = []
         size = 0
         for block in self._blocks():
-            if not block.strip(b"\r\n"):
+            if _BLANK_LINES.fullmatch(block):
                 continue
-            self.has_nul |= b"\0" in block
             table = self._parse(block)
             if not self._records:
                 table = _without_header(table, self._types)
@@ -120,39 +121,42 @@ class ArrowRows:
         if pending:
             yield pa.concat_tables(pending)
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[memoryview | bytes]:
         """Yield the file in blocks of whole records, without the byte-order mark and without lines of commas."""
         parts: list[bytes] = []
-        size, started = 0, False
+        size, enough, started = 0, self._block_bytes, False
         for chunk in self._digested():
             parts.append(chunk)
             size += len(chunk)
-            if size > self._block_bytes:
+            if size > enough:
                 text = b"".join(parts)
                 block, rest = self._cut(text if started else text.removeprefix(BYTE_ORDER_MARK))
                 parts, size, started = [rest], len(rest), True
+                enough = (
+                    size + self._block_bytes
+                )  # so that a long record in small chunks is not scanned for each of them
                 if block:
                     yield block
         text = b"".join(parts)
-        block, _ = self._cut(text if started else text.removeprefix(BYTE_ORDER_MARK), at_end=True)
-        yield block
+        yield self._cut(text if started else text.removeprefix(BYTE_ORDER_MARK), at_end=True)[0]
 
     def _digested(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             self._digest.update(chunk)
             yield chunk
 
-    def _cut(self, text: bytes, *, at_end: bool = False) -> tuple[bytes, bytes]:
+    def _cut(self, text: bytes, *, at_end: bool = False) -> tuple[memoryview | bytes, bytes]:
         """Return the whole records at the beginning of a text, and what follows them."""
+        self.has_nul |= b"\0" in text
         end = len(text) if at_end else _probable_end(text)
-        if 0 < end <= MAX_RECORD_BYTES and _is_regular(block := text[:end]):
+        if 0 < end <= MAX_RECORD_BYTES and is_regular(block := memoryview(text)[:end]):
             return block, text[end:]
         # It may still be well-formed, for example with a quotation mark in an unquoted value before the end.
         scanner = RecordBlocks(records=self._records)
-        block = scanner.feed(text)
-        return (block + scanner.rest(), b"") if at_end else (block, scanner.pending)
+        records = scanner.feed(text)
+        return (records + scanner.rest(), b"") if at_end else (records, scanner.pending)
 
-    def _parse(self, block: bytes) -> pa.Table:
+    def _parse(self, block: memoryview | bytes) -> pa.Table:
         """
         Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
 
@@ -226,7 +230,7 @@ def _probable_end(text: bytes) -> int:
     return line_end
 
 
-def _is_regular(text: bytes) -> bool:
+def is_regular(text: memoryview | bytes) -> bool:
     """Return whether a text is surely well-formed."""
     offsets = pa.array([0, len(text)], pa.int32()).buffers()[1]
     whole = pa.Array.from_buffers(_TEXT, 1, [None, offsets, pa.py_buffer(text)])
