@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 
+from tests.examples import examples
 from tests.lake_tables.formats import NAME, PAGE, Delta, Format, Iceberg, recipe
 from tests.merges import STAGED_COLUMNS, Export, Loads, Row, latest, loads, rows_of
 from tests.object_store import BUCKET, ObjectStore
@@ -66,7 +67,7 @@ def quantities(table: pa.Table) -> list[tuple[str, int]]:
 
 @pytest.mark.slow
 @formats
-@settings(max_examples=12)
+@examples(12)
 @given(history=loads())
 def test_whatever_the_order_of_the_merges_the_table_holds_the_latest_export_of_each_order(
     format_: type[Format], history: Loads
