@@ -50,6 +50,7 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the objects that the imports made, because they live as long as the tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)  # what a test leaves is little, and to search it takes longer than many a test
 
 
 @pytest.fixture(scope="session", autouse=True)
