@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -210,12 +210,11 @@ def convert_csv(
     :raises UnusableFileError: if a row is not well-formed or too long, does not have as many values as the header, or
         is no row of an order.
     """
-    names = [*(planned.column.name for planned in (*plan.columns, *plan.details)), *(name for name, _ in added)]
     count_orders = count_orders and plan.order_index is not None
     hashes = Hashes(hash_key)
     orders = _DistinctOrders()
     checked = _CheckedRows()
-    sink.write(BYTE_ORDER_MARK + _as_csv([[name] for name in names]))
+    sink.write(header_line(plan, added))
     with _fields_of_any_length():
         for rows in chain.from_iterable(map(checked.parse, RecordBlocks().split(chunks))):
             if count_orders:
@@ -227,10 +226,17 @@ def convert_csv(
                 for planned in plan.columns
             ]
             if details is not None:
-                columns += zip(*map(details.texts_of, rows), strict=True)
+                keys = (repeat("") if index is None else values[index] for index in details.keys)
+                columns += zip(*map(details.texts_of, *keys), strict=True)
             columns += [[value] * len(rows) for _, value in added]
             sink.write(_as_csv(columns))
     return counts_of(checked.count, orders.count() if count_orders else None)
+
+
+def header_line(plan: ColumnPlan, added: Iterable[tuple[str, str]]) -> bytes:
+    """Return the beginning of a converted file."""
+    names = [*(planned.column.name for planned in (*plan.columns, *plan.details)), *(name for name, _ in added)]
+    return BYTE_ORDER_MARK + _as_csv([[name] for name in names])
 
 
 def _as_csv(columns: Sequence[Sequence[str]]) -> bytes:

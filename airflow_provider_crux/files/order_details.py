@@ -216,9 +216,8 @@ class RowDetails:
             for planned in self.columns
         ]
 
-    def texts_of(self, row: Sequence[str]) -> list[str]:
-        """Return the same as CSV has it, for a row of the file."""
-        order_uuid, line_item_uuid, sku = ("" if index is None else row[index] for index in self.keys)
+    def texts_of(self, order_uuid: str, line_item_uuid: str, sku: str) -> list[str]:
+        """Return the same as CSV has it."""
         return [_as_text(value) for value in self.of(order_uuid, line_item_uuid, sku)]
 
     def _as_array(self, numbers: list[str] | None, *, hashed: bool) -> str | None:

@@ -38,15 +38,16 @@ class RecordCounter:
 
     :mod:`csv` itself does not fit: it needs whole lines, holds whole fields, and rejects long ones.
 
+    :param records: those before the first chunk, with the header; 0 at the beginning of the file.
     :ivar fault: what is wrong with the first record that is not well-formed; nothing is counted after it.
     :ivar skips_commas: whether a line of nothing but commas was skipped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, records: int = 0) -> None:
         self.fault: str | None = None
         self.skips_commas = False
-        self._records = 0
-        self._started = False
+        self._records = records
+        self._started = records > 0
         # The bytes that put the next chunk into the state in which the last one ended: nothing or a line end before a
         # record, a comma if the record is nothing but commas yet, a full stop in a field, both before another one, a
         # quote in a quoted one, two quotes if that may have ended.
@@ -163,18 +164,25 @@ class RecordBlocks:
 
     A record that is not well-formed is an error, and so is one that is longer than :data:`MAX_RECORD_BYTES`: a record
     that never ends must not fill the memory.
+
+    :param records: those before the first block, with the header; 0 at the beginning of the file.
     """
 
-    def __init__(self) -> None:
-        self._counter = RecordCounter()
+    def __init__(self, records: int = 0) -> None:
+        self._counter = RecordCounter(records)
         self._pending = bytearray()
         self._complete = 0
-        self._started = False
+        self._started = records > 0
 
     @property
     def rows(self) -> int | None:
         """Records so far without the header; ``None`` if one is not well-formed."""
         return self._counter.rows
+
+    @property
+    def pending(self) -> bytes:
+        """What follows the last block, so far."""
+        return bytes(self._pending)
 
     def split(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the whole file in blocks; raise UnusableFileError as :meth:`feed` does."""

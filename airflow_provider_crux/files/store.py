@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
@@ -36,6 +37,10 @@ _Write = Callable[[Iterable[bytes], "io.RawIOBase | io.BufferedIOBase"], FileCou
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
 GZIP: Final = "gzip"
+_SMALL_FILE_CHUNKS: Final = 8
+"""A chunk has 256 KiB at most."""
+_OLDEST_PYARROW: Final = 17
+"""As in pyproject.toml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,12 +183,29 @@ def _conversion(
         log.warning(warning)
     if options.file_format == PARQUET:
         # here, so that only those who store Parquet need pyarrow
-        from airflow_provider_crux.files.rows import convert_to_parquet
+        from airflow_provider_crux.files.parquet import convert_to_parquet
 
         to_parquet = partial(convert_to_parquet, submitted=submitted)
         return partial(to_parquet, plan=plan, hash_key=hash_key, count_orders=count_orders, details=details), columns
-    to_csv = partial(convert_csv, added=list(added.items()))
+    to_csv = partial(_convert_csv, added=list(added.items()))
     return partial(to_csv, plan=plan, hash_key=hash_key, count_orders=count_orders, details=details), columns
+
+
+def _convert_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], **options: Any) -> FileCounts:
+    """Convert a large file with Arrow, if it is installed: its import takes as long as a small file without it."""
+    stream = iter(chunks)
+    beginning = list(islice(stream, _SMALL_FILE_CHUNKS))
+    convert = convert_csv
+    if len(beginning) == _SMALL_FILE_CHUNKS and _has_pyarrow():
+        from airflow_provider_crux.files.arrow_csv import convert_csv as convert
+    return convert(chain(beginning, stream), sink, **options)
+
+
+def _has_pyarrow() -> bool:
+    """Return whether there is a pyarrow that we support: other packages may have brought an older one."""
+    with suppress(PackageNotFoundError):
+        return int(version("pyarrow").partition(".")[0]) >= _OLDEST_PYARROW
+    return False
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from airflow_provider_crux.files.arrow_rows import count_distinct
 from airflow_provider_crux.files.columns import EXPORT_COLUMNS, UnusableFileError
-from airflow_provider_crux.files.rows import count_distinct
 
 
 class Keys:

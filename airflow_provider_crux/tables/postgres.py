@@ -13,7 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
-from airflow_provider_crux.files.rows import TypedRows, each_once
+from airflow_provider_crux.files.arrow_rows import each_once
+from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.tables.base import SqlTable, scalar, values_of
 from airflow_provider_crux.tables.dialects import DIALECTS
 from airflow_provider_crux.tables.merge import Merge

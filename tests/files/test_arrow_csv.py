@@ -1,0 +1,110 @@
+"""Large files are converted with Arrow: what is written or refused is the same as without it, to the byte."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails
+from airflow_provider_crux.files import arrow_csv, csv, records
+from airflow_provider_crux.files.arrow_rows import _is_regular
+from airflow_provider_crux.files.column_plan import plan_columns
+from airflow_provider_crux.files.columns import UnusableFileError
+from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
+from airflow_provider_crux.files.store import plan_file
+from tests.odd_files import ODD_FILES
+
+CONVERSIONS: dict[str, dict[str, Any]] = {
+    "hashed": {"plan": {"personal_data": "hash"}},
+    "dropped": {"plan": {"personal_data": "drop"}},
+    "more columns": {"plan": {"personal_data": "keep"}, "added": [("crux_export_uuid", "uuid"), ("more", 'a "b", c')]},
+}
+
+
+def outcome(convert: Callable[..., Any], chunks: Iterable[bytes], plan: dict[str, Any], **options: Any) -> Any:
+    """Return what was written and counted, or the error."""
+    sink = io.BytesIO()
+    try:
+        stream, columns = plan_file(chunks, on_unknown_column="keep", **plan)
+        counts = convert(stream, sink, columns, hash_key="0123456789abcdef", count_orders=True, **options)
+    except UnusableFileError as error:
+        return str(error)
+    return sink.getvalue(), counts
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS.values(), ids=CONVERSIONS)
+def test_every_odd_file_is_converted_or_refused_as_without_arrow(conversion) -> None:
+    for name, file in ODD_FILES.items():
+        size = max(file.chunk_bytes, len(file.content) // 1000)
+        chunks = [file.content[start : start + size] for start in range(0, len(file.content), size)]
+        assert outcome(arrow_csv.convert_csv, chunks, **conversion) == outcome(csv.convert_csv, chunks, **conversion), (
+            name
+        )
+
+
+FIELDS = st.one_of(
+    st.text('ab ,"\r\n\0é\ufeff', max_size=5).map(lambda text: '"' + text.replace('"', '""') + '"'),
+    st.sampled_from(["", "a", 'a"b', '6" x', "é", "NULL", "\udcff", '""', '"a"b', '"']),
+)
+
+
+@settings(max_examples=300)
+@given(
+    rows=st.lists(st.tuples(FIELDS, FIELDS, st.sampled_from(["\r\n", "\n", "\n\n", "\n,\n"])), max_size=12),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    conversion=st.sampled_from(list(CONVERSIONS.values())),
+)
+def test_any_text_in_small_blocks_is_converted_or_refused_as_without_arrow(
+    rows: Sequence[tuple[str, str, str]], sizes: list[int], conversion: dict[str, Any]
+) -> None:
+    text = "sku_id,name\r\n" + "".join(f"{sku},{name}{end}" for sku, name, end in rows)
+    content = text.encode(errors="surrogateescape")
+    cuts = [0]
+    while cuts[-1] < len(content):
+        cuts.append(cuts[-1] + sizes[len(cuts) % len(sizes)])
+    chunks = [content[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_csv, "_TABLE_BYTES", 20)
+        assert outcome(arrow_csv.convert_csv, chunks, **conversion) == outcome(csv.convert_csv, chunks, **conversion)
+
+
+@settings(max_examples=2_000)
+@given(st.text('",\r\na', max_size=30).map(str.encode))
+def test_what_is_regular_has_no_fault_and_no_line_of_commas(text: bytes) -> None:
+    counter = records.RecordCounter(1)
+    counter.feed(text)
+    counter.finish()
+    if _is_regular(text):
+        assert counter.fault is None
+        assert not counter.skips_commas
+    else:
+        assert counter.fault or counter.skips_commas
+
+
+def test_details_are_the_same_as_without_arrow() -> None:
+    listed = ListedOrders()
+    item = LineItemDetails("l1", "S-1", 'accepted, "early"', 3, 0, None, None, ["1Z", "2Z"])
+    listed.read([OrderDetails("o1", datetime(2026, 1, 2, tzinfo=UTC), "open", True, [item])])
+    content = b'order_uuid,line_item_uuid,name\r\no1,l1,"A\nda"\r\no1,l2,Bo\r\n\xff,l1,C\r\no2,"",D\r\n'
+    plan = plan_columns(["order_uuid", "line_item_uuid", "name"], personal_data="hash", order_details=True)
+    written = []
+    for convert in (csv.convert_csv, arrow_csv.convert_csv):
+        sink = io.BytesIO()
+        counts = convert([content], sink, plan, hash_key="key", details=RowDetails(plan, listed, "key"))
+        written.append((sink.getvalue(), counts))
+    listed.close()
+    assert written[0] == written[1]
+    assert b'"accepted, ""early"""' in written[0][0]
+
+
+def test_a_file_of_one_column_has_no_blank_lines() -> None:
+    content = b'sku_id,name\r\n"",Ada\r\nS-1,Bo\r\n'
+    sink = io.BytesIO()
+    arrow_csv.convert_csv([content], sink, plan_columns(["sku_id", "name"], personal_data="drop"))
+    assert sink.getvalue() == b'\xef\xbb\xbfsku_id\r\n""\r\nS-1\r\n'
