@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # No deadline, because the machine may be busy; the same examples every time, so that a green run stays green.
 settings.register_profile("project", deadline=None, derandomize=True)
+# What make unit uses: a tenth of the examples.
+settings.register_profile("quick", settings.get_profile("project"), max_examples=10)
 settings.load_profile("project")
 
 
@@ -48,6 +50,7 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the objects that the imports made, because they live as long as the tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)  # what a test leaves is little, and to search it takes longer than many a test
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def links() -> list[object]:
     return internal
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page, which GitHub makes from its headings."""
     slugs: set[str] = set()

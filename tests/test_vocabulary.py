@@ -11,6 +11,7 @@ import ast
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
+from functools import cache
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -85,13 +86,17 @@ IN_TEXT = {
 """Phrases that are retired in prose and messages."""
 
 
-def compile_words(*tables: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
+Words = tuple[tuple[re.Pattern[str], str], ...]
+"""Patterns, with the successor of each."""
+
+
+def compile_words(*tables: dict[str, str]) -> Words:
     """Return each pattern, bound to whole words that may be on two lines, with its successor."""
-    return [
+    return tuple(
         (re.compile(rf"(?<!\w)(?:{pattern.replace(' ', chr(92) + 's+')})(?!\w)", re.IGNORECASE), successor)
         for table in tables
         for pattern, successor in table.items()
-    ]
+    )
 
 
 NAME_WORDS = compile_words(EVERYWHERE, IN_NAMES)
@@ -103,16 +108,21 @@ def plain_words(text: str) -> str:
     return re.sub(r"(?<=\w)_+(?=\w)|(?<=[a-z0-9])(?=[A-Z])", " ", text)
 
 
-def retired_words(
-    texts: Iterable[tuple[int, str]], patterns: list[tuple[re.Pattern[str], str]], where: str
-) -> Iterator[str]:
+def retired_words(texts: Iterable[tuple[int, str]], patterns: Words, where: str) -> Iterator[str]:
     """Yield where each retired word is, and what replaces it; ``texts`` are pairs of first line and text."""
     for first_line, text in texts:
-        words = plain_words(text)
-        for pattern, successor in patterns:
-            for match in pattern.finditer(words):
-                line = first_line + words.count("\n", 0, match.start())
-                yield f"{where}:{line}: {' '.join(match[0].split())!r} is retired; use: {successor}"
+        for line, problem in _retired_in(text, patterns):
+            yield f"{where}:{first_line + line}: {problem}"
+
+
+@cache  # because many files have the same names
+def _retired_in(text: str, patterns: Words) -> list[tuple[int, str]]:
+    words = plain_words(text)
+    return [
+        (words.count("\n", 0, match.start()), f"{' '.join(match[0].split())!r} is retired; use: {successor}")
+        for pattern, successor in patterns
+        for match in pattern.finditer(words)
+    ]
 
 
 def names_in(source: str) -> Iterator[tuple[int, str]]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files import arrow_rows, records
@@ -20,6 +20,7 @@ from airflow_provider_crux.files.csv import convert_csv
 from airflow_provider_crux.files.records import RecordBlocks, RecordCounter
 from airflow_provider_crux.files.rows import TypedRows
 from tests.csv_reference import read_strictly
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -149,7 +150,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     rows=RECORDS,
     mark=st.sampled_from([b"", BOM]),

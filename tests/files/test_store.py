@@ -60,6 +60,7 @@ def test_a_file_without_records_is_stored(place: Place) -> None:
     assert place.content() == header
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [FileOptions(), FileOptions(personal_data="drop")], ids=["as it is", "converted"])
 def test_counting_many_orders_takes_little_memory(tmp_path: Path, options: FileOptions) -> None:
     def chunks() -> Iterator[bytes]:

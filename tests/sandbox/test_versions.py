@@ -114,7 +114,7 @@ def test_the_paths_of_the_other_versions_return_404_as_json(version: str, sandbo
     assert sandbox.exports == []
 
 
-@pytest.mark.parametrize("version", ["v1", "timp"], indirect=True)
+@pytest.mark.parametrize("version", ["v1", pytest.param("timp", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize(("field", "word"), SELECTS)
 def test_each_word_selects_the_orders_with_such_a_line_item(sandbox: Sandbox, crux, field: str, word: str):
     in_list = word if field == "line_item_designation" else [word]

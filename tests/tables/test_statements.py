@@ -11,13 +11,14 @@ from typing import Any
 import duckdb
 import pytest
 import sqlglot
-from hypothesis import given, settings
+from hypothesis import given
 from sqlglot import expressions as exp
 
 from airflow_provider_crux.exceptions import CruxInvalidRequestError
 from airflow_provider_crux.files.columns import COLUMNS
 from airflow_provider_crux.tables.dialects import DIALECTS, Atomic
 from airflow_provider_crux.tables.statements import merge_statements
+from tests.examples import examples
 from tests.merges import Database, Loads, Row, in_duckdb, loads
 
 dialects = pytest.mark.parametrize("dialect", DIALECTS)
@@ -64,7 +65,7 @@ def database(running_database: Local) -> Local:
     return running_database
 
 
-@settings(max_examples=40)  # on each of seven dialects
+@examples(40)  # on each of seven dialects
 @given(history=loads())
 def test_whatever_the_order_of_the_loads_the_table_holds_the_latest_export_of_each_order(
     running_database: Local, history: Loads

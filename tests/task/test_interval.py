@@ -15,7 +15,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.simple import ContinuousTimetable, NullTimetable, OnceTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from dateutil.relativedelta import MO, relativedelta
-from hypothesis import assume, example, given, reject, settings
+from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
 from airflow_provider_crux.exceptions import CruxIntervalError
@@ -29,6 +29,7 @@ from airflow_provider_crux.task.interval import (
     run_from_context,
 )
 from airflow_provider_crux.task.timetables import last_complete_period, period_starting_at, schedule_name
+from tests.examples import examples
 
 
 def utc(*parts: int) -> datetime:
@@ -710,7 +711,7 @@ simple_relativedeltas = st.builds(relativedelta, months=st.integers(0, 14), days
 month_ends = moments.map(lambda moment: moment.replace(day=28) + timedelta(days=moment.day % 4))
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(relativedeltas | simple_relativedeltas, moments | month_ends)
 @example(relativedelta(months=1, day=31), utc(2026, 1, 15))
 @example(relativedelta(days=1, hour=2), utc(2026, 1, 1))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files import records as records_module
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
 from airflow_provider_crux.sandbox.csv_file import COLUMNS as SAMPLE
 from airflow_provider_crux.transport import download as files
+from tests.examples import examples
 from tests.transfers.transfer import FILE_PATH, INTERVAL, csv_file, file_content, parse
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ ROWS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS, st.sampled_from(["utf-8", "utf-8-sig"]), st.booleans())
 def test_odd_values_are_read_as_pythons_parser_reads_them(
     transfer: Transfer, monkeypatch, rows: list[tuple[list[str], int, str]], encoding: str, ended: bool

@@ -15,10 +15,11 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files.columns import COLUMNS
+from tests.examples import examples
 from tests.transfers.table import CRUX_COLUMNS, NAMES, REQUESTED_AT, TABLE, lines, rows_file, typed_row
 from tests.transfers.transfer import INTERVAL, file_content, parse
 
@@ -120,7 +121,7 @@ def test_text_is_loaded_character_by_character(loading: Loading, database: Datab
 any_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(any_text, any_text), min_size=1, max_size=10))
 def test_any_text_is_loaded_as_it_is(
     loading: Loading, database: Database, batches_of, texts: list[tuple[str, str]]
@@ -235,7 +236,7 @@ exports = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), exports)
 def test_any_sequence_of_exports_leads_to_the_same_table(
     loading: Loading,

@@ -7,28 +7,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.odd_files import ODD_FILES, PARSERS
+from tests.odd_files import ODD_FILES, ONE_OF_EACH, OTHERS, PARSERS
 from tests.transfers.odd_paths import COPIES, KEY, LOADED, STORED, outcomes, run_loaded, run_stored
 
 if TYPE_CHECKING:
+    from tests.odd_files import OddFile
     from tests.transfers.table import Loading
     from tests.transfers.transfer import Transfer
 
+every_file = pytest.mark.parametrize(
+    "files", [pytest.param(ONE_OF_EACH, id="one of each"), pytest.param(OTHERS, id="others", marks=pytest.mark.slow)]
+)
 
+
+@every_file
 @pytest.mark.parametrize("path", STORED)
-def test_every_file_is_stored_as_csv_reads_it_or_refused(transfer: Transfer, connect, monkeypatch, path: str) -> None:
+def test_every_file_is_stored_as_csv_reads_it_or_refused(
+    transfer: Transfer, connect, monkeypatch, path: str, files: dict[str, OddFile]
+) -> None:
     connect(
         host=transfer.sandbox.url, password=transfer.sandbox.settings.token, extra={"hash_key": KEY, "max_retries": 0}
     )
-    assert outcomes(partial(run_stored, transfer), STORED[path], monkeypatch) == {}
+    assert outcomes(partial(run_stored, transfer), STORED[path], monkeypatch, files) == {}
 
 
+@every_file
 @pytest.mark.parametrize("path", LOADED)
-def test_every_file_is_loaded_as_csv_reads_it_or_refused(loading: Loading, connect, monkeypatch, path: str) -> None:
+def test_every_file_is_loaded_as_csv_reads_it_or_refused(
+    loading: Loading, connect, monkeypatch, path: str, files: dict[str, OddFile]
+) -> None:
     connect(
         host=loading.sandbox.url, password=loading.sandbox.settings.token, extra={"hash_key": KEY, "max_retries": 0}
     )
-    assert outcomes(partial(run_loaded, loading), LOADED[path], monkeypatch) == {}
+    assert outcomes(partial(run_loaded, loading), LOADED[path], monkeypatch, files) == {}
 
 
 @pytest.mark.parametrize("path", COPIES)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from tests.examples import examples
 from tests.transfers.transfer import csv_file, texts_of
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ AMOUNTS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(AMOUNTS, min_size=1, max_size=4))
 def test_an_amount_is_read_or_rejected_as_by_a_simple_reference(transfer: Transfer, values: list[str]) -> None:
     expected: list[Decimal | None] = []
@@ -223,7 +224,7 @@ def test_an_amount_is_read_or_rejected_as_by_a_simple_reference(transfer: Transf
 
 
 @pytest.mark.slow
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1), min_size=1))
 def test_every_whole_number_of_18_digits_is_read(transfer: Transfer, values: list[int]) -> None:
     assert column(transfer, "quantity", *map(str, values)) == values

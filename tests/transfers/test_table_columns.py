@@ -12,10 +12,11 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.files.columns import COLUMNS, ColumnType
+from tests.examples import examples
 from tests.transfers.table import CRUX_COLUMNS, NAMES, TABLE, lines, rows_file
 from tests.transfers.transfer import ROW
 
@@ -246,7 +247,7 @@ def test_the_database_decides_whether_names_that_differ_in_case_are_one_column(
 any_names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=66)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_names, min_size=1, max_size=4, unique_by=str.lower))
 def test_any_unknown_column_is_loaded_or_left_out(loading: Loading, database: Database, names: list[str]) -> None:
     for table in database.tables():
