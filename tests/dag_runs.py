@@ -72,18 +72,24 @@ def run_airflow(*arguments: str) -> None:
 
 
 @pytest.fixture
-def run(dags_folder: Path):
-    """Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run."""
+def run(dags_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """
+    Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run.
+
+    The file is named by its path, or by its name in the DAG folder.
+    """
+    # dag.test() of Airflow 3 parses all files of the DAG folder before every run: it has only those that the test runs
+    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path_factory.mktemp("dags")))
 
     def run_file(
-        name: str,
+        name: str | Path,
         dag_id: str | None = None,
         logical_date: datetime = LOGICAL_DATE,
         state: str = "success",
         poll_interval: float | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
-        names = runpy.run_path(str(Path(settings.DAGS_FOLDER) / name))
+        names = runpy.run_path(str(shutil.copy(dags_folder / name, settings.DAGS_FOLDER)))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
         if poll_interval is not None:
             for task in dags[dag_id or Path(name).stem].tasks:
