@@ -28,6 +28,8 @@ import pytest
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
+from tests.real_airflow.launcher import create_database
+
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 # since 3.4 an XCom belongs to one try, of which task_instance has a row each
 XCOMS = "xcom_v2 JOIN task_instance ON task_instance.id = task_instance_id" if AIRFLOW >= (3, 4) else "xcom"
@@ -52,7 +54,7 @@ def dags_folder() -> Path:
     folder.mkdir()
     for path in (*EXAMPLES, *DAGS.glob("*.py")):
         shutil.copy(path, folder)
-    run_airflow("db", "migrate")
+    create_database(AIRFLOW_HOME)
     if AIRFLOW < (3, 0):
         # The tables of Airflow 2 refer to that of its users, without which dag.test() cannot delete an earlier run.
         importlib.import_module("airflow.providers.fab.auth_manager.models")

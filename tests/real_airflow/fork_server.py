@@ -4,8 +4,8 @@ A process that imports Airflow once, and forks for each of its components and co
 Importing Airflow takes several seconds, and each component of an Airflow would do it again. Nothing else is shared: a
 fork initializes Airflow from its own environment, and then does what `python -m airflow` does.
 
-Standard input has a line of JSON for each fork, with the arguments, the changes of the environment, and the file for the
-output. A fork answers with its process ID, and leads a session of its own.
+Standard input has a line of JSON for each fork, with the arguments, the changes of the environment, and the file for
+the output. A fork answers with its process ID, and leads a session of its own.
 """
 
 from __future__ import annotations

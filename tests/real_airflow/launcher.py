@@ -85,7 +85,7 @@ def running_airflow(
     environment = {**_clean_environment(), **settings, **env}
     sqlite = DATABASE_SETTING not in env
     if sqlite:
-        shutil.copy(migrated_database(), home / "airflow.db")
+        create_database(home)
         # Readers do not block the writer in this mode, so locks are rare. The database file keeps the mode.
         with contextlib.closing(sqlite3.connect(home / "airflow.db")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -113,9 +113,15 @@ def running_airflow(
         yield instance
 
 
+def create_database(home: Path) -> None:
+    """Create the SQLite database of an Airflow home, unless it has one."""
+    if not (home / "airflow.db").exists():
+        shutil.copy(_migrated_database(), home / "airflow.db")
+
+
 @functools.cache
-def migrated_database() -> Path:
-    """Return an SQLite database with Airflow's empty tables, which takes several seconds to make."""
+def _migrated_database() -> Path:
+    """Return a database without rows. It takes several seconds to make."""
     home = Path(tempfile.mkdtemp(dir=os.environ["AIRFLOW_HOME"]))
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(POOL_SLOTS)}
     run_airflow(["db", "migrate"], _clean_environment() | settings)
