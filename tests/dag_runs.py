@@ -29,6 +29,7 @@ from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
 from tests.real_airflow.launcher import create_database
+from tests.secrets_masker import clear_masker
 
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 # since 3.4 an XCom belongs to one try, of which task_instance has a row each
@@ -91,6 +92,7 @@ def run(dags_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
         poll_interval: float | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
+        clear_masker()  # a task has a process of its own, and a masker without the secrets of the others
         names = runpy.run_path(str(shutil.copy(dags_folder / name, settings.DAGS_FOLDER)))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
         if poll_interval is not None:
