@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 STARTUP_SECONDS = 120
-"""Timeout from the first process to a healthy Airflow. It takes 15 to 25 s on two cores."""
+"""Timeout from the first process to a healthy Airflow. It takes about 10 s on two cores."""
 STOP_SECONDS = 5
 """Timeout of a graceful end. The triggerer of Airflow 3.3 sometimes takes ten seconds, although nothing waits in it."""
 POLL_SECONDS = 0.1
