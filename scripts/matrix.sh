@@ -4,12 +4,13 @@
 # lowest (the lowest versions of our dependencies that pyproject.toml allows). A version followed by "-stores" or
 # "-warehouses" runs only what make stores or make warehouses does.
 #
-# First it installs the environments, two at a time. Then two lanes run side by side, and each goes through the
-# environments in turn. One runs the tests that start no scheduler: "no-e2e" those without Airflow's database, and
-# "integration" those with dag.test(). The other runs "e2e", the tests with a scheduler: only one at a time, because if
-# two compete for the cores, tests time out. Then it makes the targets in ALSO, and takes tests from the first lane.
-# LANES=e2e runs only the e2e tests. What depends on neither Airflow nor Python (the slow ones among the first) does not
-# run on the versions of Airflow between the oldest (lowest) and the newest, nor on the pre-release.
+# It installs the environments, two at a time. Meanwhile two lanes run side by side, and each goes through the
+# environments in turn, as soon as they are installed. One runs the tests that start no scheduler, in two processes:
+# "no-e2e" those without Airflow's database, and "integration" those with dag.test(). The other runs "e2e", the tests with
+# a scheduler, which wait more than they work: only one at a time, because if two compete for the cores, tests time out.
+# Then it makes the targets in ALSO, and takes tests from the first lane. LANES=e2e runs only the e2e tests. What depends
+# on neither Airflow nor Python (the slow ones among the first) does not run on the versions of Airflow between the oldest
+# (lowest) and the newest, nor on the pre-release.
 #
 # Each step writes .matrix/ENVIRONMENT-STEP.log, and the end of it is printed. If a step fails, the others still run. CI
 # cuts its log in the middle, so the last lines repeat the errors, and tell how every run ended.
@@ -20,6 +21,7 @@ newer_pythons=(3.13 3.12)
 newer_python=$(scripts/find_python.sh "${newer_pythons[@]}")
 read -ra lanes <<<"${LANES:-no-e2e,integration e2e,also,integration,no-e2e}"  # what each lane runs, one after the other
 read -ra also <<<"${ALSO:-}"
+workers="WORKERS=--numprocesses=2"
 
 # Every background job becomes a process group, so that one signal ends it with all its tests and their Airflow.
 set -m
@@ -48,6 +50,18 @@ run() {
   printf '%s\n' "== $1 $2: $log" "$(tail -n "$lines" "$log")"
 }
 
+# Installs the environments, two at a time.
+install() {
+  for environment in "${environments[@]}"; do
+    while (($(jobs -pr | wc -l) == 2)); do wait -n; done
+    {
+      run "$environment" install install
+      touch ".matrix/$environment.installed"
+    } &
+  done
+  wait
+}
+
 # Runs the steps of a lane, each in every environment: lane STEP[,STEP]
 lane() {
   local step environment
@@ -57,14 +71,16 @@ lane() {
       continue
     fi
     for environment in "${environments[@]}"; do
+      until [[ -e .matrix/$environment.installed ]]; do sleep 1; done
       [[ -e .matrix/$environment-install.log.failed ]] && continue
       case $step-$environment in
         e2e-lowest | integration-lowest | e2e-newer-python | e2e-*-[sw]* | integration-*-[sw]*) ;;
         no-e2e-*-stores) run "$environment" no-e2e stores ;;
         no-e2e-*-warehouses) run "$environment" no-e2e warehouses ;;
-        e2e-* | integration-*) run "$environment" "$step" test LANE=e2e ARGS="${ARGS:-tests/$step}" ;;
-        no-e2e-next | no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6 | no-e2e-2.11.2) run "$environment" no-e2e test LANE="$lane_between" ;;
-        *) run "$environment" "$step" test LANE="$step" ;;
+        e2e-*) run "$environment" e2e test LANE=e2e ARGS="${ARGS:-tests/e2e}" ;;
+        integration-*) run "$environment" integration test LANE=e2e ARGS=tests/integration "$workers" ;;
+        no-e2e-next | no-e2e-3.2.2 | no-e2e-3.1.8 | no-e2e-3.0.6 | no-e2e-2.11.2) run "$environment" no-e2e test LANE="$lane_between" "$workers" ;;
+        *) run "$environment" "$step" test LANE="$step" "$workers" ;;
       esac
     done
   done
@@ -82,12 +98,8 @@ for environment in "$@"; do
   [[ $environment == newer-python && -z $newer_python ]] || environments+=("$environment")
 done
 
-for environment in "${environments[@]}"; do
-  while (($(jobs -pr | wc -l) == 2)); do wait -n; done
-  run "$environment" install install &
-done
-wait
 echo "== tests: this takes several minutes; to follow them, run tail -f .matrix/*.log"
+install &
 for lane in "${lanes[@]}"; do lane "$lane" & done
 wait
 

@@ -28,6 +28,9 @@ import pytest
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG
 
+from tests.real_airflow.launcher import create_database
+from tests.secrets_masker import clear_masker
+
 AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 # since 3.4 an XCom belongs to one try, of which task_instance has a row each
 XCOMS = "xcom_v2 JOIN task_instance ON task_instance.id = task_instance_id" if AIRFLOW >= (3, 4) else "xcom"
@@ -52,7 +55,7 @@ def dags_folder() -> Path:
     folder.mkdir()
     for path in (*EXAMPLES, *DAGS.glob("*.py")):
         shutil.copy(path, folder)
-    run_airflow("db", "migrate")
+    create_database(AIRFLOW_HOME)
     if AIRFLOW < (3, 0):
         # The tables of Airflow 2 refer to that of its users, without which dag.test() cannot delete an earlier run.
         importlib.import_module("airflow.providers.fab.auth_manager.models")
@@ -72,18 +75,25 @@ def run_airflow(*arguments: str) -> None:
 
 
 @pytest.fixture
-def run(dags_folder: Path):
-    """Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run."""
+def run(dags_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """
+    Return a function that runs a file's DAG with ``dag.test()``; it returns what the file defines, and the run.
+
+    The file is named by its path, or by its name in the DAG folder.
+    """
+    # dag.test() of Airflow 3 parses all files of the DAG folder before every run: it has only those that the test runs
+    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path_factory.mktemp("dags")))
 
     def run_file(
-        name: str,
+        name: str | Path,
         dag_id: str | None = None,
         logical_date: datetime = LOGICAL_DATE,
         state: str = "success",
         poll_interval: float | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
-        names = runpy.run_path(str(Path(settings.DAGS_FOLDER) / name))
+        clear_masker()  # a task has a process of its own, and a masker without the secrets of the others
+        names = runpy.run_path(str(shutil.copy(dags_folder / name, settings.DAGS_FOLDER)))
         dags = {value.dag_id: value for value in names.values() if isinstance(value, DAG)}
         if poll_interval is not None:
             for task in dags[dag_id or Path(name).stem].tasks:

@@ -15,6 +15,7 @@ from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import SandboxSettings
 from tests.manifests import manifest, manifest_name
 from tests.object_store import BUCKET, ObjectStore, running_s3  # noqa: F401 - a fixture
+from tests.real_airflow.instance import RUN_SECONDS
 from tests.real_airflow.request_bodies import api_timestamp
 from tests.real_airflow.sandbox_airflow import REPOSITORY, airflow_with_sandbox
 
@@ -73,7 +74,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, s3: Obje
 def first_run(airflow: AirflowInstance, sandbox: Sandbox) -> DagRun:
     """Wait for the scheduled run, which loads 30 days; one of its files is stored after a deferral."""
     airflow.wait_for_dags({EXAMPLE})
-    sandbox.wait_for("POST", EXPORT_PATH, len(STARTS), timeout=150)
+    sandbox.wait_for("POST", EXPORT_PATH, len(STARTS), timeout=RUN_SECONDS)
     *done, late = sandbox.exports
     for uuid in done:
         sandbox.finish_export(uuid)
@@ -120,7 +121,7 @@ def test_another_run_requests_exactly_the_two_files_that_were_deleted(
 
     # The orders that came in during the test are no gap of this run.
     run_id = airflow.trigger(EXAMPLE, conf={"since": f"{SINCE:%Y-%m-%d}", "until": f"{TODAY:%Y-%m-%d}"})
-    sandbox.wait_for("POST", EXPORT_PATH, before + 2, timeout=150)
+    sandbox.wait_for("POST", EXPORT_PATH, before + 2, timeout=RUN_SECONDS)
     for uuid in sandbox.exports[before:]:
         sandbox.finish_export(uuid)
     run = airflow.wait_for_run(EXAMPLE, run_id)

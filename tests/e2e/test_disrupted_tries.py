@@ -26,7 +26,7 @@ from tests.e2e.disrupted_api import EXECUTION_TIMEOUT, DisruptedApi, Run, disrup
 from tests.e2e.disruptions import FIRST_LOGICAL_DATE, Kind, make_plans
 from tests.raw_server import TOKEN
 from tests.real_airflow.instance import AirflowInstance, DagRun
-from tests.real_airflow.launcher import AIRFLOW_VERSION, SHORT_HEARTBEAT_TIMEOUTS, running_airflow
+from tests.real_airflow.launcher import AIRFLOW_VERSION, POOL_SLOTS, SHORT_HEARTBEAT_TIMEOUTS, running_airflow
 from tests.real_airflow.sandbox_airflow import REPOSITORY
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, api: DisruptedApi) -> Iter
     env = {
         **SHORT_HEARTBEAT_TIMEOUTS,
         # A suspended try occupies a worker even when the scheduler has given it up, but then no slot of the pool.
-        "AIRFLOW__CORE__PARALLELISM": "24",
-        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "8",
+        "AIRFLOW__CORE__PARALLELISM": str(3 * POOL_SLOTS),
         "AIRFLOW_CONN_CRUX_DEFAULT": json.dumps({"conn_type": "crux", "host": api.server.url, "password": TOKEN}),
         "CRUX_DISRUPTED_PORT": str(api.server.server_address[1]),
         "CRUX_DISRUPTED_TIMEOUT": str(EXECUTION_TIMEOUT),

@@ -115,6 +115,8 @@ def airflow(folder: Path, sandbox: Sandbox, statsd: Statsd) -> Iterator[AirflowI
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": (folder / "xcoms").as_uri(),
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "0",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
+        # Airflow ends what takes longer than ten seconds by default, as it does on a machine under load.
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port),

@@ -147,6 +147,8 @@ def verbose_settings(home: Path) -> dict[str, str]:
         "AIRFLOW__CORE__COMPRESS_SERIALIZED_DAGS": "True",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
+        # Airflow ends what takes longer than ten seconds by default, as it does on a machine under load.
+        "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
         "AIRFLOW__OPENLINEAGE__INCLUDE_FULL_TASK_INFO": "True",
         "AIRFLOW__OPENLINEAGE__DEBUG_MODE": "True",
         "SECRETS_PLANTED": PLANTED,

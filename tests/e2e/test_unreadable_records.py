@@ -6,10 +6,9 @@ The faults are real ones of the metadata database. Those of the API server of Ai
 
 from __future__ import annotations
 
+import os
 import runpy
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ import pendulum
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.real_airflow.launcher import AIRFLOW_3
+from tests.real_airflow.launcher import AIRFLOW_3, create_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +41,7 @@ def _terminate_handler() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    create_database(Path(os.environ["AIRFLOW_HOME"]))
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import pendulum
 import pytest
-from airflow import settings
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.server import running_sandbox
@@ -146,10 +145,7 @@ def read_duckdb(database: Path) -> list[dict[str, Any]]:
 def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
     connect, run, monkeypatch, tmp_path: Path, *, example: str, read: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    # dag.test() of Airflow 3.3 parses all files of the folder before every run
-    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path / "dags"))
-    (tmp_path / "dags").mkdir()
-    file = Path(shutil.copy(EXAMPLES[0].parent / example, settings.DAGS_FOLDER))
+    file = EXAMPLES[0].parent / example
     database = tmp_path / "orders.db"
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_ORDERS", json.dumps({"conn_type": "sqlite", "host": str(database)}))
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_CONN_ID", "crux_orders")
@@ -162,12 +158,12 @@ def test_daily_runs_with_lookback_keep_each_order_once_in_its_latest_state(
     with running_sandbox(clock=clock) as sandbox:
         connect(host=sandbox.url, password=TOKEN)
         # its orders do not exist yet: it is skipped
-        run(file.name, logical_date=daily_lookbacks.DAYS[-1] + timedelta(days=10))
+        run(file, logical_date=daily_lookbacks.DAYS[-1] + timedelta(days=10))
         assert not database.exists()
         assert sandbox.exports == []
         for moment, logical_date in runs:
             clock.advance((moment - clock()).total_seconds())
-            run(file.name, logical_date=logical_date, poll_interval=0.1)
+            run(file, logical_date=logical_date, poll_interval=0.1)
 
         assert len(request_bodies(sandbox)) == len(sandbox.exports) == len(runs) == 33
         xcoms = query(f"SELECT value FROM {XCOMS} WHERE dag_id = '{file.stem}' AND key = 'export_interval'")

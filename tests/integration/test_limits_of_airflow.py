@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from airflow.models.taskinstance import TaskInstance
 
 from airflow_provider_crux.exceptions import CruxInvalidConnectionError
 from airflow_provider_crux.hooks.crux import CruxHook
+from tests.real_airflow.launcher import create_database
 
 HERE = Path(__file__).parent
 SECRETS = (HERE.parents[1] / "docs/secrets.md").read_text()
@@ -45,10 +45,10 @@ def run(home: Path, *arguments: str, **environment: str) -> str:
     ).stdout
 
 
-def edit_description(home: Path, database: Path, **environment: str) -> str:
+def edit_description(home: Path, **environment: str) -> str:
     """Let another connection have the password ``company``, edit ours, and return what Airflow stores, as JSON."""
     home.mkdir()
-    shutil.copy(database, home)
+    create_database(home)
     connection = json.dumps({**CONNECTION, "extra": json.dumps(CONNECTION["extra"])})
     return run(home, str(HERE / "edit_connection.py"), connection, "company", **environment).splitlines()[-1]
 
@@ -58,16 +58,14 @@ def edit_description(home: Path, database: Path, **environment: str) -> str:
 def test_the_documented_setting_keeps_airflow_from_overwriting_extras_with_its_mask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(tmp_path, "-m", "airflow", "db", "migrate")
-    database = tmp_path / "airflow.db"
-    masked = edit_description(tmp_path / "default", database)
+    masked = edit_description(tmp_path / "default")
     assert "***" in masked
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", masked)
     with pytest.raises(CruxInvalidConnectionError, match=r"extra ca_bundle: it contains .*extra hash_key: it contains"):
         _ = CruxHook().settings
 
     (names,) = re.findall(r"sensitive_var_conn_names = (\S+)", SECRETS)
-    kept = edit_description(tmp_path / "set", database, AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=names)
+    kept = edit_description(tmp_path / "set", AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=names)
     assert json.loads(kept) == {"conn_type": "crux", **CONNECTION}
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", kept)
     assert CruxHook().settings.ca_bundle == "/certs/company.pem"

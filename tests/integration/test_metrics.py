@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.dag_runs import AIRFLOW, DAGS, LOGICAL_DATE
+from tests.real_airflow.launcher import create_database
 from tests.transfers.transfer import FILE_PATH, STATUS_PATH, parse
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("metrics")
     (home / "dags").mkdir()
     shutil.copy(DAGS / "metrics.py", home / "dags")
-    environment = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags")}
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
-    return environment
+    create_database(home)
+    return {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags")}
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from airflow import settings
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.sandbox.csv_file import COLUMN_LISTS, write_csv
@@ -49,28 +48,15 @@ def sandbox(request: pytest.FixtureRequest, columns: str, connect, monkeypatch) 
         yield running
 
 
-@pytest.fixture
-def one_dag(dags_folder: Path, monkeypatch, tmp_path: Path):
-    """Return a function that leaves one example in the DAG folder: some versions parse all of them before every run."""
-
-    def keep(example: str) -> str:
-        (tmp_path / "dags").mkdir()
-        shutil.copy(dags_folder / example, tmp_path / "dags")
-        monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path / "dags"))
-        return example
-
-    return keep
-
-
 def header(columns: str) -> list[str]:
     return write_csv([], columns).decode("utf-8-sig").strip().split(",")
 
 
 def test_a_stored_file_is_the_one_that_was_exported(
-    sandbox: Sandbox, columns: str, run, *, one_dag, monkeypatch, tmp_path: Path
+    sandbox: Sandbox, columns: str, run, *, monkeypatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", tmp_path.as_uri())
-    run(one_dag("crux_orders_to_storage.py"), logical_date=LOGICAL_DATE)
+    run("crux_orders_to_storage.py", logical_date=LOGICAL_DATE)
     (export,) = map(sandbox.get_export, sandbox.exports)
     assert export is not None
     orders = filter_orders(export.query, export.created_at)
@@ -79,12 +65,11 @@ def test_a_stored_file_is_the_one_that_was_exported(
 
 
 def test_a_backfill_stores_each_interval_once(
-    sandbox: Sandbox, columns: str, run, *, one_dag, monkeypatch, tmp_path: Path
+    sandbox: Sandbox, columns: str, run, *, monkeypatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", tmp_path.as_uri())
-    example = one_dag("crux_orders_backfill.py")
-    conf = {"since": "2025-03-01", "until": "2025-03-12"}
-    run(example, logical_date=LOGICAL_DATE, run_conf=conf)
+    load = functools.partial(run, "crux_orders_backfill.py", run_conf={"since": "2025-03-01", "until": "2025-03-12"})
+    load(logical_date=LOGICAL_DATE)
     assert len(sandbox.exports) == 2
     exports = {}
     for manifest in tmp_path.rglob("_*.manifest.json"):
@@ -101,20 +86,19 @@ def test_a_backfill_stores_each_interval_once(
     assert set(exports) == set(sandbox.exports)
 
     # everything is there, so another run e-mails nobody
-    run(example, logical_date=LOGICAL_DATE.add(days=1), run_conf=conf)
+    load(logical_date=LOGICAL_DATE.add(days=1))
     assert len(sandbox.exports) == 2
 
 
 def test_a_table_holds_the_latest_state_of_each_order(
-    connect, sandbox: Sandbox, run, *, one_dag, monkeypatch, tmp_path: Path
+    connect, sandbox: Sandbox, run, *, monkeypatch, tmp_path: Path
 ) -> None:
     database = tmp_path / "orders.db"
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_ORDERS", json.dumps({"conn_type": "sqlite", "host": str(database)}))
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_CONN_ID", "crux_orders")
-    example = one_dag(f"{daily_lookbacks.EXAMPLE}.py")
     for day in (DAYS[3], DAYS[0], DAYS[2]):
         sandbox.clock.advance(timedelta(days=3).total_seconds())
-        run(example, logical_date=day, poll_interval=0.1)
+        run(f"{daily_lookbacks.EXAMPLE}.py", logical_date=day, poll_interval=0.1)
 
     assert len(sandbox.exports) == 3
     with closing(sqlite3.connect(database)) as connection:

@@ -14,7 +14,7 @@ import psutil
 
 from tests.real_airflow.processes import AirflowTestError, Component, tail, wait_while
 
-RUN_SECONDS = 150
+RUN_SECONDS = 300
 """Timeout of one wait for runs. It is long because all runs of a test module compete for the same two cores."""
 POLL_SECONDS = 0.5
 

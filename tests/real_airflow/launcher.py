@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import os
+import shutil
 import socket
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.real_airflow.airflow_2 import Airflow2
 from tests.real_airflow.airflow_3 import Airflow3
 from tests.real_airflow.instance import AirflowInstance
-from tests.real_airflow.processes import STARTUP_SECONDS, Component, airflow_command, run_airflow, stopping_on_exit
+from tests.real_airflow.processes import (
+    STARTUP_SECONDS,
+    Component,
+    ForkedComponent,
+    ForkServer,
+    airflow_command,
+    run_airflow,
+    stopping_on_exit,
+)
 
 AIRFLOW_VERSION = tuple(int(part) for part in importlib.metadata.version("apache-airflow").split(".")[:2])
 AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
 DATABASE_SETTING = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+POOL_SLOTS = 8
+"""How many tasks run at once, also if AIRFLOW__CORE__PARALLELISM is higher."""
 
 LOCK_TIMEOUT_SECONDS = 30
 """How long a process waits for the lock of SQLite while another process writes."""
@@ -70,17 +83,20 @@ def running_airflow(
     port = free_port()
     settings = _settings(home, dags_folder, port) | (TRIGGERER_SETTINGS if triggerer else {})
     environment = {**_clean_environment(), **settings, **env}
-    run_airflow(["db", "migrate"], environment)
     sqlite = DATABASE_SETTING not in env
     if sqlite:
+        create_database(home)
         # Readers do not block the writer in this mode, so locks are rare. The database file keeps the mode.
         with contextlib.closing(sqlite3.connect(home / "airflow.db")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+    else:
+        run_airflow(["db", "migrate"], environment)
 
     instance = (Airflow3 if AIRFLOW_3 else Airflow2)(home, environment)
-    commands = {arguments[0]: arguments for arguments in _commands(port, triggerer)} | dict(workers or {})
-    with stopping_on_exit(instance.components):
-        for name, arguments in commands.items():
+    server = ForkServer(environment, home / "fork-server.log")
+    with contextlib.closing(server), stopping_on_exit(instance.components):
+        for arguments in _commands(port, triggerer):
+            name = arguments[0]
             if name == "dag-processor":
                 # Until it has stored a DAG, the scheduler starts no task. Without an API server, the task would fail.
                 instance.wait_while(lambda: _not_listening(port), STARTUP_SECONDS)
@@ -88,12 +104,28 @@ def running_airflow(
             database = {DATABASE_SETTING: _database(home, lock_timeout)} if sqlite else {}
             # At its end, the API server spends three seconds of one core on collecting garbage.
             graceful = name != "api-server"
-            component = Component(
-                name, airflow_command(arguments), environment | database, home / f"{name}.log", graceful=graceful
-            )
+            component = ForkedComponent(server, arguments, database, home / f"{name}.log", graceful=graceful)
+            instance.components.append(component)
+        for name, arguments in (workers or {}).items():
+            component = Component(name, airflow_command(arguments), environment, home / f"{name}.log")
             instance.components.append(component)
         instance.wait_while(instance.unhealthy, STARTUP_SECONDS)
         yield instance
+
+
+def create_database(home: Path) -> None:
+    """Create the SQLite database of an Airflow home, unless it has one."""
+    if not (home / "airflow.db").exists():
+        shutil.copy(_migrated_database(), home / "airflow.db")
+
+
+@functools.cache
+def _migrated_database() -> Path:
+    """Return a database without rows. It takes several seconds to make."""
+    home = Path(tempfile.mkdtemp(dir=os.environ["AIRFLOW_HOME"]))
+    settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(POOL_SLOTS)}
+    run_airflow(["db", "migrate"], _clean_environment() | settings)
+    return home / "airflow.db"
 
 
 def _commands(port: int, triggerer: bool) -> list[list[str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 STARTUP_SECONDS = 120
-"""Timeout from the first process to a healthy Airflow. It takes 15 to 25 s on two cores."""
+"""Timeout from the first process to a healthy Airflow. It takes about 10 s on two cores."""
 STOP_SECONDS = 5
 """Timeout of a graceful end. The triggerer of Airflow 3.3 sometimes takes ten seconds, although nothing waits in it."""
 POLL_SECONDS = 0.1
@@ -66,8 +66,11 @@ class Component:
     def start(self) -> None:
         """Start the process, or restart it after it was killed. It appends to its log."""
         self.killed = False
+        self.process = self._launch()
+
+    def _launch(self) -> psutil.Process:
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
+            return psutil.Popen(
                 self._command,
                 env=self._environment,
                 user=self._user,
@@ -96,7 +99,12 @@ class Component:
     @property
     def exited_unexpectedly(self) -> bool:
         """Whether the process ended although nobody killed it on purpose."""
-        return not self.killed and self.process.poll() is not None
+        return not self.killed and self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return not _is_alive(self.process)
 
     def processes(self) -> list[psutil.Process]:
         """Return every live process of the session.
@@ -108,6 +116,66 @@ class Component:
             for process in psutil.process_iter()
             if _session_id(process.pid) == self.process.pid and _is_alive(process)
         ]
+
+
+class ForkServer:
+    """
+    A process that imports Airflow once, and whose forks are components: see ``fork_server.py``.
+
+    :param environment: that of all forks.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(Path(__file__).with_name("fork_server.py"))],
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> psutil.Process:
+        """Start an Airflow command in a fork, whose environment is changed."""
+        assert self._process.stdin
+        assert self._process.stdout
+        request = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        self._process.stdin.write(f"{json.dumps(request)}\n")
+        self._process.stdin.flush()
+        pid = self._process.stdout.readline()
+        if not pid:
+            raise AirflowTestError("the fork server has ended", tail(self._log))
+        return psutil.Process(int(pid))
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.communicate()
+
+
+class ForkedComponent(Component):
+    """
+    A component of Airflow that is a fork of a server, with the name of its command.
+
+    :param environment: what differs from the environment of the server.
+    """
+
+    def __init__(
+        self,
+        server: ForkServer,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        graceful: bool = True,
+    ) -> None:
+        self._server = server
+        super().__init__(arguments[0], arguments, environment, log, graceful=graceful)
+
+    def _launch(self) -> psutil.Process:
+        return self._server.fork(self._command, self._environment, self.log)
 
 
 def _session_id(pid: int) -> int | None:
@@ -149,12 +217,12 @@ def wait_while(
 
 def stop(components: Sequence[Component]) -> None:
     """Send SIGTERM to the graceful components, and after STOP_SECONDS SIGKILL to all processes that are left."""
-    ending = [component for component in components if component.graceful and component.process.poll() is None]
+    ending = [component for component in components if component.graceful and not component.ended]
     for component in ending:
         os.killpg(component.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     for component in ending:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(psutil.TimeoutExpired):
             component.process.wait(max(0.0, deadline - time.monotonic()))
     for component in components:
         component.kill()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import io
 import json
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
 import pytest
-from airflow import settings
 
 from airflow_provider_crux.api import polling
 from airflow_provider_crux.task import waiting
-from tests.dag_runs import AIRFLOW, EXAMPLES, LOGICAL_DATE, XCOMS, _terminate_handler, dags_folder, query, run
+from tests.dag_runs import AIRFLOW, LOGICAL_DATE, XCOMS, _terminate_handler, dags_folder, query, run
 from tests.manifests import manifest_name
 
 if TYPE_CHECKING:
@@ -34,24 +31,12 @@ INTERVALS = list(zip(STARTS, (*STARTS[1:], END), strict=True))
 
 
 @pytest.fixture(autouse=True)
-def _examples_store_there(
-    store: Store,
-    dags_folder: Path,
-    connect,
-    sandbox: Sandbox,
-    *,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def _examples_store_there(store: Store, connect, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the examples store files there, and spare them the wait before the first poll."""
     connect(host=sandbox.url, password=sandbox.settings.token, extra={"hash_key": "a key of this test"})
     monkeypatch.setenv("AIRFLOW_VAR_CRUX_ORDERS_FOLDER", store.url("lake"))
     monkeypatch.setattr(waiting, "MIN_RESUME_DELAY", 0)
     monkeypatch.setattr(polling.random, "uniform", lambda low, high: low)
-    # dag.test() of Airflow 3.3 parses all files of the folder before every run
-    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path_factory.mktemp("dags")))
-    for example in EXAMPLES:
-        shutil.copy(dags_folder / example.name, settings.DAGS_FOLDER)
 
 
 def requested(sandbox: Sandbox) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
 from tests.raw_server import UUID
+from tests.real_airflow.launcher import create_database
 from tests.transfers.transfer import make_operator, resume
 
 if TYPE_CHECKING:
@@ -137,9 +138,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("airflow")
     (folder / "dags").mkdir()
     (folder / "dags" / "xcoms.py").write_text(DAG)
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=environment(folder), check=True, capture_output=True
-    )
+    create_database(folder)
     return folder
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow import settings
 
 from airflow_provider_crux.sandbox.server import running_sandbox
 from airflow_provider_crux.sandbox.state import ManualClock, Sandbox, SandboxSettings
@@ -67,9 +66,6 @@ class Example:
 @pytest.fixture
 def run_example(connect, run, monkeypatch, tmp_path: Path) -> Iterator[Callable[[str], Example]]:
     """Return a function that runs the example of a dialect for each run. Its files go to ``tmp_path / "bucket"``."""
-    # dag.test() parses all files of the folder before every run
-    monkeypatch.setattr(settings, "DAGS_FOLDER", str(tmp_path / "dags"))
-    (tmp_path / "dags").mkdir()
     # dag.test() runs the trigger itself: it can resume the task at once
     monkeypatch.setattr(waiting, "MIN_RESUME_DELAY", 0)
     folder = tmp_path / "bucket"
@@ -82,11 +78,11 @@ def run_example(connect, run, monkeypatch, tmp_path: Path) -> Iterator[Callable[
             bucket = f"FOLDER = {folder.as_uri()!r}"
             source, replaced = re.subn(r"^FOLDER = .*", bucket, example.read_text(), flags=re.MULTILINE)
             assert replaced == 1
-            copy = tmp_path / "dags" / example.name
+            copy = tmp_path / example.name
             copy.write_text(source)
             for moment, logical_date in RUNS:
                 clock.advance((moment - clock()).total_seconds())
-                names = run(copy.name, logical_date=logical_date, poll_interval=0.1)
+                names = run(copy, logical_date=logical_date, poll_interval=0.1)
             assert sorted(path.name for path in folder.iterdir()) == sorted(set(FILES))
             return Example(dialect, folder, names, sandbox)
 
