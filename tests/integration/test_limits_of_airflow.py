@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -31,26 +30,23 @@ CONNECTION = {
 }
 
 
-def run(home: Path, *arguments: str, **environment: str) -> str:
-    """Run Python in an Airflow home, and return its output."""
+def edited_descriptions(home: Path, *cases: str) -> list[str]:
+    """Let another connection have the password ``company``, edit ours, and return what Airflow stores, as JSON."""
     environment = os.environ | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__API_AUTH__JWT_SECRET": "x" * 64,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        **environment,
     }
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, check=True, capture_output=True, text=True
-    ).stdout
-
-
-def edit_description(home: Path, database: Path, **environment: str) -> str:
-    """Let another connection have the password ``company``, edit ours, and return what Airflow stores, as JSON."""
-    home.mkdir()
-    shutil.copy(database, home)
     connection = json.dumps({**CONNECTION, "extra": json.dumps(CONNECTION["extra"])})
-    return run(home, str(HERE / "edit_connection.py"), connection, "company", **environment).splitlines()[-1]
+    output = subprocess.run(
+        [sys.executable, str(HERE / "edit_connection.py"), connection, "company", *cases],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    return [line for line in output.splitlines() if line.startswith('{"conn_type"')]
 
 
 @pytest.mark.slow
@@ -58,16 +54,13 @@ def edit_description(home: Path, database: Path, **environment: str) -> str:
 def test_the_documented_setting_keeps_airflow_from_overwriting_extras_with_its_mask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(tmp_path, "-m", "airflow", "db", "migrate")
-    database = tmp_path / "airflow.db"
-    masked = edit_description(tmp_path / "default", database)
+    (names,) = re.findall(r"sensitive_var_conn_names = (\S+)", SECRETS)
+    masked, kept = edited_descriptions(tmp_path, "", names)
     assert "***" in masked
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", masked)
     with pytest.raises(CruxInvalidConnectionError, match=r"extra ca_bundle: it contains .*extra hash_key: it contains"):
         _ = CruxHook().settings
 
-    (names,) = re.findall(r"sensitive_var_conn_names = (\S+)", SECRETS)
-    kept = edit_description(tmp_path / "set", database, AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=names)
     assert json.loads(kept) == {"conn_type": "crux", **CONNECTION}
     monkeypatch.setenv("AIRFLOW_CONN_CRUX_DEFAULT", kept)
     assert CruxHook().settings.ca_bundle == "/certs/company.pem"
