@@ -231,8 +231,8 @@ print(json.dumps({
 
 def required(requirements: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
     """Return the distributions of this environment that requirements name, and those that these require."""
-    found: dict[str, importlib.metadata.Distribution] = {}
-    seen: set[tuple[str, str]] = set()
+    distributions: dict[str, importlib.metadata.Distribution] = {}
+    extras_read: set[tuple[str, str]] = set()
     todo = [(Requirement(line), "") for line in requirements]
     while todo:
         requirement, extra_of_parent = todo.pop()
@@ -240,11 +240,11 @@ def required(requirements: Iterable[str]) -> dict[str, importlib.metadata.Distri
             continue
         name = canonicalize_name(requirement.name)
         for extra in ("", *requirement.extras):
-            if (name, extra) not in seen:
-                seen.add((name, extra))
-                found[name] = importlib.metadata.distribution(name)
-                todo += [(Requirement(line), extra) for line in found[name].requires or ()]
-    return found
+            if (name, extra) not in extras_read:
+                extras_read.add((name, extra))
+                distributions[name] = importlib.metadata.distribution(name)
+                todo += [(Requirement(line), extra) for line in distributions[name].requires or ()]
+    return distributions
 
 
 def link_files(distribution: importlib.metadata.Distribution, site_packages: Path) -> None:
@@ -278,8 +278,8 @@ def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) 
     run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
     python = home / "venv/bin/python"
     site_packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home).strip())
-    for found in required(distribution.metadata().get_all("Requires-Dist", [])).values():
-        link_files(found, site_packages)
+    for dependency in required(distribution.metadata().get_all("Requires-Dist", [])).values():
+        link_files(dependency, site_packages)
     constraints = ROOT / f"constraints/airflow-{INSTALLED_ON}.txt"
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-index"),
