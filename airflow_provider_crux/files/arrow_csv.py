@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 _SPECIAL: Final = re.compile(rb'[",\r\n]')
 _TABLE_BYTES: Final = 1024 * 1024
+# of these, too, because rows can be short, and columns that are added long
+_ROWS_AT_ONCE: Final = 10_000
 
 
 def convert_csv(
@@ -47,49 +48,62 @@ def convert_csv(
         count_orders=count_orders,
     )
     hashes = Hashes(hash_key)
+    constants = [pa.scalar(_quoted_text(value)) for _, value in added]
     sink.write(header_line(plan, added))
     for table in rows:
-        columns = [
-            _hashed(table[str(planned.index)], hashes) if planned.hashed else _quoted(table[str(planned.index)])
-            for planned in plan.columns
-        ]
-        if details is not None:
-            columns += map(_quoted, _details_of(table, details))
-        columns += [_quoted(pa.chunked_array([pa.repeat(value.encode(), len(table))])) for _, value in added]
-        for line in _lines(columns):
-            sink.write(line)
+        for batch in _with_hashes(table, plan, hashes).to_batches(max_chunksize=_ROWS_AT_ONCE):
+            columns = [_quoted(batch[str(planned.index)]) for planned in plan.columns]
+            if details is not None:
+                columns += map(_quoted, _details_of(batch, details))
+            sink.write(_lines([*columns, *constants]))
     return counts_of(rows.rows, rows.orders)
 
 
-def _hashed(column: pa.ChunkedArray, hashes: Hashes) -> pa.ChunkedArray:
-    distinct, positions = distinct_values(column)
-    return pc.take(hashed(distinct, hashes).cast(pa.binary()), positions)
+def _with_hashes(table: pa.Table, plan: ColumnPlan, hashes: Hashes) -> pa.Table:
+    """Replace each distinct personal value by its hash."""
+    for planned in plan.columns:
+        if planned.hashed:
+            name = str(planned.index)
+            distinct, positions = distinct_values(table[name])
+            digests = hashed(distinct, hashes).cast(pa.binary())
+            chunks = [pa.DictionaryArray.from_arrays(chunk, digests) for chunk in positions.chunks]
+            table = table.set_column(table.column_names.index(name), name, pa.chunked_array(chunks))
+    return table
 
 
-def _details_of(table: pa.Table, details: RowDetails) -> Iterator[pa.ChunkedArray]:
-    keys: list[Iterable[str]] = [
-        repeat("") if index is None else [key.decode(errors="replace") for key in table[str(index)].to_pylist()]
+def _details_of(batch: pa.RecordBatch, details: RowDetails) -> Iterator[pa.Array]:
+    keys = (
+        [""] * len(batch)
+        if index is None
+        else [key.decode(errors="surrogateescape") for key in batch[str(index)].to_pylist()]
         for index in details.keys
-    ]
+    )
     for texts in zip(*map(details.texts_of, *keys), strict=True):
-        yield pa.chunked_array([pa.array([text.encode() for text in texts], pa.binary())])
+        yield pa.array([text.encode(errors="surrogateescape") for text in texts], pa.binary())
 
 
-def _quoted(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Quote the values that need it."""
+def _quoted(values: pa.Array) -> pa.Array:
+    """Quote the values that need it; hashes do not."""
+    if pa.types.is_dictionary(values.type):
+        return values.dictionary_decode()
     # most columns have none: it is faster to search their bytes at once
-    if not any(_SPECIAL.search(data) for chunk in column.chunks if (data := chunk.buffers()[2])):
-        return column
-    quoted = pc.binary_join_element_wise(b'"', pc.replace_substring(column, pattern='"', replacement='""'), b'"', b"")
-    return pc.if_else(pc.match_substring_regex(column, '[",\r\n]'), quoted, column)
+    data = values.buffers()[2]
+    if data is None or not _SPECIAL.search(data):
+        return values
+    quoted = pc.binary_join_element_wise(b'"', pc.replace_substring(values, pattern='"', replacement='""'), b'"', b"")
+    return pc.if_else(pc.match_substring_regex(values, '[",\r\n]'), quoted, values)
 
 
-def _lines(columns: Sequence[pa.ChunkedArray]) -> Iterator[Any]:
-    """Yield the bytes of rows that are given by column."""
+def _quoted_text(value: str) -> bytes:
+    return bytes(_quoted(pa.array([value.encode()]))[0].as_py())
+
+
+def _lines(columns: Sequence[Any]) -> bytes:
+    """Return the bytes of rows that are given by column."""
     if len(columns) == 1:  # a blank line is no row
         columns = [pc.if_else(pc.equal(columns[0], b""), b'""', columns[0])]
-    lines = pc.binary_join_element_wise(pc.binary_join_element_wise(*columns, b","), b"", b"\r\n")
-    for chunk in lines.chunks:
-        # the values of an array follow each other
-        ends = memoryview(chunk.buffers()[1]).cast("i")
-        yield memoryview(chunk.buffers()[2])[ends[chunk.offset] : ends[chunk.offset + len(chunk)]]
+    last = pc.binary_join_element_wise(columns[-1], b"", b"\r\n")
+    lines = pc.binary_join_element_wise(*columns[:-1], last, b",")
+    # the values of an array follow each other
+    ends = memoryview(lines.buffers()[1]).cast("i")
+    return bytes(memoryview(lines.buffers()[2])[ends[lines.offset] : ends[lines.offset + len(lines)]])

@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 _TEXT: Final = pa.binary()
 _DISTINCT: Final = pa.dictionary(pa.int32(), _TEXT)
 
+_ASCII: Final = bytes(range(128)) + b"?" * 128
 _BLANK_LINES: Final = re.compile(rb"[\r\n]*+")
 _VALUE: Final = r'(?:"(?:[^"]|"")*"|[^",\r\n][^,\r\n]*)'
 _RECORD: Final = rf"(?:,*{_VALUE}(?:,{_VALUE}?)*)"
@@ -163,34 +164,21 @@ class ArrowRows:
         Arrow gets a copy in its own memory. If it read from a Python object, its threads could still do so when the
         process exits, and would abort it or wait forever (after every third error on a busy machine).
         """
-        widths: list[tuple[int, int]] = []
-
-        def reject(row: Any) -> str:
-            widths.append((row.number, row.actual_columns))
-            return "error"
-
-        copy = pa.allocate_buffer(len(block) + 1)
-        with pa.FixedSizeBufferWriter(copy) as memory:
-            memory.write(b"\n")  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
-            memory.write(block)
         width = len(self._plan.header)
         types = self._types if self._records else dict.fromkeys(self._types, _TEXT)
         with suppress(pa.ArrowInvalid):
-            return pa.csv.read_csv(
-                pa.BufferReader(copy),
-                read_options=pa.csv.ReadOptions(
-                    use_threads=False,
-                    block_size=copy.size,
-                    column_names=[str(index) for index in range(width)],  # the file's may repeat, or be no valid text
-                ),
-                parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=reject),
-                convert_options=pa.csv.ConvertOptions(
-                    include_columns=list(types), column_types=types, check_utf8=False, strings_can_be_null=False
-                ),
-            )
-        # not in an except block, where Arrow's error would be the context
-        row, values = widths[0]
-        raise row_of_other_width(self._records - 1 + row, values, width)
+            return _read(block, width, include_columns=list(types), column_types=types)
+        # Not in an except block, where Arrow's error would be the context.
+        rejected: list[Any] = []
+
+        def reject(row: Any) -> str:
+            rejected.append(row)
+            return "error"
+
+        with suppress(pa.ArrowInvalid):
+            # Arrow calls no handler for a row that is not UTF-8, and says on stderr which byte it is
+            _read(bytes(block).translate(_ASCII), width, handler=reject)
+        raise row_of_other_width(self._records - 1 + rejected[0].number, rejected[0].actual_columns, width)
 
     def _check_orders(self, table: pa.Table) -> None:
         """Raise UnusableFileError if one of the rows is no row of an order."""
@@ -200,12 +188,24 @@ class ArrowRows:
         for row in pc.indices_nonzero(pc.is_in(keys, value_set=self._header_values)).to_pylist():
             if index is not None or [value.as_py() for value in _values_of_row(table, row)][1:] == others:
                 raise repeated_header(self.rows + row + 1)
-        if index is None:
-            return
-        with suppress(pa.ArrowInvalid):  # what is not UTF-8 is an error later
-            orders = pc.ascii_trim_whitespace(keys.cast(pa.string()))
-            if (row := pc.index(orders, "").as_py()) >= 0:
-                raise row_without_order(self.rows + row + 1)
+        # not safe: they need not be UTF-8
+        orders = pc.ascii_trim_whitespace(keys.cast(pa.string(), safe=False))
+        if index is not None and (row := pc.index(orders, "").as_py()) >= 0:
+            raise row_without_order(self.rows + row + 1)
+
+
+def _read(block: memoryview | bytes, width: int, *, handler: Any = None, **options: Any) -> pa.Table:
+    copy = pa.allocate_buffer(len(block) + 1)
+    with pa.FixedSizeBufferWriter(copy) as memory:
+        memory.write(b"\n")  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
+        memory.write(block)
+    names = [str(index) for index in range(width)]  # those of the file may repeat, or be no valid text
+    return pa.csv.read_csv(
+        pa.BufferReader(copy),
+        read_options=pa.csv.ReadOptions(use_threads=False, block_size=copy.size, column_names=names),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
+        convert_options=pa.csv.ConvertOptions(check_utf8=False, strings_can_be_null=False, **options),
+    )
 
 
 def _values_of_row(table: pa.Table, row: int) -> Iterator[Any]:
@@ -240,11 +240,14 @@ def is_regular(text: memoryview | bytes) -> bool:
 def prefetched(items: Iterator[_T]) -> Iterator[_T]:
     """Make the next item in a thread while the caller uses this one: neither holds Python's lock for long."""
     end: Any = object()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crux-reader") as thread:
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crux-reader")
+    try:
         following = thread.submit(next, items, end)
         while (item := following.result()) is not end:
             following = thread.submit(next, items, end)
             yield item
+    finally:
+        thread.shutdown(wait=False)  # a task that is killed or times out does not wait for a source that stalls
 
 
 def count_distinct(hashes: array[int]) -> int:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -226,7 +226,7 @@ def convert_csv(
                 for planned in plan.columns
             ]
             if details is not None:
-                keys = (repeat("") if index is None else values[index] for index in details.keys)
+                keys = ([""] * len(rows) if index is None else values[index] for index in details.keys)
                 columns += zip(*map(details.texts_of, *keys), strict=True)
             columns += [[value] * len(rows) for _, value in added]
             sink.write(_as_csv(columns))

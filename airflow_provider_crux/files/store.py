@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -195,17 +194,20 @@ def _convert_csv(chunks: Iterable[bytes], sink: SupportsWrite[bytes], **options:
     """Convert a large file with Arrow, if it is installed: its import takes as long as a small file without it."""
     stream = iter(chunks)
     beginning = list(islice(stream, _SMALL_FILE_CHUNKS))
-    convert = convert_csv
-    if len(beginning) == _SMALL_FILE_CHUNKS and _has_pyarrow():
-        from airflow_provider_crux.files.arrow_csv import convert_csv as convert
+    convert = (len(beginning) == _SMALL_FILE_CHUNKS and _arrow_conversion()) or convert_csv
     return convert(chain(beginning, stream), sink, **options)
 
 
-def _has_pyarrow() -> bool:
-    """Return whether there is a pyarrow that we support: other packages may have brought an older one."""
-    with suppress(PackageNotFoundError):
-        return int(version("pyarrow").partition(".")[0]) >= _OLDEST_PYARROW
-    return False
+def _arrow_conversion() -> Callable[..., FileCounts] | None:
+    """Return the conversion with Arrow; ``None`` without pyarrow, or with one that other packages have brought."""
+    with suppress(ImportError):
+        import pyarrow as pa  # type: ignore[import-untyped]
+
+        if int(pa.__version__.partition(".")[0]) >= _OLDEST_PYARROW:
+            from airflow_provider_crux.files.arrow_csv import convert_csv as convert
+
+            return convert
+    return None
 
 
 def _remove_manifest(path: ObjectStoragePath, *, overwrite: bool) -> None:

@@ -115,3 +115,45 @@ def test_a_file_of_one_column_has_no_blank_lines() -> None:
     sink = io.BytesIO()
     arrow_csv.convert_csv([content], sink, plan_columns(["sku_id", "name"], personal_data="drop"))
     assert sink.getvalue() == b'\xef\xbb\xbfsku_id\r\n""\r\nS-1\r\n'
+
+
+def test_without_the_columns_of_a_row_there_are_no_details() -> None:
+    plan = plan_columns(["city", "state"], order_details="if_available")
+    written = []
+    for convert in (csv.convert_csv, arrow_csv.convert_csv):
+        sink = io.BytesIO()
+        convert([b"city,state\r\nLehi,UT\r\n"], sink, plan, details=RowDetails(plan, None, "key"))
+        written.append(sink.getvalue())
+    assert written[0] == written[1]
+    assert written[0].endswith(b"\r\nLehi,UT,,,,,,,,,\r\n")
+
+
+@pytest.mark.parametrize("convert", [csv.convert_csv, arrow_csv.convert_csv])
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (b"\xff,Bo\r\n,TOTAL\r\n", "row 2 has no order_uuid"),
+        (b" ,TOTAL\r\n\xff,Bo\r\n", "row 1 has no order_uuid"),
+        (b"o1,A\xff\r\no2,B\xff,C\r\n", "row 2 has 3 values instead of 2"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_hide_no_fault(convert, rows: bytes, problem: str, capfd) -> None:
+    plan = plan_columns(["order_uuid", "city"])
+    with pytest.raises(UnusableFileError, match=f"^{problem}"):
+        convert([b"order_uuid,city\r\n" + rows], io.BytesIO(), plan)
+    assert capfd.readouterr().err == ""
+
+
+def test_short_rows_with_long_columns_take_little_memory() -> None:
+    rows = b"L\r\n" * 500_000
+    added = [("crux_export_uuid", "0" * 36), ("crux_interval_start", "0" * 36), ("crux_interval_end", "0" * 36)]
+
+    class Sink(io.BytesIO):
+        largest = 0
+
+        def write(self, data) -> int:
+            Sink.largest = max(Sink.largest, len(data))
+            return len(data)
+
+    arrow_csv.convert_csv([b"city\r\n", *[rows] * 2], Sink(), plan_columns(["city"]), added=added)
+    assert Sink.largest < 2 * 1024 * 1024
