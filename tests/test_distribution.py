@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import json
 import os
 import re
@@ -11,19 +12,24 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import airflow_provider_crux
 from tests.reference_page import documented_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from email.message import Message
 
 # builds and installs the distributions
@@ -223,17 +229,61 @@ print(json.dumps({
 """
 
 
+def required(requirements: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
+    """Return the distributions of this environment that requirements name, and those that these require."""
+    distributions: dict[str, importlib.metadata.Distribution] = {}
+    extras_read: set[tuple[str, str]] = set()
+    todo = [(Requirement(line), "") for line in requirements]
+    while todo:
+        requirement, extra_of_parent = todo.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra_of_parent}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) not in extras_read:
+                extras_read.add((name, extra))
+                distributions[name] = importlib.metadata.distribution(name)
+                todo += [(Requirement(line), extra) for line in distributions[name].requires or ()]
+    return distributions
+
+
+def link_files(distribution: importlib.metadata.Distribution, site_packages: Path) -> None:
+    """Let the modules and the metadata of a distribution be in another environment too, with their bytecode."""
+    for file in distribution.files or ():
+        if ".." in file.parts:
+            continue  # a script
+        source, link = Path(str(distribution.locate_file(file))), site_packages / file
+        compiled = Path(cache_from_source(str(source)))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if source.exists() and not link.exists():
+            link.symlink_to(source)
+        if source.suffix == ".py" and compiled.exists():
+            cache = link.parent / compiled.parent.name
+            cache.mkdir(exist_ok=True)
+            with suppress(FileExistsError):  # some distributions list it
+                (cache / compiled.name).symlink_to(compiled)
+
+
 @pytest.fixture(scope="session")
 def fresh(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel with Airflow's constraints into a new environment, and return its Python."""
+    """
+    Install the wheel with Airflow's constraints into a new environment, and return its Python.
+
+    What the wheel requires is linked, because to install it takes a minute. Without an index, pip fails if any of it is
+    missing, or has another version than the constraints say.
+    """
     if version("apache-airflow") != INSTALLED_ON:
-        pytest.skip(f"takes half a minute, so it runs on Airflow {INSTALLED_ON} only")
+        pytest.skip(f"takes long, so it runs on Airflow {INSTALLED_ON} only")
     home = tmp_path_factory.mktemp("fresh")
-    run(sys.executable, "-m", "venv", home / "venv", cwd=home)
+    run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
     python = home / "venv/bin/python"
+    site_packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home).strip())
+    for dependency in required(distribution.metadata().get_all("Requires-Dist", [])).values():
+        link_files(dependency, site_packages)
     constraints = ROOT / f"constraints/airflow-{INSTALLED_ON}.txt"
     run(
-        *(python, "-m", "pip", "install", "--quiet", "--no-compile", "--constraint", constraints, distribution.wheel),
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "--no-index"),
+        *("--constraint", constraints, distribution.wheel),
         cwd=home,
     )
     return python

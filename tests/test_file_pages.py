@@ -7,6 +7,8 @@ import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -175,13 +177,13 @@ def test_a_reader_of_the_folder_skips_the_manifests(lake: Lake, reader: str) -> 
 def read_column(reader: str, folder: Path, name: str) -> tuple[str, list[object]]:
     """Return what a reader of a folder takes the column of its folders for: its type and its values."""
     if reader == "pandas":
-        column = pytest.importorskip(reader).read_parquet(folder)[name]
+        column = import_module(reader).read_parquet(folder)[name]
         return str(column.cat.categories.dtype), column.to_list()
     if reader == "pyarrow":
         table = pyarrow.parquet.read_table(folder)
         return str(table.schema.field(name).type.value_type), table[name].to_pylist()
     if reader == "Polars":
-        polars = pytest.importorskip("polars")
+        polars = import_module("polars")
         try:
             column = polars.scan_parquet(folder, hidden_file_prefix="_").collect()[name]
         except polars.exceptions.ComputeError:
@@ -199,31 +201,36 @@ KINDS = dict.fromkeys(("object", "str", "string", "String", "VARCHAR"), "text") 
 READERS = ("pandas", "pyarrow", "Polars", "DuckDB")
 
 
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     "form", ["dt={interval_start:%Y-%m-%d}", "start={interval_start}", "hour={interval_start:%H}", COMPACT_FORM]
 )
-def test_a_reader_makes_of_folders_what_the_table_says(run_lake, tmp_path: Path, form: str, reader: str) -> None:
+def test_readers_make_of_folders_what_the_table_says(run_lake, tmp_path: Path, form: str) -> None:
     """All folders at once, and each alone: the type of a column must not depend on which files a query selects."""
     name = form.partition("=")[0]
     times = ("2026-01-04T23:00:00Z", "2026-01-05T05:00:00Z", "2026-01-05T10:30:15Z", "2026-01-06T00:00:00Z")
     for start, end in pairwise(times):
         run_lake(start, end, f"all/{form}")
-    folders = sorted((tmp_path / "all").iterdir())
-    for folder in folders:
+    for folder in sorted((tmp_path / "all").iterdir()):
         shutil.copytree(folder, tmp_path / "one" / folder.name / folder.name)
+    (row,) = re.findall(rf"^\| `{re.escape(form)}` \| (.+) \|$", (DOCS / "reading-files.md").read_text(), re.MULTILINE)
+    documented = dict(zip(READERS, row.split(" | "), strict=True))
+    # some are installed on one version of Airflow
+    read = {reader: kinds_read(reader, tmp_path, name) for reader in READERS if find_spec(reader.lower())}
+    assert read == {reader: documented[reader] for reader in read}
+
+
+def kinds_read(reader: str, stored: Path, name: str) -> str:
+    """Return what a reader takes the column of the folders for, in the words of the table, and check its values."""
     kinds = set()
-    for root in (tmp_path / "all", *(tmp_path / "one").iterdir()):
+    for root in (stored / "all", *(stored / "one").iterdir()):
         kind, values = read_column(reader, root, name)
         kinds.add(KINDS[kind])
-        stored = {folder.name.partition("=")[2] for folder in root.iterdir()}
+        texts = {folder.name.partition("=")[2] for folder in root.iterdir()}
         if KINDS[kind] == "number":
-            assert set(values) == {int(text) for text in stored}
+            assert set(values) == {int(text) for text in texts}, reader
         elif KINDS[kind] != "an error":
-            assert {str(value) for value in values} == stored
-    (row,) = re.findall(rf"^\| `{re.escape(form)}` \| (.+) \|$", (DOCS / "reading-files.md").read_text(), re.MULTILINE)
-    expected = dict(zip(READERS, row.split(" | "), strict=True))[reader]
-    assert " or ".join(sorted(kinds, reverse=True)) + ", depending on the files" * (len(kinds) > 1) == expected
+            assert {str(value) for value in values} == texts, reader
+    return " or ".join(sorted(kinds, reverse=True)) + ", depending on the files" * (len(kinds) > 1)
 
 
 def test_duckdb_reads_the_folder_and_no_text_is_null(lake: Lake) -> None:

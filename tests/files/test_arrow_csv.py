@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails
@@ -19,6 +19,7 @@ from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
 from airflow_provider_crux.files.store import plan_file
+from tests.examples import examples
 from tests.odd_files import ODD_FILES
 
 CONVERSIONS: dict[str, dict[str, Any]] = {
@@ -55,7 +56,7 @@ FIELDS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     rows=st.lists(st.tuples(FIELDS, FIELDS, st.sampled_from(["\r\n", "\n", "\n\n", "\n,\n"])), max_size=12),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
@@ -80,7 +81,7 @@ def test_any_text_in_small_blocks_is_converted_or_refused_as_without_arrow(
         assert converted == expected
 
 
-@settings(max_examples=2_000)
+@examples(2_000)
 @given(st.text('",\r\na', max_size=30).map(str.encode))
 def test_what_is_regular_has_no_fault_and_no_line_of_commas(text: bytes) -> None:
     counter = records.RecordCounter(1)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pytest
-
-pytest.importorskip("deltalake", reason="is installed on one version of Airflow")
-pytest.importorskip("pyiceberg", reason="is installed on one version of Airflow")
-
 import pyarrow as pa
-from deltalake import DeltaTable
-from pyiceberg.catalog import load_catalog
-from pyiceberg.table import StaticTable
+import pytest
 
 from tests.object_store import BUCKET, ObjectStore
 from tests.test_file_pages import blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from deltalake import DeltaTable
+
+# imported only by the tests that need them, because that takes seconds, in each process that collects the tests
+if not (find_spec("deltalake") and find_spec("pyiceberg")):
+    pytest.skip("deltalake and pyiceberg are installed on one version of Airflow", allow_module_level=True)
 
 PAGE = "lake-tables.md"
 NAME = "crux.orders"
@@ -49,6 +49,9 @@ class Format(Protocol):
 
     def merge(self, *files: Path | str) -> None: ...
 
+    def conflict(self) -> type[Exception]:
+        """Return the error of a merge that another one overtakes."""
+
     def rows(self) -> pa.Table: ...
 
     def read(self) -> list[pa.Table]: ...
@@ -67,6 +70,8 @@ class Iceberg:
             login, password, endpoint, region = access(s3)
             self.properties |= {"s3.access-key-id": login, "s3.secret-access-key": password}
             self.properties |= {"s3.endpoint": endpoint, "s3.region": region}
+        from pyiceberg.catalog import load_catalog
+
         self.catalog = load_catalog("lake", **self.properties)
         self.catalog.create_namespace("crux")
 
@@ -76,10 +81,17 @@ class Iceberg:
     def rows(self) -> pa.Table:
         return self.catalog.load_table(NAME).scan().to_arrow()
 
+    def conflict(self) -> type[Exception]:
+        from pyiceberg.exceptions import ValidationException
+
+        return ValidationException
+
     def read(self) -> list[pa.Table]:
         return read_as_the_page_does("scan_iceberg", catalog=self.catalog)
 
     def published(self) -> list[pa.Table]:
+        from pyiceberg.table import StaticTable
+
         table = self.catalog.load_table(NAME)
         earlier = [entry.metadata_file for entry in table.metadata.metadata_log]
         return [
@@ -103,17 +115,23 @@ class Delta:
         recipe().merge_into_delta(self.location, list(map(str, files)), self.options)
 
     def rows(self) -> pa.Table:
-        return DeltaTable(self.location, storage_options=self.options).to_pyarrow_table()
+        return self._table().to_pyarrow_table()
+
+    def conflict(self) -> type[Exception]:
+        from deltalake.exceptions import CommitFailedError
+
+        return CommitFailedError
 
     def read(self) -> list[pa.Table]:
         return read_as_the_page_does("scan_delta", location=self.location, storage_options=self.options)
 
     def published(self) -> list[pa.Table]:
-        last = DeltaTable(self.location, storage_options=self.options).version()
-        return [
-            DeltaTable(self.location, version=version, storage_options=self.options).to_pyarrow_table()
-            for version in range(last + 1)
-        ]
+        return [self._table(version).to_pyarrow_table() for version in range(self._table().version() + 1)]
+
+    def _table(self, version: int | None = None) -> DeltaTable:
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.location, version=version, storage_options=self.options)
 
 
 def access(s3: ObjectStore) -> tuple[str, str, str, str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
@@ -95,6 +95,7 @@ def typed(columns: Columns) -> Columns:
     return {name: [_typed(name, value) for value in values] for name, values in columns.items()}
 
 
+@lru_cache(100_000)  # long files repeat their values, and each is read on several paths
 def _typed(name: str, value: str) -> Any:
     kind = KNOWN[name].type if name in KNOWN else ColumnType.TEXT
     if kind is ColumnType.TEXT:
