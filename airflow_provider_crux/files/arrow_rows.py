@@ -133,9 +133,7 @@ class ArrowRows:
                 text = b"".join(parts)
                 block, rest = self._cut(text if started else text.removeprefix(BYTE_ORDER_MARK))
                 parts, size, started = [rest], len(rest), True
-                enough = (
-                    size + self._block_bytes
-                )  # so that a long record in small chunks is not scanned for each of them
+                enough = size + self._block_bytes  # a long record is not scanned again for each small chunk
                 if block:
                     yield block
         text = b"".join(parts)
@@ -158,17 +156,12 @@ class ArrowRows:
         return (records + scanner.rest(), b"") if at_end else (records, scanner.pending)
 
     def _parse(self, block: memoryview | bytes) -> pa.Table:
-        """
-        Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
-
-        Arrow gets a copy in its own memory. If it read from a Python object, its threads could still do so when the
-        process exits, and would abort it or wait forever (after every third error on a busy machine).
-        """
+        """Return the rows of whole records, with the header first if it is the first block."""
         width = len(self._plan.header)
         types = self._types if self._records else dict.fromkeys(self._types, _TEXT)
         with suppress(pa.ArrowInvalid):
             return _read(block, width, include_columns=list(types), column_types=types)
-        # Not in an except block, where Arrow's error would be the context.
+        # not in an except block, where Arrow's error would be the context
         rejected: list[Any] = []
 
         def reject(row: Any) -> str:
@@ -182,19 +175,26 @@ class ArrowRows:
 
     def _check_orders(self, table: pa.Table) -> None:
         """Raise UnusableFileError if one of the rows is no row of an order."""
-        header, index = self._plan.header, self._plan.order_index
+        index = self._plan.order_index
         keys = table[str(index or 0)]
-        others = [name.encode(errors="surrogateescape") for name in header[1:]]
+        others = [name.encode(errors="surrogateescape") for name in self._plan.header[1:]]
         for row in pc.indices_nonzero(pc.is_in(keys, value_set=self._header_values)).to_pylist():
-            if index is not None or [value.as_py() for value in _values_of_row(table, row)][1:] == others:
+            if index is not None or [column[row].as_py() for column in table.columns[1:]] == others:
                 raise repeated_header(self.rows + row + 1)
-        # not safe: they need not be UTF-8
-        orders = pc.ascii_trim_whitespace(keys.cast(pa.string(), safe=False))
-        if index is not None and (row := pc.index(orders, "").as_py()) >= 0:
+        if index is None:
+            return
+        orders = pc.ascii_trim_whitespace(keys.cast(pa.string(), safe=False))  # they need not be UTF-8
+        if (row := pc.index(orders, "").as_py()) >= 0:
             raise row_without_order(self.rows + row + 1)
 
 
 def _read(block: memoryview | bytes, width: int, *, handler: Any = None, **options: Any) -> pa.Table:
+    """
+    Parse whole records as bytes: values are checked later, because Arrow's own messages show them.
+
+    Arrow gets a copy in its own memory. If it read from a Python object, its threads could still do so when the process
+    exits, and would abort it or wait forever (after every third error on a busy machine).
+    """
     copy = pa.allocate_buffer(len(block) + 1)
     with pa.FixedSizeBufferWriter(copy) as memory:
         memory.write(b"\n")  # Arrow skips the blank line; else it would skip a byte-order mark in the first value
@@ -206,10 +206,6 @@ def _read(block: memoryview | bytes, width: int, *, handler: Any = None, **optio
         parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
         convert_options=pa.csv.ConvertOptions(check_utf8=False, strings_can_be_null=False, **options),
     )
-
-
-def _values_of_row(table: pa.Table, row: int) -> Iterator[Any]:
-    return (column[row] for column in table.columns)
 
 
 def _without_header(table: pa.Table, types: dict[str, Any]) -> pa.Table:
