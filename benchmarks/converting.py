@@ -22,7 +22,7 @@ from benchmarks.subprocesses import run_python
 
 MIB = 1024 * 1024
 CPU = "MiB per CPU second"
-ROUNDS = 5
+ROUNDS = 3
 AMOUNTS = ("retailer_provided_sku_cost", "estimated_shipping_cost", "dropship_fee", "per_order_fee", "estimated_tax")
 PERSONAL_DATA = {"csv": "drop", "hashed csv": "hash", "parquet": "keep", "hashed parquet": "hash"}
 
