@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails
 from airflow_provider_crux.files import arrow_csv, csv, records
-from airflow_provider_crux.files.arrow_rows import is_regular
+from airflow_provider_crux.files.arrow_rows import is_regular, prefetched
 from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
-from airflow_provider_crux.files.store import plan_file
+from airflow_provider_crux.files.store import FileOptions, plan_file, store
 from tests.examples import examples
 from tests.odd_files import ODD_FILES
 
@@ -157,3 +164,48 @@ def test_short_rows_with_long_columns_take_little_memory() -> None:
 
     arrow_csv.convert_csv([b"city\r\n", *[rows] * 2], Sink(), plan_columns(["city"]), added=added)
     assert Sink.largest < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("chunks", [7, 8])
+@pytest.mark.parametrize(
+    ("pyarrow", "supported"),
+    [(pa, True), (None, False), (SimpleNamespace(__version__="16.1.0"), False)],
+    ids=["supported", "missing", "too old"],
+)
+def test_arrow_converts_what_has_many_chunks_if_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chunks: int, pyarrow: Any, supported: bool
+) -> None:
+    used = []
+
+    def convert_with_arrow(*arguments: Any, **options: Any) -> Any:
+        used.append(True)
+        return convert(*arguments, **options)
+
+    convert = arrow_csv.convert_csv
+    monkeypatch.setattr(arrow_csv, "convert_csv", convert_with_arrow)
+    monkeypatch.setitem(sys.modules, "pyarrow", pyarrow)
+    stored = store(
+        [b"order_uuid,name\r\n", *[b"o1,Ada\r\n"] * (chunks - 1)],
+        ObjectStoragePath(f"file://{tmp_path}/orders.csv"),
+        options=FileOptions(personal_data="drop"),
+        submitted=SubmittedExport("uuid", None, None),
+    )
+    assert bool(used) == (supported and chunks == 8)
+    assert stored.rows == chunks - 1
+    assert (tmp_path / "orders.csv").read_bytes() == b"\xef\xbb\xbforder_uuid\r\n" + b"o1\r\n" * (chunks - 1)
+
+
+def test_a_conversion_that_ends_does_not_wait_for_a_source_that_stalls() -> None:
+    resumed, ended = threading.Event(), threading.Event()
+
+    def source() -> Iterator[bytes]:
+        yield b"first"
+        resumed.wait(30)
+        ended.set()
+        yield b"second"
+
+    items = prefetched(source())
+    assert next(items) == b"first"
+    items.close()
+    assert not ended.is_set()
+    resumed.set()
