@@ -26,11 +26,16 @@ STATUS_PATH = "/api/data/export/"
 
 
 def test_the_task_succeeds_when_the_export_is_done(held_sandbox: Sandbox, task_without_store: Task) -> None:
-    held_sandbox.settings = SandboxSettings(export_seconds=0.2)
     before = datetime.now(UTC)
+
+    def polls() -> int:
+        return sum(entry["path"].startswith(STATUS_PATH) for entry in held_sandbox.requests)
+
+    held_sandbox.settings = SandboxSettings(export_seconds=2)
+    held_sandbox.clock = lambda: before + timedelta(seconds=polls())  # each poll takes a second
     uuid = task_without_store.run(**WAIT)
     assert held_sandbox.exports == [uuid]
-    assert len([entry for entry in held_sandbox.requests if entry["path"].startswith(STATUS_PATH)]) > 1
+    assert polls() == 2
     assert task_without_store.pushed == {
         "export_interval": {
             "export_uuid": uuid,
