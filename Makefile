@@ -55,7 +55,7 @@ GROUPS_TOO ?=
 install: $(READY) $(GROUPS_TOO:%=$(VENV)/.installed-%)
 	@:
 
-# The tests to run while you work: less than a minute. Hypothesis tries a tenth of the examples that make test tries.
+# The tests to run while you work: a minute or two. Hypothesis tries a tenth of the examples that make test tries.
 unit:
 	@$(MAKE) --no-print-directory test LANE=unit WORKERS="--numprocesses=auto --dist=worksteal --hypothesis-profile=quick"
 
