@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed
+from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of
 from airflow_provider_crux.files.column_plan import ColumnPlan
 from airflow_provider_crux.files.columns import Hashes
-from airflow_provider_crux.files.csv import FileCounts, counts_of, header_line
+from airflow_provider_crux.files.csv import SPECIAL, FileCounts, counts_of, header_line, quoted
 from airflow_provider_crux.files.order_details import RowDetails
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-_SPECIAL: Final = re.compile(rb'[",\r\n]')
+_SPECIAL: Final = re.compile(SPECIAL.encode())
 _TABLE_BYTES: Final = 1024 * 1024
 # of these, too, because rows can be short, and columns that are added long
 _ROWS_AT_ONCE: Final = 10_000
@@ -48,7 +48,7 @@ def convert_csv(
         count_orders=count_orders,
     )
     hashes = Hashes(hash_key)
-    constants = [pa.scalar(_quoted_text(value)) for _, value in added]
+    constants = [pa.scalar(quoted(value).encode()) for _, value in added]
     sink.write(header_line(plan, added))
     for table in rows:
         for batch in _with_hashes(table, plan, hashes).to_batches(max_chunksize=_ROWS_AT_ONCE):
@@ -72,13 +72,7 @@ def _with_hashes(table: pa.Table, plan: ColumnPlan, hashes: Hashes) -> pa.Table:
 
 
 def _details_of(batch: pa.RecordBatch, details: RowDetails) -> Iterator[pa.Array]:
-    keys = (
-        [""] * len(batch)
-        if index is None
-        else [key.decode(errors="surrogateescape") for key in batch[str(index)].to_pylist()]
-        for index in details.keys
-    )
-    for texts in zip(*map(details.texts_of, *keys), strict=True):
+    for texts in zip(*map(details.texts_of, *keys_of(batch, details)), strict=True):
         yield pa.array([text.encode(errors="surrogateescape") for text in texts], pa.binary())
 
 
@@ -90,12 +84,10 @@ def _quoted(values: pa.Array) -> pa.Array:
     data = values.buffers()[2]
     if data is None or not _SPECIAL.search(data):
         return values
-    quoted = pc.binary_join_element_wise(b'"', pc.replace_substring(values, pattern='"', replacement='""'), b'"', b"")
-    return pc.if_else(pc.match_substring_regex(values, '[",\r\n]'), quoted, values)
-
-
-def _quoted_text(value: str) -> bytes:
-    return bytes(_quoted(pa.array([value.encode()]))[0].as_py())
+    all_quoted = pc.binary_join_element_wise(
+        b'"', pc.replace_substring(values, pattern='"', replacement='""'), b'"', b""
+    )
+    return pc.if_else(pc.match_substring_regex(values, SPECIAL), all_quoted, values)
 
 
 def _lines(columns: Sequence[Any]) -> bytes:

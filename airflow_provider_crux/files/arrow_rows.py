@@ -16,6 +16,7 @@ import pyarrow.csv  # type: ignore[import-untyped]
 
 from airflow_provider_crux.files.column_plan import ColumnPlan
 from airflow_provider_crux.files.columns import Hashes
+from airflow_provider_crux.files.order_details import RowDetails
 from airflow_provider_crux.files.records import (
     BYTE_ORDER_MARK,
     MAX_RECORD_BYTES,
@@ -267,5 +268,13 @@ def distinct_values(column: pa.ChunkedArray) -> tuple[pa.Array, pa.ChunkedArray]
 
 def hashed(values: pa.Array, hashes: Hashes) -> pa.Array:
     """Return the hashes of values."""
-    texts = (value.decode(errors="surrogateescape") for value in values.to_pylist())
-    return pa.array(map(hashes.__getitem__, texts), pa.string(), size=len(values))
+    return pa.array(map(hashes.__getitem__, _texts(values)), pa.string(), size=len(values))
+
+
+def keys_of(rows: pa.Table | pa.RecordBatch, details: RowDetails) -> list[list[str]]:
+    """Return the values by which :class:`RowDetails` finds each row, by column."""
+    return [[""] * len(rows) if index is None else _texts(rows[str(index)]) for index in details.keys]
+
+
+def _texts(values: pa.Array | pa.ChunkedArray) -> list[str]:
+    return [value.decode(errors="surrogateescape") for value in values.to_pylist()]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed
+from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of
 from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
 from airflow_provider_crux.files.columns import (
     INTEGER_DECORATION_PATTERN,
@@ -129,11 +129,7 @@ def details_of(group: pa.Table, details: RowDetails) -> list[pa.ChunkedArray]:
 
 
 def _some_details(group: pa.Table, details: RowDetails) -> list[pa.Array]:
-    keys = [
-        [""] * len(group) if index is None else [key.decode(errors="replace") for key in group[str(index)].to_pylist()]
-        for index in details.keys
-    ]
-    rows = [details.of(*row_keys) for row_keys in zip(*keys, strict=True)]
+    rows = map(details.of, *keys_of(group, details))
     return [
         pa.array(values, TYPES[planned.column.type])
         for planned, values in zip(details.columns, zip(*rows, strict=True), strict=True)
