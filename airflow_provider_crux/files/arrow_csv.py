@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of
+from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of, prefetched
 from airflow_provider_crux.files.column_plan import ColumnPlan
 from airflow_provider_crux.files.columns import Hashes
 from airflow_provider_crux.files.csv import SPECIAL, FileCounts, counts_of, header_line, quoted
@@ -50,8 +50,8 @@ def convert_csv(
     hashes = Hashes(hash_key)
     constants = [pa.scalar(quoted(value).encode()) for _, value in added]
     sink.write(header_line(plan, added))
-    for table in rows:
-        for batch in _with_hashes(table, plan, hashes).to_batches(max_chunksize=_ROWS_AT_ONCE):
+    for table in prefetched(_with_hashes(table, plan, hashes) for table in rows):
+        for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
             columns = [_quoted(batch[str(planned.index)]) for planned in plan.columns]
             if details is not None:
                 columns += map(_quoted, _details_of(batch, details))

@@ -57,8 +57,15 @@ def convert_to_parquet(
     )
     tables, end = iter(rows), rows.schema.empty_table()
     table = next(tables, end)
-    repeating = _repeating_columns(table)
-    with pyarrow.parquet.ParquetWriter(sink, rows.schema, compression="zstd", use_dictionary=repeating) as writer:
+    writer = pyarrow.parquet.ParquetWriter(
+        sink,
+        rows.schema,
+        compression="zstd",
+        use_dictionary=_repeating_columns(table),
+        # catalogs copy statistics and keep them longer than the file, and nobody searches for a range of names
+        write_statistics=[column.name for column in rows.columns if not column.personal],
+    )
+    with writer:
         while len(table):
             writer.write_table(table, row_group_size=len(table))
             table = next(tables, end)

@@ -180,9 +180,9 @@ class RecordBlocks:
         return self._counter.rows
 
     @property
-    def pending(self) -> bytes:
-        """What follows the last block, so far."""
-        return bytes(self._pending)
+    def is_between_records(self) -> bool:
+        """Whether the last record has ended."""
+        return self._complete == len(self._pending)
 
     def split(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the whole file in blocks; raise UnusableFileError as :meth:`feed` does."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of
+from airflow_provider_crux.files.arrow_rows import ArrowRows, distinct_values, hashed, keys_of, prefetched
 from airflow_provider_crux.files.column_plan import ColumnPlan, PlannedColumn
 from airflow_provider_crux.files.columns import (
     INTEGER_DECORATION_PATTERN,
@@ -106,18 +106,24 @@ class TypedRows:
         :raises UnusableFileError: as :class:`ArrowRows` does, or if a value is not of its column's type. The message
             names row and column, and never shows a value.
         """
+        for group, arrays in prefetched(self._converted_groups()):
+            if self._details is not None:
+                arrays.extend(details_of(group, self._details))  # in this thread, as SQLite wants it
+            constants = (pa.scalar(value, TYPES[column.type]) for column, value in self._constants)
+            arrays.extend(pa.repeat(constant, len(group)) for constant in constants)
+            self.rows += len(group)
+            yield pa.table(arrays, schema=self.schema)
+
+    def _converted_groups(self) -> Iterator[tuple[pa.Table, list[Any]]]:
+        """Yield some rows, and the converted values of each of their columns."""
         for group in self._read:
             arrays = [
-                _converted(group[str(planned.index)], planned, self.rows, self._hashes)
+                _converted(group[str(planned.index)], planned, self._read.rows, self._hashes)
                 for planned in self._plan.columns
             ]
             if self._reject_nul and self._read.has_nul:
-                _check_nul(arrays, self._plan.columns, self.rows)
-            if self._details is not None:
-                arrays += details_of(group, self._details)
-            arrays += [pa.repeat(pa.scalar(value, TYPES[column.type]), len(group)) for column, value in self._constants]
-            self.rows += len(group)
-            yield pa.table(arrays, schema=self.schema)
+                _check_nul(arrays, self._plan.columns, self._read.rows)
+            yield group, arrays
 
 
 def details_of(group: pa.Table, details: RowDetails) -> list[pa.ChunkedArray]:
@@ -172,10 +178,14 @@ def _as_text(values: Any, unreadable: Callable[[int], UnusableFileError]) -> Any
 
 
 def _as_numbers(text: pa.Array, kind: ColumnType, unreadable: Callable[[int], UnusableFileError]) -> pa.Array:
-    trimmed = pc.utf8_trim_whitespace(text)
+    # most columns have only digits and dots: it is faster to look at their bytes at once
+    data = text.buffers()[2]
+    is_plain = data is None or not data.to_pybytes().translate(None, b"0123456789.")
+    trimmed = text if is_plain else pc.utf8_trim_whitespace(text)
     valid = pc.match_substring_regex(trimmed, MONEY_PATTERN if kind is ColumnType.MONEY else INTEGER_PATTERN)
     if (first := pc.index(valid, value=False).as_py()) >= 0:
         raise unreadable(first)
-    decoration = MONEY_DECORATION_PATTERN if kind is ColumnType.MONEY else INTEGER_DECORATION_PATTERN
-    trimmed = pc.replace_substring_regex(trimmed, decoration, "")
+    if kind is ColumnType.INTEGER or not is_plain:
+        decoration = MONEY_DECORATION_PATTERN if kind is ColumnType.MONEY else INTEGER_DECORATION_PATTERN
+        trimmed = pc.replace_substring_regex(trimmed, decoration, "")
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).cast(TYPES[kind])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as csv_of_python
 import io
 import sys
 import threading
@@ -20,8 +21,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails
-from airflow_provider_crux.files import arrow_csv, csv, records
-from airflow_provider_crux.files.arrow_rows import is_regular, prefetched
+from airflow_provider_crux.files import arrow_blocks, arrow_csv, csv, records
+from airflow_provider_crux.files.arrow_blocks import is_regular, probable_end
+from airflow_provider_crux.files.arrow_rows import prefetched
 from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
@@ -67,10 +69,11 @@ FIELDS = st.one_of(
 @given(
     rows=st.lists(st.tuples(FIELDS, FIELDS, st.sampled_from(["\r\n", "\n", "\n\n", "\n,\n"])), max_size=12),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    tail=st.integers(1, 40),
     conversion=st.sampled_from(list(CONVERSIONS.values())),
 )
 def test_any_text_in_small_blocks_is_converted_or_refused_as_without_arrow(
-    rows: Sequence[tuple[str, str, str]], sizes: list[int], conversion: dict[str, Any]
+    rows: Sequence[tuple[str, str, str]], sizes: list[int], tail: int, conversion: dict[str, Any]
 ) -> None:
     text = "sku_id,name\r\n" + "".join(f"{sku},{name}{end}" for sku, name, end in rows)
     content = text.encode(errors="surrogateescape")
@@ -80,6 +83,7 @@ def test_any_text_in_small_blocks_is_converted_or_refused_as_without_arrow(
     chunks = [content[start:end] for start, end in pairwise(cuts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrow_csv, "_TABLE_BYTES", 20)
+        patch.setattr(arrow_blocks, "_TAIL", tail)
         converted = outcome(arrow_csv.convert_csv, chunks, **conversion)
     expected = outcome(csv.convert_csv, chunks, **conversion)
     if isinstance(expected, str):
@@ -99,6 +103,19 @@ def test_what_is_regular_has_no_fault_and_no_line_of_commas(text: bytes) -> None
         assert not counter.skips_commas
     else:
         assert counter.fault or counter.skips_commas
+
+
+@examples(300)
+@given(rows=st.lists(st.tuples(*[st.text('ab ,"\n', max_size=5)] * 2), max_size=8), data=st.data())
+def test_a_block_ends_with_the_last_record_that_has_ended(rows: list[tuple[str, str]], data: st.DataObject) -> None:
+    lines = io.StringIO()
+    csv_of_python.writer(lines, lineterminator="\n").writerows(rows)
+    text = lines.getvalue()[: data.draw(st.integers(0, len(lines.getvalue())))].encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_blocks, "_TAIL", data.draw(st.integers(1, 20)))
+        end = probable_end(text)
+    ends = [index + 1 for index, byte in enumerate(text) if byte == ord("\n") and text.count(b'"', 0, index) % 2 == 0]
+    assert end == max(ends, default=0)
 
 
 def test_details_are_the_same_as_without_arrow() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crux.files import arrow_rows, records
+from airflow_provider_crux.files import arrow_blocks, arrow_rows, records
 from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.csv import convert_csv
@@ -166,7 +166,7 @@ def test_every_parser_reads_the_records_that_were_counted_or_nothing(rows, mark,
     plan = plan_columns(["a", "b", "c"])
     sink = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (records, arrow_rows):
+        for module in (records, arrow_blocks, arrow_rows):
             patch.setattr(module, "MAX_RECORD_BYTES", 60)  # no record is longer
         patch.setattr(records, "_TAILS", (4, 16))
         read = [partial(convert_csv, chunks, sink, plan), lambda: list(TypedRows(chunks, plan, table_bytes=100))]

@@ -83,6 +83,13 @@ def test_the_schema_and_the_metadata_describe_the_file(transfer: Transfer) -> No
     assert {file.metadata.row_group(0).column(index).compression for index in range(31)} == {"ZSTD"}
 
 
+def test_a_reader_can_skip_a_file_by_its_statistics_but_they_show_no_personal_value(transfer: Transfer) -> None:
+    file = pq.ParquetFile(io.BytesIO(transfer.content(csv_file({}, {}), **PARQUET)))
+    columns = [file.metadata.row_group(0).column(index) for index in range(31)]
+    personal = {column.name for column in COLUMNS if column.personal}
+    assert {column.path_in_schema for column in columns if not column.is_stats_set} == personal & set(NAMES)
+
+
 def test_every_row_says_which_export_it_comes_from(transfer: Transfer) -> None:
     # as another clock wrote it: the file has UTC
     pushed = transfer.interval | {"request": INTERVAL["request"] | {"start_date": "2026-01-04T02:00:00+02:00"}}
