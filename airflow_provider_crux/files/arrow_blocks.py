@@ -119,7 +119,7 @@ def _end_in_tail(text: bytes, start: int) -> int:
     is_open = known is not None and len(known["marks"] or "") % 2 == 0
     marks, end = is_open + text.count(b'"', place), len(text)
     while (line_end := text.rfind(b"\n", place, end) + 1) and (marks := marks - text.count(b'"', line_end, end)) % 2:
-        end = line_end - 1
+        end = text.rfind(b'"', place, line_end) + 1  # no record ends between that mark and this line end
     return line_end
 
 
