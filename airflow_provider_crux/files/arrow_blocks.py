@@ -72,16 +72,13 @@ def parse_blocks(
     def parse_scanned(block: bytes) -> pa.Table | None:
         return _parse_scanned(block, parsing if records else header_parsing, records)
 
-    for text, table in _mapped_ahead(parse, _texts(chunks, block_bytes)):
-        block = text.content
+    for text, regular in _mapped_ahead(parse, _texts(chunks, block_bytes)):
+        table, block = regular, text.content
         if not scanner and text.has_end and _NO_RECORDS.fullmatch(block):
             continue
         if scanner or not table:
             # It may still be well-formed, for example with a quotation mark in an unquoted value before the end.
-            if not scanner:
-                scanner = RecordBlocks(records)
-                if not records:
-                    scanner.feed(BYTE_ORDER_MARK)  # it removes one, and that of the file is gone
+            scanner = scanner or _scanner_after(records)
             block = scanner.feed(block)
             if scanner.is_between_records:
                 block, scanner = block + scanner.rest(), None
@@ -91,6 +88,13 @@ def parse_blocks(
             yield table, len(block)
     if scanner and (table := parse_scanned(block := scanner.rest())):
         yield table, len(block)
+
+
+def _scanner_after(records: int) -> RecordBlocks:
+    scanner = RecordBlocks(records)
+    if not records:
+        scanner.feed(BYTE_ORDER_MARK)  # it removes one, and that of the file is gone
+    return scanner
 
 
 def _texts(chunks: Iterable[bytes], block_bytes: int) -> Iterator[_Text]:
