@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from airflow_provider_crux.api.versions import WITH_ZONE
 
@@ -23,6 +24,7 @@ def whole_second(moment: datetime) -> datetime:
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=UTC)
 
 
+@lru_cache  # a request is formatted seven times while it is sent, recorded and pushed
 def format_instant(moment: datetime, form: str = WITH_ZONE) -> str:
     """Return an instant in UTC as Crux Connect's API spells it; ``form`` has ``{date}`` and ``{time}``."""
     utc = whole_second(moment)

@@ -82,7 +82,8 @@ def _by_field(statuses: Any, version: ApiVersion) -> dict[str, list[str]]:
 
 
 def _status_problems(request: OrdersExportRequest, version: ApiVersion) -> Iterator[str]:
-    statuses = request.line_item_status or ()
+    if not (statuses := request.line_item_status or ()):
+        return
     words = [", ".join(spelled) for spelled in version.statuses.values()]
     known = {status for spelled in version.statuses.values() for status in spelled}
     if unknown := [status for status in statuses if status not in known]:

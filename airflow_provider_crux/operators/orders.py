@@ -269,9 +269,11 @@ class CruxOrdersExportOperator(ExportWaitMixin, BaseOperator):
     def _update_rendered_fields(self, request: orders.OrdersExportRequest) -> None:
         """Show in the tab of rendered templates what is exported (Airflow 3)."""
         body = request.as_json()
-        self.interval_start, self.interval_end = body.get("start_date"), body.get("end_date")
-        for name in _FILTERS:
-            setattr(self, name, body.get(name))
+        values = {name: body.get(name) for name in _FILTERS}
+        values |= {"interval_start": body.get("start_date"), "interval_end": body.get("end_date")}
+        for name, value in values.items():
+            if getattr(self, name) != value:  # Airflow looks for XComArgs in what is set, which takes longer
+                setattr(self, name, value)
 
     def _check_arguments(self) -> None:
         """Reject what is invalid when the DAG is parsed; a template is checked when it is rendered."""

@@ -101,8 +101,9 @@ def send_with_retries(exchange: Callable[[], R], retries: Retries, log: Any) -> 
 def new_session(settings: ConnectionSettings) -> requests.Session:
     """Return a session with our user agent and the connection's CA bundle and proxy, without cookies or credentials."""
     session = _Session()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, Adapter(settings.response_timeout))
+    adapter = Adapter(settings.response_timeout)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
     session.headers["User-Agent"] = USER_AGENT
     session.verify = settings.ca_bundle or True
     if settings.proxy is not None:
