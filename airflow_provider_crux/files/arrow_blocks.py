@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 _Result = TypeVar("_Result")
 
 _ASCII: Final = bytes(range(128)) + b"?" * 128
-_BLANK_LINES: Final = re.compile(rb"[\r\n]*+")
+_NO_RECORDS: Final = re.compile(rb"[,\r\n]*+")
 _THREADS: Final = 2
 _AHEAD: Final = 8  # blocks that are parsed while the rows of a table are converted
 _TAIL: Final = 16 * 1024
@@ -51,9 +51,11 @@ class _Text(NamedTuple):
 
 def parse_blocks(
     chunks: Iterable[bytes], parsing: Parsing, header_parsing: Parsing, *, block_bytes: int
-) -> Iterator[pa.Table]:
+) -> Iterator[tuple[pa.Table, int]]:
     """
     Yield the records of a file in tables of bytes, without the byte-order mark, blank lines and lines of commas.
+
+    With each table comes the size of its text, in bytes: columns that are not read, and dictionaries, make it larger.
 
     Two blocks at a time are proven and parsed where each probably begins and ends. The scanner in Python looks at those
     whose proof fails, and at what follows until one of its records ends where a block does.
@@ -71,19 +73,28 @@ def parse_blocks(
         return _parse_scanned(block, parsing if records else header_parsing, records)
 
     for text, regular in _mapped_ahead(parse, _texts(chunks, block_bytes)):
-        table = regular
+        table, block = regular, text.content
+        if not scanner and text.has_end and _NO_RECORDS.fullmatch(block):
+            continue
         if scanner or not table:
             # It may still be well-formed, for example with a quotation mark in an unquoted value before the end.
-            scanner = scanner or RecordBlocks(records)
-            block = scanner.feed(text.content)
+            scanner = scanner or _scanner_after(records)
+            block = scanner.feed(block)
             if scanner.is_between_records:
                 block, scanner = block + scanner.rest(), None
             table = parse_scanned(block)
         if table:
             records += len(table)
-            yield table
-    if scanner and (table := parse_scanned(scanner.rest())):
-        yield table
+            yield table, len(block)
+    if scanner and (table := parse_scanned(block := scanner.rest())):
+        yield table, len(block)
+
+
+def _scanner_after(records: int) -> RecordBlocks:
+    scanner = RecordBlocks(records)
+    if not records:
+        scanner.feed(BYTE_ORDER_MARK)  # it removes one, and that of the file is gone
+    return scanner
 
 
 def _texts(chunks: Iterable[bytes], block_bytes: int) -> Iterator[_Text]:
@@ -100,7 +111,7 @@ def _texts(chunks: Iterable[bytes], block_bytes: int) -> Iterator[_Text]:
             end = probable_end(text)
             content, rest = (text[:end], text[end:]) if end else (text, b"")
             yield _Text(content, end > 0, has_header)
-            has_header &= bool(_BLANK_LINES.fullmatch(content))
+            has_header &= bool(_NO_RECORDS.fullmatch(content))
             parts, size, started = [rest], len(rest), True
             enough = size + block_bytes
     text = b"".join(parts)
@@ -140,7 +151,7 @@ def _parse_if_regular(text: _Text, parsing: Parsing) -> pa.Table | None:
 
 def _parse_scanned(block: bytes, parsing: Parsing, records_before: int) -> pa.Table | None:
     """Return the records of a block that are whole and well-formed; ``None`` if there are none."""
-    if _BLANK_LINES.fullmatch(block):
+    if _NO_RECORDS.fullmatch(block):
         return None
     with suppress(pa.ArrowInvalid):
         return _read(block, parsing.width, include_columns=list(parsing.types), column_types=parsing.types)

@@ -91,17 +91,17 @@ class ArrowRows:
     def _tables(self) -> Iterator[pa.Table]:
         pending: list[pa.Table] = []
         size = 0
-        for block in self._blocks():
+        for block, block_bytes in self._blocks():
             pending.append(block)
-            size += block.nbytes
+            size += max(block_bytes, block.nbytes)  # few columns may be read, and hashes are longer than dictionaries
             if size >= self._table_bytes:
                 yield pa.concat_tables(pending)
                 pending, size = [], 0
         if pending:
             yield pa.concat_tables(pending)
 
-    def _blocks(self) -> Iterator[pa.Table]:
-        """Yield the rows in small tables."""
+    def _blocks(self) -> Iterator[tuple[pa.Table, int]]:
+        """Yield the rows in small tables, each with the size of its text."""
         width = len(self._plan.header)
         blocks = parse_blocks(
             self._passing_by(),
@@ -109,10 +109,10 @@ class ArrowRows:
             header_parsing=Parsing(width, dict.fromkeys(self._types, _TEXT)),
             block_bytes=min(self._table_bytes, MAX_RECORD_BYTES // 2),
         )
-        for number, block in enumerate(blocks):
+        for number, (block, block_bytes) in enumerate(blocks):
             table = block if number else _without_header(block, self._types)
             if len(table):
-                yield table
+                yield table, block_bytes
 
     def _passing_by(self) -> Iterator[bytes]:
         for chunk in self._chunks:

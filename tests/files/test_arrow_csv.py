@@ -23,10 +23,11 @@ from airflow_provider_crux.api.exports import SubmittedExport
 from airflow_provider_crux.api.order_details import LineItemDetails, OrderDetails
 from airflow_provider_crux.files import arrow_blocks, arrow_csv, csv, records
 from airflow_provider_crux.files.arrow_blocks import is_regular, probable_end
-from airflow_provider_crux.files.arrow_rows import prefetched
+from airflow_provider_crux.files.arrow_rows import ArrowRows, prefetched
 from airflow_provider_crux.files.column_plan import plan_columns
 from airflow_provider_crux.files.columns import UnusableFileError
 from airflow_provider_crux.files.order_details import ListedOrders, RowDetails
+from airflow_provider_crux.files.rows import TypedRows
 from airflow_provider_crux.files.store import FileOptions, plan_file, store
 from tests.examples import examples
 from tests.odd_files import ODD_FILES
@@ -124,6 +125,34 @@ def test_a_block_ends_with_the_last_record_that_has_ended(rows: list[tuple[str, 
         end = probable_end(text)
     ends = [index + 1 for index, byte in enumerate(text) if byte == ord("\n") and text.count(b'"', 0, index) % 2 == 0]
     assert end == max(ends, default=0)
+
+
+def test_a_second_byte_order_mark_is_part_of_the_first_name() -> None:
+    chunks = [2 * b"\xef\xbb\xbf" + b'"a,b",name\r\n', b",,\r\n1,2,Ada\r\n"]
+    expected = outcome(csv.convert_csv, chunks, {})
+    assert outcome(arrow_csv.convert_csv, chunks, {}) == expected
+    assert expected[1].rows == 1
+
+
+def test_no_name_of_the_header_is_read_as_a_number_after_a_line_of_commas() -> None:
+    chunks = [b",\norder_uuid,quantity\ro1,1\r", b"o1,2\n"]  # only the line of commas ends in the first chunk
+    rows = TypedRows(chunks, plan_columns(["order_uuid", "quantity"]), table_bytes=20)
+    assert [row["quantity"] for table in rows for row in table.to_pylist()] == [1, 2]
+
+
+def test_lines_that_are_no_records_need_no_scanner_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_blocks, "RecordBlocks", None)  # its use would be an error
+    monkeypatch.setattr(arrow_csv, "_TABLE_BYTES", 20)
+    chunks = [b"order_uuid,city\r\no1,Lehi\r\n", *[b"\n" * 30, b",\r\n" * 30] * 5, b"o2,Provo\r\n"]
+    assert outcome(arrow_csv.convert_csv, chunks, {})[1].rows == 2
+
+
+def test_a_table_has_no_more_rows_if_dictionaries_make_them_small() -> None:
+    line = b"o1," + b"a" * 97 + b"\r\n"
+    plan = plan_columns(["order_uuid", "name"], personal_data="hash")
+    rows = ArrowRows([b"order_uuid,name\r\n", *[line * 10] * 100], plan, table_bytes=10_000, distinct=[1])
+    assert max(map(len, rows)) < 300
+    assert rows.rows == 1000
 
 
 def test_details_are_the_same_as_without_arrow() -> None:
