@@ -34,7 +34,7 @@ class ArrowRows:
 
     :param others: positions of columns that are read although they are not stored.
     :param distinct: positions of columns whose values are read as dictionaries, because each is converted once.
-    :param table_bytes: size of the tables, in bytes. Three are in memory at a time.
+    :param table_bytes: size of the tables, in bytes.
     :ivar rows: rows before the table that was yielded last; all rows when the file has ended.
     :ivar has_nul: whether one of the tables so far may contain the character NUL.
     """

@@ -33,7 +33,7 @@ TYPES: Final = {
     ColumnType.BOOLEAN: pa.bool_(),
 }
 _DETAILS_AT_ONCE: Final = 5_000
-_TABLE_BYTES: Final = 8 * 1024 * 1024
+_TABLE_BYTES: Final = 2 * 1024 * 1024
 
 
 class TypedRows:
@@ -42,7 +42,7 @@ class TypedRows:
 
     :param details: columns to add, by row.
     :param constants: columns to add at the end, with the one value of each.
-    :param table_bytes: size of the tables, in bytes; default 8 MiB. Three are in memory at a time.
+    :param table_bytes: size of the tables, in bytes; default 2 MiB. Four are in memory at a time, and blocks ahead of them.
     :param reject_nul: whether a text that contains the character NUL is an error, because no database has to hold it.
     :ivar rows: rows so far.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib.metadata
@@ -122,7 +123,8 @@ def create_database(home: Path) -> None:
 @functools.cache
 def _migrated_database() -> Path:
     """Return a database without rows. It takes several seconds to make."""
-    home = Path(tempfile.mkdtemp(dir=os.environ["AIRFLOW_HOME"]))
+    home = Path(tempfile.mkdtemp(dir=os.environ.get("AIRFLOW_HOME")))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(POOL_SLOTS)}
     run_airflow(["db", "migrate"], _clean_environment() | settings)
     return home / "airflow.db"
