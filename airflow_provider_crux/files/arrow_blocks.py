@@ -21,7 +21,6 @@ _Result = TypeVar("_Result")
 _ASCII: Final = bytes(range(128)) + b"?" * 128
 _NO_RECORDS: Final = re.compile(rb"[,\r\n]*+")
 _THREADS: Final = 2
-_AHEAD: Final = 8  # blocks that are parsed while the rows of a table are converted
 _TAIL: Final = 16 * 1024
 # A place of which the last quotation marks tell whether it is in a quoted value: those after a character of a value do
 # not open one, and those before such a character do not close one.
@@ -50,7 +49,7 @@ class _Text(NamedTuple):
 
 
 def parse_blocks(
-    chunks: Iterable[bytes], parsing: Parsing, header_parsing: Parsing, *, block_bytes: int
+    chunks: Iterable[bytes], parsing: Parsing, header_parsing: Parsing, *, block_bytes: int, ahead: int
 ) -> Iterator[tuple[pa.Table, int]]:
     """
     Yield the records of a file in tables of bytes, without the byte-order mark, blank lines and lines of commas.
@@ -61,6 +60,7 @@ def parse_blocks(
     whose proof fails, and at what follows until one of its records ends where a block does.
 
     :param header_parsing: for the first block, which begins with the header.
+    :param ahead: how many blocks to parse while the caller uses those before.
     :raises UnusableFileError: if a record is not well-formed or too long, or has not as many values as the header.
     """
     scanner: RecordBlocks | None = None
@@ -72,7 +72,7 @@ def parse_blocks(
     def parse_scanned(block: bytes) -> pa.Table | None:
         return _parse_scanned(block, parsing if records else header_parsing, records)
 
-    for text, regular in _mapped_ahead(parse, _texts(chunks, block_bytes)):
+    for text, regular in _mapped_ahead(parse, _texts(chunks, block_bytes), ahead):
         table, block = regular, text.content
         if not scanner and text.has_end and _NO_RECORDS.fullmatch(block):
             continue
@@ -189,14 +189,16 @@ def _read(block: bytes, width: int, *, handler: Any = None, **options: Any) -> p
     )
 
 
-def _mapped_ahead(function: Callable[[_T], _Result], items: Iterable[_T]) -> Iterator[tuple[_T, _Result]]:
+def _mapped_ahead(
+    function: Callable[[_T], _Result], items: Iterable[_T], ahead: int
+) -> Iterator[tuple[_T, _Result]]:
     """Yield items with their results, which threads make while the caller uses the items before."""
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="crux-parser")
     started: deque[tuple[_T, Future[_Result]]] = deque()
     try:
         for item in items:
             started.append((item, threads.submit(function, item)))
-            if len(started) > _AHEAD:
+            if len(started) > ahead:
                 first, result = started.popleft()
                 yield first, result.result()
         for first, result in started:

@@ -108,6 +108,7 @@ class ArrowRows:
             Parsing(width, self._types),
             header_parsing=Parsing(width, dict.fromkeys(self._types, _TEXT)),
             block_bytes=min(self._table_bytes, MAX_RECORD_BYTES // 2),
+            ahead=max(2, self._table_bytes // (2 * MAX_RECORD_BYTES)),  # the longer a table is used, the more
         )
         for number, (block, block_bytes) in enumerate(blocks):
             table = block if number else _without_header(block, self._types)

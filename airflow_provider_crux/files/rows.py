@@ -42,7 +42,7 @@ class TypedRows:
 
     :param details: columns to add, by row.
     :param constants: columns to add at the end, with the one value of each.
-    :param table_bytes: size of the tables, in bytes; default 2 MiB. Four are in memory at a time, and blocks ahead of them.
+    :param table_bytes: size of the tables, in bytes; default 2 MiB. Four are in memory at a time.
     :param reject_nul: whether a text that contains the character NUL is an error, because no database has to hold it.
     :ivar rows: rows so far.
     """
