@@ -189,9 +189,7 @@ def _read(block: bytes, width: int, *, handler: Any = None, **options: Any) -> p
     )
 
 
-def _mapped_ahead(
-    function: Callable[[_T], _Result], items: Iterable[_T], ahead: int
-) -> Iterator[tuple[_T, _Result]]:
+def _mapped_ahead(function: Callable[[_T], _Result], items: Iterable[_T], ahead: int) -> Iterator[tuple[_T, _Result]]:
     """Yield items with their results, which threads make while the caller uses the items before."""
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="crux-parser")
     started: deque[tuple[_T, Future[_Result]]] = deque()
