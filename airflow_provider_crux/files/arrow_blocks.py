@@ -49,7 +49,7 @@ class _Text(NamedTuple):
 
 
 def parse_blocks(
-    chunks: Iterable[bytes], parsing: Parsing, header_parsing: Parsing, *, block_bytes: int, ahead: int
+    chunks: Iterable[bytes], parsing: Parsing, *, block_bytes: int, ahead: int
 ) -> Iterator[tuple[pa.Table, int]]:
     """
     Yield the records of a file in tables of bytes, without the byte-order mark, blank lines and lines of commas.
@@ -59,10 +59,12 @@ def parse_blocks(
     Two blocks at a time are proven and parsed where each probably begins and ends. The scanner in Python looks at those
     whose proof fails, and at what follows until one of its records ends where a block does.
 
-    :param header_parsing: for the first block, which begins with the header.
+    The first table begins with the header, and has no dictionaries, because those would contain its names.
+
     :param ahead: how many blocks to parse while the caller uses those before.
     :raises UnusableFileError: if a record is not well-formed or too long, or has not as many values as the header.
     """
+    header_parsing = parsing._replace(types=dict.fromkeys(parsing.types, pa.binary()))
     scanner: RecordBlocks | None = None
     records = 0
 
@@ -144,8 +146,14 @@ def is_regular(text: bytes) -> bool:
 def _parse_if_regular(text: _Text, parsing: Parsing) -> pa.Table | None:
     """Return the records of a text; ``None`` if they are not surely whole and well-formed."""
     if text.has_end and len(text.content) <= MAX_RECORD_BYTES and is_regular(text.content):
-        with suppress(pa.ArrowInvalid):
-            return _read(text.content, parsing.width, include_columns=list(parsing.types), column_types=parsing.types)
+        return _parse(text.content, parsing)
+    return None
+
+
+def _parse(block: bytes, parsing: Parsing) -> pa.Table | None:
+    """Return the records of a block; ``None`` if one has another width."""
+    with suppress(pa.ArrowInvalid):
+        return _read(block, parsing.width, include_columns=list(parsing.types), column_types=parsing.types)
     return None
 
 
@@ -153,9 +161,8 @@ def _parse_scanned(block: bytes, parsing: Parsing, records_before: int) -> pa.Ta
     """Return the records of a block that are whole and well-formed; ``None`` if there are none."""
     if _NO_RECORDS.fullmatch(block):
         return None
-    with suppress(pa.ArrowInvalid):
-        return _read(block, parsing.width, include_columns=list(parsing.types), column_types=parsing.types)
-    # not in an except block, where Arrow's error would be the context
+    if (table := _parse(block, parsing)) is not None:
+        return table
     rejected: list[Any] = []
 
     def reject(row: Any) -> str:

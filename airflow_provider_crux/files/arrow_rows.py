@@ -102,11 +102,9 @@ class ArrowRows:
 
     def _blocks(self) -> Iterator[tuple[pa.Table, int]]:
         """Yield the rows in small tables, each with the size of its text."""
-        width = len(self._plan.header)
         blocks = parse_blocks(
             self._passing_by(),
-            Parsing(width, self._types),
-            header_parsing=Parsing(width, dict.fromkeys(self._types, _TEXT)),
+            Parsing(len(self._plan.header), self._types),
             block_bytes=min(self._table_bytes, MAX_RECORD_BYTES // 2),
             ahead=max(2, self._table_bytes // (2 * MAX_RECORD_BYTES)),  # the longer a table is used, the more
         )
